@@ -1,0 +1,2 @@
+// Package bridge is the domain of the socket bridge.
+package bridge

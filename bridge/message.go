@@ -1,0 +1,48 @@
+package bridge
+
+// Headers that a publisher may set on a message.
+const (
+	// HeaderReceipt names a subject to which the receipt of the message is published.
+	HeaderReceipt = "Bridge-Receipt"
+	// HeaderOffline with the value [OfflineDrop] says that the message is of no
+	// use later: when no socket of the user is there it is not kept.
+	HeaderOffline = "Bridge-Offline"
+	OfflineDrop   = "drop"
+)
+
+// Message is one message as the stream has it, before decoding.
+type Message struct {
+	Offset  Offset
+	Subject string
+	Topic   string // the subject without the prefix
+	Header  map[string][]string
+	Body    []byte
+}
+
+// header returns the first value of a header field. NATS headers are case-sensitive.
+func (m *Message) header(key string) string {
+	if v := m.Header[key]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// Envelope is one decoded message: for whom, under which name, and what.
+type Envelope struct {
+	User  UserID
+	Topic string
+	// Payload is a JSON object, valid and of bounded depth, in the sender's own
+	// spelling. It is never parsed again and never logged. Read-only: it may be
+	// shared by many sockets.
+	Payload []byte
+	Offset  Offset
+}
+
+// Count is what one gateway did with one envelope.
+type Count struct {
+	Took int // sockets that were given it, or will find it in the replay they are in
+	Seen int // sockets that already had it
+}
+
+// Add sums counts of several nodes.
+func (c Count) Add(d Count) Count { return Count{c.Took + d.Took, c.Seen + d.Seen} }

@@ -1,0 +1,30 @@
+package bridge
+
+import "time"
+
+// Outcome is what became of one message. Every message read from the stream
+// ends in exactly one.
+type Outcome string
+
+// The closed set of outcomes.
+const (
+	Pushed    Outcome = "pushed"    // at least one socket of the user took it
+	Inboxed   Outcome = "inboxed"   // nobody took it yet; it waits in the user's history
+	Offline   Outcome = "offline"   // nobody was there and the sender did not ask to keep it: gone
+	Duplicate Outcome = "duplicate" // every socket already had it: a replay after a crash
+	Dead      Outcome = "dead"      // broke the rules; it is in the dead-letter stream with its reason
+)
+
+// Outcomes lists the closed set, for metrics that start at zero and for tests.
+func Outcomes() []Outcome { return []Outcome{Pushed, Inboxed, Offline, Duplicate, Dead} }
+
+// Receipt says what became of one message, to whoever asked: the HTTP caller
+// or a publisher that named a receipt subject.
+type Receipt struct {
+	Outcome Outcome   `json:"outcome"`
+	Sockets int       `json:"sockets"` // how many sockets took it
+	Offset  Offset    `json:"offset"`
+	Topic   string    `json:"topic,omitempty"`
+	Code    string    `json:"code,omitempty"` // why, when Outcome is Dead
+	At      time.Time `json:"timestamp"`
+}

@@ -1,0 +1,155 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// A Store keeps what must outlive a process: where every user's sockets are,
+// each user's recent messages, and how far the stream was read. It is one
+// interface with two implementations, Redis and memory, that pass one suite
+// ([bridgetest.TestStore]). Callers declare the part they use.
+//
+// All methods are safe for concurrent use, honour the context's deadline and
+// never wait longer than the implementation's own limit for one call.
+type Store interface {
+	Log
+	Registry
+	Sessions
+	Leases
+	// Ping reports whether the store answers.
+	Ping(ctx context.Context) error
+	Close() error
+}
+
+// Log is the append side: what the leader's router writes.
+type Log interface {
+	// Append appends each entry to its user's history and returns, in the same
+	// order, what it found. It is idempotent: an entry whose offset is not after
+	// the user's last one is refused, not appended again. After an error some
+	// entries may have been appended; calling it again with the same entries is
+	// the right thing to do.
+	Append(ctx context.Context, entries []Entry) ([]Appended, error)
+	// Withdraw removes an entry that was appended and that no socket took,
+	// unless a socket of the user has registered in the meantime (and so may
+	// have read it). It reports whether the entry is gone.
+	Withdraw(ctx context.Context, user UserID, at Offset) (bool, error)
+}
+
+// Entry is one message to append.
+type Entry struct {
+	*Envelope
+	// OnlyIfPresent appends only when a live socket of the user is registered,
+	// in one step with the look-up: a sender who is told "offline" must never
+	// see the message arrive later.
+	OnlyIfPresent bool
+}
+
+// Appended is what [Log.Append] found for one entry.
+type Appended struct {
+	Sockets []Presence // the user's sockets on live nodes, oldest first
+	Refused bool       // the history already had this offset or a later one
+	Absent  bool       // OnlyIfPresent was set and nobody was there: not appended
+}
+
+// Presence is the fact that a user has a socket on a node. It is believed only
+// while the node's lease lives.
+type Presence struct {
+	Socket SocketID
+	Node   NodeID
+	Since  time.Time // by the store's clock, never the node's
+}
+
+// Registry is who is where: what the gateway's hub writes and everybody reads.
+type Registry interface {
+	// Register records that the user has this socket on this node and then reads
+	// what the socket has missed, in that order, so that a message appended at
+	// any moment is either in the replay or its look-up finds this socket.
+	// Registering a socket again overwrites its earlier registration.
+	Register(ctx context.Context, r Registration) (Replay, error)
+	// Unregister removes this registration of the socket, and no later one of the
+	// same id, and records taken as what the user has received.
+	Unregister(ctx context.Context, r Registration, taken Offset) error
+	// Locate returns the user's sockets on live nodes, oldest first.
+	Locate(ctx context.Context, user UserID) ([]Presence, error)
+	// Read returns the next messages of a user after an offset, at most limit.
+	Read(ctx context.Context, user UserID, after Offset, limit int) (Replay, error)
+	// Taken records how far each user's sockets have received. Marks never go back.
+	Taken(ctx context.Context, marks map[UserID]Offset) error
+}
+
+// Registration is one socket's entry in the registry.
+type Registration struct {
+	User   UserID
+	Socket SocketID
+	// Token tells this registration from an earlier or later one of the same
+	// socket id: a recovered socket keeps its id, and its old connection's end
+	// must not remove it.
+	Token string
+	// After is where the replay starts. Nil means: at the inbox, that is, after
+	// the last message that any socket of the user has taken.
+	After *Offset
+	// Limit is the most messages that the first page of the replay may have.
+	Limit int
+}
+
+// Replay is one page of a user's history.
+type Replay struct {
+	Entries []*Envelope // in order
+	More    bool        // the page is full; read on after the last entry
+	// Gap is true when messages between the offset asked for and the first one
+	// returned are no longer kept.
+	Gap  bool
+	From Offset // where the page starts: what was asked for, or the user's taken mark
+	Last Offset // the user's last offset; zero when none is known
+}
+
+// Session lets a browser that lost its connection be recognised on any node.
+type Session struct {
+	User   UserID
+	Socket SocketID
+}
+
+// Sessions is what connection state recovery needs. A session is saved while the
+// socket lives, because a killed node saves nothing at its end.
+type Sessions interface {
+	// SaveSessions stores each session under its private id, for the session
+	// lifetime of the store's configuration.
+	SaveSessions(ctx context.Context, sessions map[string]Session) error
+	// Session returns ErrNoSession when the id is unknown or has lapsed.
+	Session(ctx context.Context, pid string) (Session, error)
+	DropSession(ctx context.Context, pid string) error
+}
+
+// ErrNoSession means that a private session id is unknown.
+var ErrNoSession = errors.New("no such session")
+
+// Leases is how nodes know of each other and choose who reads the stream. All
+// deadlines are by the store's clock.
+type Leases interface {
+	// Beat renews the lease under which this node's registrations are believed.
+	// rejoined is true when the lease had lapsed or the store lost it: every
+	// registration of this node is void and must be made again.
+	Beat(ctx context.Context) (rejoined bool, err error)
+	// Leave gives the node lease up; its registrations are void at once.
+	Leave(ctx context.Context) error
+	// Nodes lists the nodes whose lease lives.
+	Nodes(ctx context.Context) ([]NodeID, error)
+
+	// Lead takes or renews the intake lease. It returns the term, a number that
+	// grows with each change of leader, and ErrNotLeader while another holds it.
+	// A store that lost its data answers with a new term: the caller then starts
+	// again from the checkpoint.
+	Lead(ctx context.Context) (term uint64, err error)
+	// Resign gives the intake lease up if this node holds it.
+	Resign(ctx context.Context) error
+	// Checkpoint returns how far the stream was read, zero when that is unknown.
+	Checkpoint(ctx context.Context) (Offset, error)
+	// SaveCheckpoint records that everything up to o was appended and handed on.
+	// Only the leader of this term may write it (ErrNotLeader), and it never goes back.
+	SaveCheckpoint(ctx context.Context, term uint64, o Offset) error
+}
+
+// ErrNotLeader means that another node holds the intake lease.
+var ErrNotLeader = errors.New("not the leader")
