@@ -1,0 +1,201 @@
+package bridgetest
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/codewar/socketbridge/bridge"
+)
+
+var registryTests = map[string]func(*testing.T, Open){
+	"sockets are found on every node, oldest first": func(t *testing.T, open Open) {
+		at := open(t, long())
+		a, b := join(t, at, "a"), join(t, at, "b")
+		var want []string
+		for i := range 20 {
+			n, id := a, "a"
+			if i%2 == 1 {
+				n, id = b, "b"
+			}
+			s := fmt.Sprintf("s%d", 20-i)
+			n.register(socket("u", bridge.SocketID(s)))
+			want = append(want, s+"@"+id)
+		}
+		equal(t, "from a", a.located("u"), want)
+		equal(t, "from b", b.located("u"), want)
+		equal(t, "appended", places(a.append(entry("u", 1))[0].Sockets), want)
+		equal(t, "somebody else", a.located("v"), []string(nil))
+	},
+
+	"registering again makes a socket the newest": func(t *testing.T, open Open) {
+		n := one(t, open, long())
+		n.register(socket("u", "s1"))
+		n.register(socket("u", "s2"))
+		before, err := n.Locate(t.Context(), "u")
+		n.check("Locate", err)
+		n.register(socket("u", "s1"))
+		equal(t, "sockets", n.located("u"), []string{"s2@a", "s1@a"})
+		now, err := n.Locate(t.Context(), "u")
+		n.check("Locate", err)
+		if !now[1].Since.After(before[1].Since) || time.Since(now[1].Since).Abs() > time.Minute {
+			t.Errorf("since: %v, then %v", before, now)
+		}
+	},
+
+	"the end of an old registration leaves the new one": func(t *testing.T, open Open) {
+		at := open(t, long())
+		a, b := join(t, at, "a"), join(t, at, "b")
+		old := socket("u", "s")
+		a.register(old)
+		renewed := old
+		renewed.Token = "t2"
+		a.register(renewed)
+		a.unregister(old, 0)
+		equal(t, "same node", b.located("u"), []string{"s@a"})
+		b.register(renewed) // recovered on another node
+		a.unregister(renewed, 0)
+		equal(t, "other node", a.located("u"), []string{"s@b"})
+		b.unregister(renewed, 0)
+		equal(t, "its own end", a.located("u"), []string(nil))
+	},
+
+	"a token may be any text": func(t *testing.T, open Open) {
+		n := one(t, open, long())
+		for _, token := range []string{"", "|", "x|1|y", "t|"} {
+			r := socket("u", "s")
+			r.Token = token
+			n.register(r)
+			other := r
+			other.Token = "1|" + token
+			n.unregister(other, 0)
+			equal(t, "other token", n.located("u"), []string{"s@a"})
+			n.unregister(r, 0)
+			equal(t, "own token", n.located("u"), []string(nil))
+		}
+	},
+
+	"a fresh socket starts at the inbox": func(t *testing.T, open Open) {
+		n := one(t, open, long())
+		n.keep("u", 1, 2, 3)
+		r := socket("u", "s")
+		page := n.register(r)
+		equal(t, "nothing taken yet", seqs(page), []uint64{1, 2, 3})
+		equal(t, "from", page.From, bridge.Offset{})
+
+		n.unregister(r, 2)
+		page = n.register(r)
+		equal(t, "after 2", seqs(page), []uint64{3})
+		equal(t, "from", page.From, at(2))
+
+		n.check("Taken", n.Taken(t.Context(), map[bridge.UserID]bridge.Offset{"u": at(3), "v": {}}))
+		n.check("Taken", n.Taken(t.Context(), map[bridge.UserID]bridge.Offset{"u": at(1)}))
+		n.unregister(r, 0)
+		page = n.register(r)
+		equal(t, "marks never go back", page, bridge.Replay{From: at(3), Last: at(3)})
+	},
+
+	"a resuming socket starts where it says": func(t *testing.T, open Open) {
+		n := one(t, open, long())
+		n.keep("u", 1, 2, 3)
+		n.check("Taken", n.Taken(t.Context(), map[bridge.UserID]bridge.Offset{"u": at(3)}))
+		r := socket("u", "s")
+		r.After, r.Limit = after(1), 1
+		page := n.register(r)
+		equal(t, "first page", seqs(page), []uint64{2})
+		equal(t, "more", page.More, true)
+		equal(t, "next page", seqs(n.read("u", 2, 10)), []uint64{3})
+	},
+
+	"a message is in the replay or its look-up finds the socket": neverMissed,
+}
+
+// neverMissed lets sockets register while messages are appended. Whatever the
+// interleaving, each message that is not in a socket's replay must have found it.
+func neverMissed(t *testing.T, open Open) {
+	at := open(t, long())
+	writer, reader := join(t, at, "w"), join(t, at, "r")
+	const messages, sockets = 300, 30
+
+	var mu sync.Mutex // guards pushed and replayed
+	pushed := make(map[bridge.SocketID]map[uint64]bool)
+	replayed := make(map[bridge.SocketID]map[uint64]bool)
+	note := func(m map[bridge.SocketID]map[uint64]bool, s bridge.SocketID, seq uint64) {
+		mu.Lock()
+		defer mu.Unlock()
+		if m[s] == nil {
+			m[s] = make(map[uint64]bool)
+		}
+		m[s][seq] = true
+	}
+
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := range uint64(messages) {
+			got, err := writer.Append(t.Context(), []bridge.Entry{entry("u", i+1)})
+			if err != nil {
+				t.Errorf("Append: %v", err)
+				return
+			}
+			for _, p := range got[0].Sockets {
+				note(pushed, p.Socket, i+1)
+			}
+		}
+	})
+	wg.Go(func() {
+		for i := range sockets {
+			r := socket("u", bridge.SocketID(fmt.Sprint("s", i)))
+			r.Limit = messages
+			page, err := reader.Register(t.Context(), r)
+			if err != nil {
+				t.Errorf("Register: %v", err)
+				return
+			}
+			for _, seq := range seqs(page) {
+				note(replayed, r.Socket, seq)
+			}
+		}
+	})
+	wg.Wait()
+	for i := range sockets {
+		s := bridge.SocketID(fmt.Sprint("s", i))
+		for seq := uint64(1); seq <= messages; seq++ {
+			if pushed[s][seq] == replayed[s][seq] {
+				t.Errorf("socket %s, message %d: pushed %t, replayed %t", s, seq, pushed[s][seq], replayed[s][seq])
+			}
+		}
+	}
+}
+
+var sessionTests = map[string]func(*testing.T, Open){
+	"is known on every node until dropped": func(t *testing.T, open Open) {
+		at := open(t, long())
+		a, b := join(t, at, "a"), join(t, at, "b")
+		want := map[string]bridge.Session{"p1": {User: "u", Socket: "s1"}, "p{}2": {User: `"日本"`, Socket: "s2"}}
+		a.check("SaveSessions", a.SaveSessions(t.Context(), want))
+		a.check("SaveSessions", a.SaveSessions(t.Context(), nil))
+		for pid, s := range want {
+			got, err := b.Session(t.Context(), pid)
+			b.check("Session", err)
+			equal(t, pid, got, s)
+		}
+		b.check("DropSession", b.DropSession(t.Context(), "p1"))
+		b.check("DropSession", b.DropSession(t.Context(), "never was"))
+		if _, err := a.Session(t.Context(), "p1"); !errors.Is(err, bridge.ErrNoSession) {
+			t.Errorf("dropped: %v", err)
+		}
+	},
+
+	"lapses": func(t *testing.T, open Open) {
+		limits := long()
+		limits.SessionTTL = short
+		n := one(t, open, limits)
+		n.check("SaveSessions", n.SaveSessions(t.Context(), map[string]bridge.Session{"p": {User: "u", Socket: "s"}}))
+		waitFor(t, "the session lapses", func() bool {
+			_, err := n.Session(t.Context(), "p")
+			return errors.Is(err, bridge.ErrNoSession)
+		})
+	},
+}

@@ -1,0 +1,220 @@
+// Package bridgetest states what every [bridge.Store] guarantees, as tests.
+package bridgetest
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/codewar/socketbridge/bridge"
+)
+
+// Limits is how the store of a test is to be configured.
+type Limits struct {
+	HistoryTTL  time.Duration
+	MaxPerUser  int // a store may keep some more
+	NodeLease   time.Duration
+	LeaderLease time.Duration
+	SessionTTL  time.Duration
+}
+
+// Open makes an empty backend and returns how each node opens it. A node id that
+// is opened again is a restarted process. The stores are closed when the test ends.
+type Open func(t testing.TB, limits Limits) func(node bridge.NodeID) bridge.Store
+
+// long outlives every test, so that only what a test makes short can lapse.
+func long() Limits {
+	return Limits{
+		HistoryTTL: time.Hour, MaxPerUser: 1000,
+		NodeLease: time.Hour, LeaderLease: time.Hour, SessionTTL: time.Hour,
+	}
+}
+
+// short is for what a test wants to see lapse.
+const short = 300 * time.Millisecond
+
+// TestStore runs the suite.
+func TestStore(t *testing.T, open Open) {
+	for _, group := range []struct {
+		name  string
+		tests map[string]func(*testing.T, Open)
+	}{
+		{"log", logTests},
+		{"gap", gapTests},
+		{"withdraw", withdrawTests},
+		{"registry", registryTests},
+		{"node", nodeTests},
+		{"leader", leaderTests},
+		{"session", sessionTests},
+	} {
+		t.Run(group.name, func(t *testing.T) {
+			for name, test := range group.tests {
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					test(t, open)
+				})
+			}
+		})
+	}
+}
+
+// node is a store whose errors fail the test.
+type node struct {
+	t testing.TB
+	bridge.Store
+}
+
+// join opens a node and lets it join.
+func join(t testing.TB, at func(bridge.NodeID) bridge.Store, id bridge.NodeID) node {
+	t.Helper()
+	n := node{t, at(id)}
+	if !n.beat() {
+		t.Fatalf("node %s: first Beat: rejoined = false", id)
+	}
+	return n
+}
+
+// one opens a backend with a single node.
+func one(t testing.TB, open Open, limits Limits) node {
+	t.Helper()
+	return join(t, open(t, limits), "a")
+}
+
+func (n node) check(what string, err error) {
+	n.t.Helper()
+	if err != nil {
+		n.t.Fatalf("%s: %v", what, err)
+	}
+}
+
+func (n node) beat() (rejoined bool) {
+	n.t.Helper()
+	rejoined, err := n.Beat(n.t.Context())
+	n.check("Beat", err)
+	return rejoined
+}
+
+func (n node) append(entries ...bridge.Entry) []bridge.Appended {
+	n.t.Helper()
+	got, err := n.Append(n.t.Context(), entries)
+	n.check("Append", err)
+	if len(got) != len(entries) {
+		n.t.Fatalf("Append of %d entries: %d results", len(entries), len(got))
+	}
+	return got
+}
+
+// keep appends messages of a user one by one and fails when one is not appended.
+func (n node) keep(user bridge.UserID, seqs ...uint64) {
+	n.t.Helper()
+	for _, seq := range seqs {
+		if got := n.append(entry(user, seq))[0]; got.Refused || got.Absent {
+			n.t.Fatalf("Append %d: %+v", seq, got)
+		}
+	}
+}
+
+func (n node) read(user bridge.UserID, after uint64, limit int) bridge.Replay {
+	n.t.Helper()
+	got, err := n.Read(n.t.Context(), user, at(after), limit)
+	n.check("Read", err)
+	return got
+}
+
+func (n node) register(r bridge.Registration) bridge.Replay {
+	n.t.Helper()
+	got, err := n.Register(n.t.Context(), r)
+	n.check("Register", err)
+	return got
+}
+
+func (n node) unregister(r bridge.Registration, taken uint64) {
+	n.t.Helper()
+	var o bridge.Offset
+	if taken > 0 {
+		o = at(taken)
+	}
+	n.check("Unregister", n.Unregister(n.t.Context(), r, o))
+}
+
+func (n node) withdraw(user bridge.UserID, seq uint64) (gone bool) {
+	n.t.Helper()
+	gone, err := n.Withdraw(n.t.Context(), user, at(seq), nil)
+	n.check("Withdraw", err)
+	return gone
+}
+
+// located returns the user's sockets as "socket@node".
+func (n node) located(user bridge.UserID) []string {
+	n.t.Helper()
+	found, err := n.Locate(n.t.Context(), user)
+	n.check("Locate", err)
+	return places(found)
+}
+
+func places(found []bridge.Presence) []string {
+	var got []string
+	for _, p := range found {
+		got = append(got, fmt.Sprintf("%s@%s", p.Socket, p.Node))
+	}
+	return got
+}
+
+// epoch is the epoch of the suite's offsets.
+const epoch = 1_790_000_000_000
+
+func at(seq uint64) bridge.Offset { return bridge.Offset{Epoch: epoch, Seq: seq} }
+
+func after(seq uint64) *bridge.Offset { return new(at(seq)) }
+
+func entry(user bridge.UserID, seq uint64) bridge.Entry {
+	return bridge.Entry{Envelope: &bridge.Envelope{
+		User: user, Topic: "submissionUpdate", Offset: at(seq),
+		Payload: fmt.Appendf(nil, `{"seq":%d,"text":"é\u0000\n"}`, seq),
+	}}
+}
+
+// only is an entry that is of no use to an absent user.
+func only(user bridge.UserID, seq uint64) bridge.Entry {
+	e := entry(user, seq)
+	e.OnlyIfPresent = true
+	return e
+}
+
+func socket(user bridge.UserID, id bridge.SocketID) bridge.Registration {
+	return bridge.Registration{User: user, Socket: id, Token: "t1", Limit: 100}
+}
+
+func seqs(r bridge.Replay) []uint64 {
+	var got []uint64
+	for _, e := range r.Entries {
+		got = append(got, e.Offset.Seq)
+	}
+	return got
+}
+
+func equal(t testing.TB, what string, got, want any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatalf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+// waitFor polls until cond holds.
+func waitFor(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("never happened: %s", what)
+		}
+	}
+}

@@ -1,0 +1,255 @@
+package bridge
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"strconv"
+	"unicode/utf8"
+)
+
+// DecodeRequest reads the body of a /sendPayload request: a JSON object with
+// `userId`, `topic` and the payload's own keys. An error is an [*InvalidError].
+// The payload is a copy; body may be reused.
+func DecodeRequest(body []byte) (Envelope, error) {
+	parts, err := split(body)
+	if err != nil {
+		return Envelope{}, err
+	}
+	return parts.envelope(parts.topic)
+}
+
+// Decode reads a message of the stream. Its topic is the subject's rest; one in
+// the body is optional and must agree. An error is an [*InvalidError].
+func Decode(m *Message) (Envelope, error) {
+	parts, err := split(m.Body)
+	if err != nil {
+		return Envelope{}, err
+	}
+	if parts.topic != "" && parts.topic != m.Topic {
+		return Envelope{}, errMismatch
+	}
+	e, err2 := parts.envelope(m.Topic)
+	e.Offset = m.Offset
+	return e, err2
+}
+
+// parts is a body taken apart.
+type parts struct {
+	user    string
+	topic   string // empty when absent
+	payload []byte
+}
+
+func (p parts) envelope(topic string) (Envelope, error) {
+	switch {
+	case p.user == "" || topic == "":
+		return Envelope{}, errMissing
+	case !ValidUserID(p.user):
+		return Envelope{}, errUserID
+	case !ValidTopic(topic):
+		return Envelope{}, errTopic
+	}
+	return Envelope{User: UserID(p.user), Topic: topic, Payload: p.payload}, nil
+}
+
+// split takes userId and topic out of a JSON object and leaves every other byte
+// as it is: order, spelling and white space are the sender's. It validates all of
+// it and decodes only the two.
+func split(body []byte) (parts, *InvalidError) {
+	if !utf8.Valid(body) {
+		return parts{}, errUTF8
+	}
+	s := scanner{b: body, depth: 1}
+	if !s.next('{') {
+		return parts{}, notAnObject(body)
+	}
+	p := parts{payload: append(make([]byte, 0, len(body)), '{')}
+	end, err := p.members(&s)
+	if err != nil {
+		return parts{}, err
+	}
+	if len(p.payload) == 1 {
+		end = s.i - 1 // an empty object needs no white space
+	}
+	p.payload = append(p.payload, body[end:s.i]...)
+	if s.space(); s.i != len(body) {
+		return parts{}, errJSON
+	}
+	return p, nil
+}
+
+// members consumes an object up to and with its closing brace, and returns where
+// the last member ended.
+func (p *parts) members(s *scanner) (end int, err *InvalidError) {
+	var keys keySet
+	end = s.i
+	s.space()
+	head := s.b[end:s.i] // white space before the first member
+	if s.next('}') {
+		return end, nil
+	}
+	for {
+		s.space()
+		start := s.i
+		raw, err := s.key()
+		if err != nil {
+			return 0, err
+		}
+		key := unquote(raw)
+		if !keys.add(key) {
+			return 0, errDuplicateKey
+		}
+		s.space()
+		from := s.i
+		if err = s.value(); err != nil {
+			return 0, err
+		}
+		switch value := s.b[from:s.i]; string(key) {
+		case "userId":
+			p.user, err = userText(value)
+		case "topic":
+			p.topic, err = topicText(value)
+		default:
+			between := s.b[end:start] // the comma and the white space around it
+			if len(p.payload) == 1 {
+				between = head
+			}
+			p.payload = append(append(p.payload, between...), s.b[start:s.i]...)
+		}
+		if err != nil {
+			return 0, err
+		}
+		end = s.i
+		if s.next('}') {
+			return end, nil
+		}
+		if !s.next(',') {
+			return 0, errJSON
+		}
+	}
+}
+
+// notAnObject tells a value that is no object from what is no JSON at all.
+func notAnObject(body []byte) *InvalidError {
+	s := scanner{b: body}
+	if err := s.value(); err != nil {
+		return err
+	}
+	if s.space(); s.i != len(body) {
+		return errJSON
+	}
+	return errNotObject
+}
+
+// unquote decodes a string that was scanned before.
+func unquote(raw []byte) []byte {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return raw[1 : len(raw)-1]
+	}
+	var s string
+	if json.Unmarshal(raw, &s) != nil {
+		return raw // cannot be: it was scanned
+	}
+	return []byte(s)
+}
+
+// userText reads a user id, a string or a number. Null and "" mean that it is missing.
+func userText(raw []byte) (string, *InvalidError) {
+	switch c := raw[0]; {
+	case c == '"':
+		return string(unquote(raw)), nil
+	case c == 'n':
+		return "", nil
+	case c == '-' || '0' <= c && c <= '9':
+		return numberText(raw)
+	}
+	return "", errUserID
+}
+
+// numberText spells a number as JavaScript's String() does, since the browser
+// that says setUserId(42) and the publisher that says 42.0 mean the same user.
+// An integer of more than 53 bits, which JavaScript cannot hold, keeps its digits.
+func numberText(raw []byte) (string, *InvalidError) {
+	if bytes.IndexAny(raw, ".eE") < 0 {
+		if string(raw) == "-0" {
+			return "0", nil
+		}
+		return string(raw), nil
+	}
+	f, err := strconv.ParseFloat(string(raw), 64)
+	if err != nil || math.IsInf(f, 0) {
+		return "", errUserID
+	}
+	return jsNumber(f), nil
+}
+
+// jsNumber is the text of a user id that came as a number.
+func jsNumber(f float64) string {
+	if f == 0 {
+		return "0"
+	}
+	b, err := json.Marshal(f) // by ECMAScript's rules, which encoding/json promises
+	if err != nil {
+		return "" // NaN and infinities have no JSON: no user
+	}
+	return string(b)
+}
+
+func topicText(raw []byte) (string, *InvalidError) {
+	switch raw[0] {
+	case '"':
+		return string(unquote(raw)), nil
+	case 'n':
+		return "", nil
+	}
+	return "", errTopic
+}
+
+// keySet finds a key that stands twice. Small objects, which nearly all are,
+// need no map.
+type keySet struct {
+	few  [16][]byte
+	n    int
+	many map[string]struct{}
+}
+
+func (k *keySet) add(key []byte) bool {
+	if k.many != nil {
+		if _, twice := k.many[string(key)]; twice {
+			return false
+		}
+		k.many[string(key)] = struct{}{}
+		return true
+	}
+	for _, have := range k.few[:k.n] {
+		if bytes.Equal(have, key) {
+			return false
+		}
+	}
+	if k.n < len(k.few) {
+		k.few[k.n] = key
+		k.n++
+		return true
+	}
+	k.many = make(map[string]struct{}, 4*len(k.few))
+	for _, have := range k.few {
+		k.many[string(have)] = struct{}{}
+	}
+	k.many[string(key)] = struct{}{}
+	return true
+}
+
+// ParseUserID reads a user id from one JSON value, by the same rules as in an
+// envelope. An error is an [*InvalidError].
+func ParseUserID(raw []byte) (UserID, error) {
+	s := scanner{b: raw}
+	if s.space(); s.value() != nil || s.i != len(raw) {
+		return "", errUserID
+	}
+	user, err := userText(bytes.TrimLeft(raw, " \t\r\n"))
+	if err != nil || !ValidUserID(user) {
+		return "", errUserID
+	}
+	return UserID(user), nil
+}

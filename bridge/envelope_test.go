@@ -1,0 +1,183 @@
+package bridge
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestDecodeRequest(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", 10_000)
+	tests := []struct {
+		name, body           string
+		user, topic, payload string
+		code                 string
+	}{
+		{name: "plain", body: `{"userId":"u","topic":"t","a":1}`, user: "u", topic: "t", payload: `{"a":1}`},
+		{name: "routing last", body: `{"a":1,"b":[{"userId":2}],"userId":"u","topic":"t"}`, user: "u", topic: "t", payload: `{"a":1,"b":[{"userId":2}]}`},
+		{name: "routing in the middle", body: `{"a":1,"userId":"u","b":2,"topic":"t","c":3}`, user: "u", topic: "t", payload: `{"a":1,"b":2,"c":3}`},
+		{name: "spelling kept", body: `{"z":1.50e+3,"userId":"u","a":"\u00e9\/","topic":"t","n":0.10}`, user: "u", topic: "t", payload: `{"z":1.50e+3,"a":"\u00e9\/","n":0.10}`},
+		{name: "white space kept", body: "{ \"userId\":\"u\",\n \"a\" : 1,\n \"b\":2, \"topic\":\"t\" }\n", user: "u", topic: "t", payload: "{ \"a\" : 1,\n \"b\":2 }"},
+		{name: "payload empty", body: ` { "userId" : "u" , "topic" : "t" } `, user: "u", topic: "t", payload: `{}`},
+		{name: "number user", body: `{"userId":42,"topic":"t"}`, user: "42", topic: "t", payload: `{}`},
+		{name: "number spelled with a fraction", body: `{"userId":42.0,"topic":"t"}`, user: "42", topic: "t", payload: `{}`},
+		{name: "number spelled with an exponent", body: `{"userId":1e21,"topic":"t"}`, user: "1e+21", topic: "t", payload: `{}`},
+		{name: "minus zero", body: `{"userId":-0,"topic":"t"}`, user: "0", topic: "t", payload: `{}`},
+		{name: "64-bit number", body: `{"userId":18446744073709551615,"topic":"t"}`, user: "18446744073709551615", topic: "t", payload: `{}`},
+		{name: "escaped key", body: `{"\u0075serId":"u","topic":"t"}`, user: "u", topic: "t", payload: `{}`},
+		{name: "unicode user", body: `{"userId":"Zoë 漢字","topic":"a.b:c-d_e"}`, user: "Zoë 漢字", topic: "a.b:c-d_e", payload: `{}`},
+
+		{name: "empty body", body: ``, code: CodeInvalidJSON},
+		{name: "not JSON", body: `hello`, code: CodeInvalidJSON},
+		{name: "cut off", body: `{"userId":"u","topic":"t","a":`, code: CodeInvalidJSON},
+		{name: "two values", body: `{"userId":"u","topic":"t"}{}`, code: CodeInvalidJSON},
+		{name: "trailing comma", body: `{"userId":"u","topic":"t",}`, code: CodeInvalidJSON},
+		{name: "array", body: `[1]`, code: CodeNotAnObject},
+		{name: "string", body: `"x"`, code: CodeNotAnObject},
+		{name: "null", body: `null`, code: CodeNotAnObject},
+		{name: "no user", body: `{"topic":"t"}`, code: CodeMissingFields},
+		{name: "empty user", body: `{"userId":"","topic":"t"}`, code: CodeMissingFields},
+		{name: "null user", body: `{"userId":null,"topic":"t"}`, code: CodeMissingFields},
+		{name: "no topic", body: `{"userId":"u"}`, code: CodeMissingFields},
+		{name: "empty topic", body: `{"userId":"u","topic":""}`, code: CodeMissingFields},
+		{name: "object as user", body: `{"userId":{},"topic":"t"}`, code: CodeInvalidUserID},
+		{name: "true as user", body: `{"userId":true,"topic":"t"}`, code: CodeInvalidUserID},
+		{name: "long user", body: `{"userId":"` + long + `","topic":"t"}`, code: CodeInvalidUserID},
+		{name: "control character in user", body: `{"userId":"a\nb","topic":"t"}`, code: CodeInvalidUserID},
+		{name: "infinite user", body: `{"userId":1e999,"topic":"t"}`, code: CodeInvalidUserID},
+		{name: "number as topic", body: `{"userId":"u","topic":1}`, code: CodeInvalidTopic},
+		{name: "reserved topic", body: `{"userId":"u","topic":"disconnect"}`, code: CodeInvalidTopic},
+		{name: "wildcard topic", body: `{"userId":"u","topic":"a.*"}`, code: CodeInvalidTopic},
+		{name: "space in topic", body: `{"userId":"u","topic":"a b"}`, code: CodeInvalidTopic},
+		{name: "long topic", body: `{"userId":"u","topic":"` + long[:129] + `"}`, code: CodeInvalidTopic},
+		{name: "user twice", body: `{"userId":"a","userId":"b","topic":"t"}`, code: CodeDuplicateKey},
+		{name: "user twice, escaped", body: `{"userId":"a","user\u0049d":"b","topic":"t"}`, code: CodeDuplicateKey},
+		{name: "other key twice", body: `{"userId":"a","topic":"t","x":1,"x":2}`, code: CodeDuplicateKey},
+		{name: "invalid UTF-8", body: "{\"userId\":\"a\xff\",\"topic\":\"t\"}", code: CodeInvalidUTF8},
+		{name: "10,000 deep", body: `{"userId":"a","topic":"t","x":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + `}`, code: CodeTooDeep},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			e, err := DecodeRequest([]byte(tt.body))
+			if tt.code != "" {
+				var invalid *InvalidError
+				if !errors.As(err, &invalid) || invalid.Code != tt.code {
+					t.Fatalf("got %v, want code %s", err, tt.code)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(e.User) != tt.user || e.Topic != tt.topic || string(e.Payload) != tt.payload {
+				t.Errorf("got %q %q %s, want %q %q %s", e.User, e.Topic, e.Payload, tt.user, tt.topic, tt.payload)
+			}
+		})
+	}
+}
+
+func TestDecodeManyKeys(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString(`{"userId":"u","topic":"t"`)
+	for i := range 100 {
+		fmt.Fprintf(&b, `,"k%d":%d`, i, i)
+	}
+	if _, err := DecodeRequest([]byte(b.String() + `}`)); err != nil {
+		t.Error(err)
+	}
+	if _, err := DecodeRequest([]byte(b.String() + `,"k3":0}`)); err != errDuplicateKey {
+		t.Errorf("got %v, want a duplicate key", err)
+	}
+}
+
+func TestDecodeTopicOfSubject(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, subject, body, code string
+	}{
+		{"absent in the body", "submissionUpdate", `{"userId":"u"}`, ""},
+		{"null in the body", "submissionUpdate", `{"userId":"u","topic":null}`, ""},
+		{"agrees", "a.b", `{"userId":"u","topic":"a.b"}`, ""},
+		{"disagrees", "a", `{"userId":"u","topic":"b"}`, CodeTopicMismatch},
+		{"subject is no topic", "connect", `{"userId":"u"}`, CodeInvalidTopic},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			at := Offset{Epoch: 1, Seq: 2}
+			e, err := Decode(&Message{Topic: tt.subject, Body: []byte(tt.body), Offset: at})
+			var invalid *InvalidError
+			if errors.As(err, &invalid) && invalid.Code == tt.code {
+				return
+			}
+			if err != nil || tt.code != "" || e.Topic != tt.subject || e.Offset != at {
+				t.Errorf("got %+v, %v; want code %q", e, err, tt.code)
+			}
+		})
+	}
+}
+
+// FuzzDecodeEnvelope holds the splitter against encoding/json: both agree on
+// what is an object, and the payload is that object without the two keys.
+func FuzzDecodeEnvelope(f *testing.F) {
+	for _, s := range []string{
+		`{"userId":"u","topic":"t","a":1}`, `{"a":[1,{"b":null}],"userId":42,"topic":"t"}`, ` { "userId" : "u" , "topic":"t", "x" : "\ud800" } `,
+		`[]`, `{"userId":1e5,"topic":"t","userId":2}`, "{\"userId\":\"\xff\"}", `{"":0,"userId":"u","topic":"x"}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		before := bytes.Clone(body)
+		e, err := DecodeRequest(body)
+		if !bytes.Equal(before, body) {
+			t.Fatal("the body was changed")
+		}
+		var all map[string]json.RawMessage
+		isObject := json.Unmarshal(body, &all) == nil && all != nil
+		if err != nil {
+			var invalid *InvalidError
+			if !errors.As(err, &invalid) || invalid.Code == "" || invalid.Message == "" {
+				t.Fatalf("an error without a code: %v", err)
+			}
+			if (invalid.Code == CodeInvalidJSON || invalid.Code == CodeNotAnObject) && isObject && utf8.Valid(body) {
+				t.Fatalf("%s, but encoding/json reads it", invalid.Code)
+			}
+			return
+		}
+		if !isObject {
+			t.Fatal("accepted what encoding/json refuses")
+		}
+		if !ValidUserID(string(e.User)) || !ValidTopic(e.Topic) {
+			t.Fatalf("accepted user %q, topic %q", e.User, e.Topic)
+		}
+		var rest map[string]json.RawMessage
+		if err := json.Unmarshal(e.Payload, &rest); err != nil {
+			t.Fatalf("payload %q: %v", e.Payload, err)
+		}
+		delete(all, "userId")
+		delete(all, "topic")
+		if len(rest) != len(all) {
+			t.Fatalf("payload %q has %d keys, want %d", e.Payload, len(rest), len(all))
+		}
+		for k, v := range all {
+			if !bytes.Equal(rest[k], v) {
+				t.Fatalf("key %q is %s, want %s", k, rest[k], v)
+			}
+		}
+	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	m := &Message{Topic: "submissionUpdate", Body: []byte(`{"userId":"user_123","topic":"submissionUpdate","submissionId":"sub_456","status":"IN_PROGRESS","progress":{"testCase":5,"totalTestCases":15},"note":"` + strings.Repeat("x", 80) + `"}`)}
+	b.SetBytes(int64(len(m.Body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Decode(m); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

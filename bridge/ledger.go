@@ -1,0 +1,70 @@
+package bridge
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+// Ledger proves that no message vanishes: each one that was read and appended
+// (or dead-lettered) is counted as received, and once more under its outcome.
+// Its zero value is empty. Safe for concurrent use.
+type Ledger struct {
+	received atomic.Uint64
+	pushed, inboxed, offline, duplicate,
+	dead atomic.Uint64
+}
+
+// count is where an outcome is counted.
+func (l *Ledger) count(o Outcome) *atomic.Uint64 {
+	switch o {
+	case Pushed:
+		return &l.pushed
+	case Inboxed:
+		return &l.inboxed
+	case Offline:
+		return &l.offline
+	case Duplicate:
+		return &l.duplicate
+	case Dead:
+		return &l.dead
+	}
+	panic("bridge: no such outcome: " + string(o))
+}
+
+func (l *Ledger) receive(n int)    { l.received.Add(uint64(n)) }
+func (l *Ledger) settle(o Outcome) { l.count(o).Add(1) }
+
+// Balance is the ledger at one moment.
+type Balance struct {
+	Received uint64
+	Outcomes map[Outcome]uint64
+}
+
+// Balance reads the ledger. Outcomes are read before what was received, so
+// InFlight of a sound ledger is never negative.
+func (l *Ledger) Balance() Balance {
+	b := Balance{Outcomes: make(map[Outcome]uint64, len(Outcomes()))}
+	for _, o := range Outcomes() {
+		b.Outcomes[o] = l.count(o).Load()
+	}
+	b.Received = l.received.Load()
+	return b
+}
+
+// InFlight is how many messages were received and have no outcome yet. A
+// negative number means that one was settled twice.
+func (b Balance) InFlight() int64 {
+	n := int64(b.Received)
+	for _, settled := range b.Outcomes {
+		n -= int64(settled)
+	}
+	return n
+}
+
+// Err says whether the ledger is broken. Messages in flight are no breach.
+func (b Balance) Err() error {
+	if n := b.InFlight(); n < 0 {
+		return fmt.Errorf("ledger: %d outcomes more than messages received", -n)
+	}
+	return nil
+}

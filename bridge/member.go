@@ -1,0 +1,44 @@
+package bridge
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Member keeps this node's lease alive, under which the registrations of its
+// sockets are believed.
+type Member struct {
+	Lease    time.Duration                       // how long the store believes a silent node
+	Beat     func(context.Context) (bool, error) // [Leases.Beat]
+	Rejoined func(context.Context) error         // registers every local socket again
+	Log      *slog.Logger
+}
+
+// Run beats three times a lease until ctx ends. When the lease had lapsed, or the
+// store came back empty, it has every socket registered again, and again until
+// that has worked.
+func (m Member) Run(ctx context.Context) {
+	tick := time.NewTicker(m.Lease / 3)
+	defer tick.Stop()
+	void := false // our registrations are
+	for first := true; ; first = false {
+		rejoined, err := m.Beat(ctx)
+		if rejoined && !first {
+			m.Log.LogAttrs(ctx, slog.LevelWarn, "node lease was lost, registering every socket again")
+		}
+		void = void || rejoined
+		if err == nil && void {
+			err = m.Rejoined(ctx)
+			void = err != nil
+		}
+		if err != nil && ctx.Err() == nil {
+			m.Log.LogAttrs(ctx, slog.LevelDebug, "lease not renewed", slog.Any("err", err))
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

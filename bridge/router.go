@@ -1,0 +1,188 @@
+package bridge
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Routes is what a router hands messages to. All functions are safe for
+// concurrent use; Push, Forward, Beat and Receipt never wait for the network.
+type Routes struct {
+	// LatestOnly restores the Node service's rule: a user's newest socket gets
+	// everything, older ones nothing.
+	LatestOnly bool
+	// Push gives an envelope to this node's sockets of its user.
+	Push func(*Envelope) Count
+	// Forward hands envelopes to another node, in order, and calls done once:
+	// with a count for each, or with an error.
+	Forward func(term uint64, node NodeID, batch []*Envelope, done func([]Count, error))
+	// Beat tells the nodes which term it is and how far their links are.
+	Beat func(term uint64, nodes []NodeID)
+	// DeadLetter stores a message that breaks the rules, with the reason.
+	DeadLetter func(context.Context, *Message, *InvalidError) error
+	// Receipt tells the subject what became of a message.
+	Receipt func(subject string, r Receipt)
+}
+
+// routerStore is the part of the store that routing needs.
+type routerStore interface {
+	Log
+	Nodes(ctx context.Context) ([]NodeID, error)
+	SaveCheckpoint(ctx context.Context, term uint64, o Offset) error
+}
+
+// Router takes the stream's messages in batches, in order, and brings each to
+// its user's sockets. It works in two stages that overlap: Route appends a batch
+// to the histories while the batch before is pushed.
+//
+// Only the leader routes. [Router.Begin], Route and [Router.End] are called by
+// one goroutine, Begin and End once for each term.
+type Router struct {
+	self   NodeID
+	store  routerStore
+	routes Routes
+	log    *slog.Logger
+	ledger Ledger
+
+	term *routerTerm // of the term in progress
+}
+
+// NewRouter makes the router of one node.
+func NewRouter(self NodeID, store routerStore, routes Routes, log *slog.Logger) *Router {
+	return &Router{self: self, store: store, routes: routes, log: log.With("component", "router")}
+}
+
+// Ledger is the account of every message this node has routed.
+func (r *Router) Ledger() *Ledger { return &r.ledger }
+
+// routerTerm is what lives as long as one term of this leader.
+type routerTerm struct {
+	number  uint64
+	stop    context.CancelFunc
+	batches chan *batch    // sender: Route; receiver: hand; closed by End
+	running sync.WaitGroup // hand, beat, forwards that wait for their answer, withdrawals
+}
+
+// Begin starts a term.
+func (r *Router) Begin(term uint64) {
+	ctx, stop := context.WithCancel(context.Background())
+	t := &routerTerm{number: term, stop: stop, batches: make(chan *batch, 1)}
+	r.term = t
+	t.running.Go(func() { r.hand(t) })
+	t.running.Go(func() { r.beat(ctx, term) })
+}
+
+// End waits until what was appended is handed on and answered for, and saves the
+// checkpoint.
+func (r *Router) End(uint64) {
+	t := r.term
+	close(t.batches)
+	t.stop()
+	t.running.Wait()
+	r.term = nil
+}
+
+// Route decodes and appends a batch and queues it for its sockets. It tries
+// again for as long as the store fails, which is what holds the intake while
+// Redis is away. It returns an error only when ctx has ended; the batch was then
+// not handed on, and may safely be routed again.
+func (r *Router) Route(ctx context.Context, _ uint64, msgs []Message) error {
+	b := newBatch(msgs)
+	for _, d := range b.dead {
+		if err := r.deadLetter(ctx, d); err != nil {
+			return err
+		}
+	}
+	if len(b.entries) > 0 {
+		err := Retry(ctx, r.log, "append to history", func(ctx context.Context) (err error) {
+			b.found, err = r.store.Append(ctx, b.entries)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	r.ledger.receive(len(msgs))
+	for _, d := range b.dead {
+		r.ledger.settle(Dead)
+		r.receipt(d.msg, Receipt{Outcome: Dead, Offset: d.msg.Offset, Topic: d.msg.Topic, Code: d.why.Code})
+	}
+	r.term.batches <- b // hand never waits for the network, so neither does this
+	return nil
+}
+
+// deadLetter stores a poison message before the checkpoint can pass it.
+func (r *Router) deadLetter(ctx context.Context, d deadMessage) error {
+	err := Retry(ctx, r.log, "store dead letter", func(ctx context.Context) error {
+		return r.routes.DeadLetter(ctx, d.msg, d.why)
+	})
+	if err == nil {
+		r.log.LogAttrs(ctx, slog.LevelWarn, "dead letter", slog.String("subject", d.msg.Subject),
+			slog.Uint64("stream_seq", d.msg.Offset.Seq), slog.String("reason", d.why.Code))
+	}
+	return err
+}
+
+func (r *Router) receipt(m *Message, rc Receipt) {
+	if subject := m.header(HeaderReceipt); subject != "" {
+		rc.At = time.Now().UTC()
+		r.routes.Receipt(subject, rc)
+	}
+}
+
+// saveEvery bounds how often the checkpoint is written, and so how much a new
+// leader reads again: at 20,000 messages a second some 2,000.
+const saveEvery = 100 * time.Millisecond
+
+// hand pushes and forwards batches in order, and saves the checkpoint behind them.
+func (r *Router) hand(t *routerTerm) {
+	var handed, saved Offset
+	tick := time.NewTicker(saveEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case b, open := <-t.batches:
+			if !open {
+				r.save(t.number, handed, &saved)
+				return
+			}
+			r.handBatch(t, b)
+			handed = b.last
+		case <-tick.C:
+			r.save(t.number, handed, &saved)
+		}
+	}
+}
+
+// save writes the checkpoint when it has moved. Failing costs only re-reading.
+func (r *Router) save(term uint64, handed Offset, saved *Offset) {
+	if !handed.After(*saved) {
+		return
+	}
+	ctx, cancel := context.WithTimeoutCause(context.Background(), time.Second, fmt.Errorf("save checkpoint: %w", context.DeadlineExceeded))
+	defer cancel()
+	if err := r.store.SaveCheckpoint(ctx, term, handed); err != nil {
+		r.log.LogAttrs(ctx, slog.LevelDebug, "checkpoint not saved", slog.Any("err", err))
+		return
+	}
+	*saved = handed
+}
+
+// beat tells every node each second how far its link is.
+func (r *Router) beat(ctx context.Context, term uint64) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		if nodes, err := r.store.Nodes(ctx); err == nil {
+			r.routes.Beat(term, nodes)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

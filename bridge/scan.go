@@ -1,0 +1,178 @@
+package bridge
+
+// scanner validates JSON (RFC 8259) without decoding it. A payload goes to the
+// browser as it came, so one that the browser cannot parse would cost it the
+// whole connection: nothing may slip through.
+type scanner struct {
+	b     []byte
+	i     int // next byte
+	depth int
+}
+
+func (s *scanner) space() {
+	for s.i < len(s.b) {
+		switch s.b[s.i] {
+		case ' ', '\t', '\n', '\r':
+			s.i++
+		default:
+			return
+		}
+	}
+}
+
+// next consumes c after white space and reports whether it was there.
+func (s *scanner) next(c byte) bool {
+	s.space()
+	if s.i < len(s.b) && s.b[s.i] == c {
+		s.i++
+		return true
+	}
+	return false
+}
+
+// value consumes one value of any kind.
+func (s *scanner) value() *InvalidError {
+	s.space()
+	if s.i == len(s.b) {
+		return errJSON
+	}
+	switch c := s.b[s.i]; {
+	case c == '"':
+		return s.string()
+	case c == '{' || c == '[':
+		return s.nested(c)
+	case c == '-' || '0' <= c && c <= '9':
+		return s.number()
+	case c == 't':
+		return s.literal("true")
+	case c == 'f':
+		return s.literal("false")
+	case c == 'n':
+		return s.literal("null")
+	}
+	return errJSON
+}
+
+// nested consumes an array or an object, whose opening byte is next.
+func (s *scanner) nested(open byte) *InvalidError {
+	s.i++
+	if s.depth++; s.depth > MaxDepth {
+		return errDepth
+	}
+	defer func() { s.depth-- }()
+	end := open + 2 // in ASCII ']' and '}' are two after their opening
+	if s.next(end) {
+		return nil
+	}
+	for {
+		if open == '{' {
+			if _, err := s.key(); err != nil {
+				return err
+			}
+		}
+		if err := s.value(); err != nil {
+			return err
+		}
+		if s.next(end) {
+			return nil
+		}
+		if !s.next(',') {
+			return errJSON
+		}
+	}
+}
+
+// key consumes an object's key and its colon, and returns the key with its quotes.
+func (s *scanner) key() ([]byte, *InvalidError) {
+	s.space()
+	if s.i == len(s.b) || s.b[s.i] != '"' {
+		return nil, errJSON
+	}
+	from := s.i
+	if err := s.string(); err != nil {
+		return nil, err
+	}
+	raw := s.b[from:s.i]
+	if !s.next(':') {
+		return nil, errJSON
+	}
+	return raw, nil
+}
+
+// string consumes a string, whose opening quote is next.
+func (s *scanner) string() *InvalidError {
+	b := s.b
+	for i := s.i + 1; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '"':
+			s.i = i + 1
+			return nil
+		case c < ' ':
+			return errJSON
+		case c == '\\':
+			if i++; i == len(b) {
+				return errJSON
+			}
+			switch b[i] {
+			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+			case 'u':
+				if len(b)-i < 5 || !hex(b[i+1]) || !hex(b[i+2]) || !hex(b[i+3]) || !hex(b[i+4]) {
+					return errJSON
+				}
+				i += 4
+			default:
+				return errJSON
+			}
+		}
+	}
+	return errJSON
+}
+
+func (s *scanner) number() *InvalidError {
+	if s.b[s.i] == '-' {
+		s.i++
+	}
+	switch {
+	case s.i < len(s.b) && s.b[s.i] == '0':
+		s.i++
+	case !s.digits():
+		return errJSON
+	}
+	if s.i < len(s.b) && s.b[s.i] == '.' {
+		s.i++
+		if !s.digits() {
+			return errJSON
+		}
+	}
+	if s.i < len(s.b) && (s.b[s.i] == 'e' || s.b[s.i] == 'E') {
+		s.i++
+		if s.i < len(s.b) && (s.b[s.i] == '+' || s.b[s.i] == '-') {
+			s.i++
+		}
+		if !s.digits() {
+			return errJSON
+		}
+	}
+	return nil
+}
+
+// digits consumes digits and reports whether there was one.
+func (s *scanner) digits() bool {
+	from := s.i
+	for s.i < len(s.b) && '0' <= s.b[s.i] && s.b[s.i] <= '9' {
+		s.i++
+	}
+	return s.i > from
+}
+
+func (s *scanner) literal(word string) *InvalidError {
+	if len(s.b)-s.i < len(word) || string(s.b[s.i:s.i+len(word)]) != word {
+		return errJSON
+	}
+	s.i += len(word)
+	return nil
+}
+
+func hex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
