@@ -1,0 +1,134 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/store"
+	"github.com/codewar/socketbridge/store/redistest"
+)
+
+const (
+	benchBatch = 256
+	benchUsers = 200
+)
+
+// BenchmarkAppend appends batches of 256 messages of 200 bytes for 200 users,
+// each with one socket. One operation is one message.
+func BenchmarkAppend(b *testing.B) {
+	b.Run("memory", func(b *testing.B) { benchAppend(b, store.NewMemory(store.Limits{NodeLease: time.Hour}).Node("a"), nil) })
+	b.Run("redis", func(b *testing.B) {
+		server := redistest.Server(b)
+		benchAppend(b, benchRedis(b, server), server)
+	})
+	b.Run("redis_plain_pipeline", func(b *testing.B) { // what the scripts are measured against
+		server := redistest.Server(b)
+		client := redis.NewClient(&redis.Options{Addr: server.Addr, Protocol: 2, ContextTimeoutEnabled: true})
+		b.Cleanup(func() { _ = client.Close() })
+		benchAppend(b, plain{benchRedis(b, server), client}, server)
+	})
+}
+
+func benchRedis(b *testing.B, server *redistest.Redis) *store.Redis {
+	r, err := store.OpenRedis(b.Context(), store.Config{Addrs: []string{server.Addr}, Timeout: 10 * time.Second},
+		store.Limits{NodeLease: time.Hour}, "a", slog.New(slog.DiscardHandler))
+	must(b, err)
+	b.Cleanup(func() { _ = r.Close() })
+	return r
+}
+
+func benchAppend(b *testing.B, s bridge.Store, server *redistest.Redis) {
+	ctx := b.Context()
+	must(b, second(s.Beat(ctx)))
+	users := make([]bridge.UserID, benchUsers)
+	for i := range users {
+		users[i] = bridge.UserID(fmt.Sprint("user_", i))
+		must(b, second(s.Register(ctx, bridge.Registration{User: users[i], Socket: bridge.SocketID(fmt.Sprintf("Hk3nVw8Xb2-%09d", i)), Token: "t"})))
+	}
+	payload := bytes.Repeat([]byte("x"), 200)
+	entries := make([]bridge.Entry, benchBatch)
+	envelopes := make([]bridge.Envelope, benchBatch)
+	seq := uint64(0)
+
+	b.ReportAllocs()
+	var before, serverBefore time.Duration
+	if server != nil {
+		before, serverBefore = cpuSelf(b), cpuOf(b, server.PID())
+	}
+	b.ResetTimer()
+	for done := 0; done < b.N; done += benchBatch {
+		for i := range entries {
+			seq++
+			envelopes[i] = bridge.Envelope{User: users[(seq*7919)%benchUsers], Topic: "submissionUpdate", Payload: payload, Offset: offset(seq)}
+			entries[i].Envelope = &envelopes[i]
+		}
+		got, err := s.Append(ctx, entries)
+		must(b, err)
+		if len(got[0].Sockets) != 1 || got[0].Refused {
+			b.Fatalf("Append: %+v", got[0])
+		}
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(seq)/b.Elapsed().Seconds(), "msg/s")
+	if server != nil {
+		b.ReportMetric(float64((cpuSelf(b)-before).Microseconds())/float64(seq), "client-µs/msg")
+		b.ReportMetric(float64((cpuOf(b, server.PID())-serverBefore).Microseconds())/float64(seq), "redis-µs/msg")
+	}
+}
+
+// plain appends with XADD, PEXPIRE and HGETALL in one pipeline, and checks nothing.
+type plain struct {
+	*store.Redis
+	client *redis.Client
+}
+
+func (p plain) Append(ctx context.Context, entries []bridge.Entry) ([]bridge.Appended, error) {
+	pipe := p.client.Pipeline()
+	found := make([]*redis.MapStringStringCmd, len(entries))
+	for i, e := range entries {
+		pipe.XAdd(ctx, &redis.XAddArgs{Stream: "h:{" + string(e.User) + "}", MaxLen: 1000, Approx: true, ID: e.Offset.String(), Values: []any{"t", e.Topic, "d", e.Payload}})
+		pipe.PExpire(ctx, "h:{"+string(e.User)+"}", 10*time.Minute)
+		found[i] = pipe.HGetAll(ctx, "bridge:presence:{"+string(e.User)+"}")
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return nil, err
+	}
+	out := make([]bridge.Appended, len(entries))
+	for i, c := range found {
+		for socket := range c.Val() {
+			out[i].Sockets = append(out[i].Sockets, bridge.Presence{Socket: bridge.SocketID(socket)})
+		}
+	}
+	return out, nil
+}
+
+// cpuSelf is the processor time that this process has used.
+func cpuSelf(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	must(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// cpuOf is another process's, in steps of 10 ms.
+func cpuOf(b *testing.B, pid int) time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	must(b, err)
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	var ticks int
+	for _, f := range fields[11:13] { // utime and stime
+		n, err := strconv.Atoi(string(f))
+		must(b, err)
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}

@@ -1,0 +1,91 @@
+package store
+
+import (
+	"strings"
+
+	"github.com/codewar/socketbridge/bridge"
+)
+
+// keyspace is the grammar of the keys in Redis:
+//
+//	<prefix>:presence:{<user>}     hash    socket -> <incarnation>|<since, µs>|<token>
+//	<prefix>:history:{<user>}      stream  offset -> t topic, d payload, p the offset before
+//	<prefix>:marks:{<user>}        hash    last, taken, seen; and <withdrawn offset> -> the offset before
+//	<prefix>:session:{<pid>}       string  JSON
+//	<prefix>:{cluster}:nodes       zset    incarnation -> lease deadline, ms by the server's clock
+//	<prefix>:{cluster}:joins       string  the newest join number ever given out
+//	<prefix>:{cluster}:leader      string  <term>|<holder>, expires with the lease
+//	<prefix>:{cluster}:term        string  the newest term
+//	<prefix>:{cluster}:checkpoint  string  offset
+//
+// What stands in braces decides the Cluster slot. A user's keys share one, and
+// no script needs two. An incarnation is <node>.<join number>: one stay of a
+// node among the living. It never comes back after its lease lapsed.
+type keyspace struct {
+	prefix string
+	nodes, joins,
+	leader, term, checkpoint string
+}
+
+func newKeyspace(prefix string) keyspace {
+	cluster := prefix + ":{cluster}:"
+	return keyspace{
+		prefix: prefix,
+		nodes:  cluster + "nodes", joins: cluster + "joins",
+		leader: cluster + "leader", term: cluster + "term", checkpoint: cluster + "checkpoint",
+	}
+}
+
+// userKeys are the keys of one user.
+type userKeys struct{ history, marks, presence string }
+
+// user spells a user's keys. They share one allocation, because the message
+// path makes them for every message.
+func (k keyspace) user(id bridge.UserID) userKeys {
+	tag := escape(string(id))
+	var b strings.Builder
+	b.Grow(3*(len(k.prefix)+len(tag)) + len(":history:{}:marks:{}:presence:{}"))
+	key := func(kind string) int {
+		b.WriteString(k.prefix)
+		b.WriteString(kind)
+		b.WriteString(tag)
+		b.WriteByte('}')
+		return b.Len()
+	}
+	i := key(":history:{")
+	j := key(":marks:{")
+	key(":presence:{")
+	all := b.String()
+	return userKeys{history: all[:i], marks: all[i:j], presence: all[j:]}
+}
+
+func (k keyspace) session(pid string) string { return k.prefix + ":session:{" + escape(pid) + "}" }
+
+// An empty tag would not be a tag. A lone percent sign is no escape of anything.
+const emptyTag = "%"
+
+// escape spells an id so that it can stand between braces: the braces and the
+// percent sign become %7B, %7D and %25, every other byte stays.
+func escape(id string) string {
+	switch {
+	case id == "":
+		return emptyTag
+	case !strings.ContainsAny(id, "{}%"):
+		return id
+	default:
+		return escaper.Replace(id)
+	}
+}
+
+// unescape is the inverse of escape.
+func unescape(tag string) string {
+	if tag == emptyTag {
+		return ""
+	}
+	return unescaper.Replace(tag)
+}
+
+var (
+	escaper   = strings.NewReplacer("{", "%7B", "}", "%7D", "%", "%25")
+	unescaper = strings.NewReplacer("%7B", "{", "%7D", "}", "%25", "%")
+)

@@ -1,0 +1,2 @@
+-- KEYS  nodes, joins
+return members(KEYS[1], KEYS[2], math.floor(clock() / 1000), {})

@@ -1,0 +1,225 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/codewar/socketbridge/bridge"
+)
+
+// Append appends each entry and looks its user's sockets up.
+func (n *MemoryNode) Append(ctx context.Context, entries []bridge.Entry) (out []bridge.Appended, err error) {
+	err = n.do(ctx, "append", func(m *Memory, now time.Time) error {
+		out = make([]bridge.Appended, len(entries))
+		for i, e := range entries {
+			out[i] = m.append(e, now)
+		}
+		return nil
+	})
+	return out, err
+}
+
+func (m *Memory) append(e bridge.Entry, now time.Time) bridge.Appended {
+	u := m.user(e.User, now)
+	a := bridge.Appended{Sockets: m.sockets(u, now)}
+	switch {
+	case e.OnlyIfPresent && len(a.Sockets) == 0:
+		a.Absent = true
+	case !e.Offset.After(u.last):
+		a.Refused = true
+	case !e.Offset.After(u.top): // withdrawn before
+		a.Refused, a.Absent = !e.OnlyIfPresent, e.OnlyIfPresent
+	default:
+		u.add(e.Envelope, now, m.limits)
+	}
+	return a
+}
+
+// Withdraw removes an entry that no socket took: see [Redis.Withdraw].
+func (n *MemoryNode) Withdraw(ctx context.Context, user bridge.UserID, at bridge.Offset, _ []bridge.Presence) (gone bool, err error) {
+	err = n.do(ctx, "withdraw", func(m *Memory, now time.Time) error {
+		gone = m.user(user, now).withdraw(at)
+		return nil
+	})
+	return gone, err
+}
+
+// Read returns the next messages of a user after an offset.
+func (n *MemoryNode) Read(ctx context.Context, user bridge.UserID, after bridge.Offset, limit int) (page bridge.Replay, err error) {
+	err = n.do(ctx, "read", func(m *Memory, now time.Time) error {
+		page = m.user(user, now).page(&after, limit)
+		return nil
+	})
+	return page, err
+}
+
+// Register records a socket and reads what it missed.
+func (n *MemoryNode) Register(ctx context.Context, r bridge.Registration) (page bridge.Replay, err error) {
+	err = n.do(ctx, "register", func(m *Memory, now time.Time) error {
+		if n.join == 0 {
+			return errNotJoined
+		}
+		u := m.user(r.User, now)
+		u.sockets = slices.DeleteFunc(u.sockets, func(s memorySocket) bool { return s.Socket == r.Socket })
+		u.sockets = append(u.sockets, memorySocket{
+			Presence: bridge.Presence{Socket: r.Socket, Node: n.id, Since: now},
+			join:     n.join,
+			token:    r.Token,
+		})
+		u.seen = u.last
+		page = u.page(r.After, r.Limit)
+		return nil
+	})
+	return page, err
+}
+
+// Unregister removes this registration and moves the user's taken mark.
+func (n *MemoryNode) Unregister(ctx context.Context, r bridge.Registration, taken bridge.Offset) error {
+	return n.do(ctx, "unregister", func(m *Memory, now time.Time) error {
+		u := m.user(r.User, now)
+		u.sockets = slices.DeleteFunc(u.sockets, func(s memorySocket) bool {
+			return s.Socket == r.Socket && s.Node == n.id && s.token == r.Token
+		})
+		u.take(taken, now.Add(m.limits.marksTTL()))
+		return nil
+	})
+}
+
+// Locate returns the user's sockets on live nodes, oldest first.
+func (n *MemoryNode) Locate(ctx context.Context, user bridge.UserID) (found []bridge.Presence, err error) {
+	err = n.do(ctx, "locate", func(m *Memory, now time.Time) error {
+		if u := m.users[user]; u != nil {
+			found = m.sockets(u, now)
+		}
+		return nil
+	})
+	return found, err
+}
+
+// Taken moves the taken marks of many users.
+func (n *MemoryNode) Taken(ctx context.Context, marks map[bridge.UserID]bridge.Offset) error {
+	return n.do(ctx, "taken", func(m *Memory, now time.Time) error {
+		for user, o := range marks {
+			m.user(user, now).take(o, now.Add(m.limits.marksTTL()))
+		}
+		return nil
+	})
+}
+
+// SaveSessions stores sessions.
+func (n *MemoryNode) SaveSessions(ctx context.Context, sessions map[string]bridge.Session) error {
+	return n.do(ctx, "save_sessions", func(m *Memory, now time.Time) error {
+		for pid, s := range sessions {
+			m.sessions[pid] = memorySession{s, now.Add(m.limits.SessionTTL)}
+		}
+		return nil
+	})
+}
+
+// Session returns [bridge.ErrNoSession] when the id is unknown or has lapsed.
+func (n *MemoryNode) Session(ctx context.Context, pid string) (found bridge.Session, err error) {
+	err = n.do(ctx, "session", func(m *Memory, now time.Time) error {
+		s, ok := m.sessions[pid]
+		if !ok || !now.Before(s.ends) {
+			return bridge.ErrNoSession
+		}
+		found = s.Session
+		return nil
+	})
+	return found, err
+}
+
+// DropSession forgets a session.
+func (n *MemoryNode) DropSession(ctx context.Context, pid string) error {
+	return n.do(ctx, "drop_session", func(m *Memory, _ time.Time) error {
+		delete(m.sessions, pid)
+		return nil
+	})
+}
+
+// Beat renews this node's lease, or joins.
+func (n *MemoryNode) Beat(ctx context.Context) (rejoined bool, err error) {
+	err = n.do(ctx, "beat", func(m *Memory, now time.Time) error {
+		if n.join == 0 || !m.lives(n.id, n.join, now) {
+			m.joins++
+			n.join = m.joins
+			rejoined = true
+		}
+		m.nodes[n.id] = &memoryLease{n.join, now.Add(m.limits.NodeLease)}
+		return nil
+	})
+	return rejoined, err
+}
+
+// Leave ends this node's lease; a later Beat joins again.
+func (n *MemoryNode) Leave(ctx context.Context) error {
+	return n.do(ctx, "leave", func(m *Memory, now time.Time) error {
+		if m.lives(n.id, n.join, now) {
+			delete(m.nodes, n.id)
+		}
+		n.join = 0
+		return nil
+	})
+}
+
+// Nodes lists the nodes whose lease lives, by name.
+func (n *MemoryNode) Nodes(ctx context.Context) (nodes []bridge.NodeID, err error) {
+	err = n.do(ctx, "nodes", func(m *Memory, now time.Time) error {
+		for id, lease := range m.nodes {
+			if now.Before(lease.ends) {
+				nodes = append(nodes, id)
+			}
+		}
+		slices.Sort(nodes)
+		return nil
+	})
+	return nodes, err
+}
+
+// Lead takes or renews the intake lease.
+func (n *MemoryNode) Lead(ctx context.Context) (term uint64, err error) {
+	err = n.do(ctx, "lead", func(m *Memory, now time.Time) error {
+		held := m.leader != nil && now.Before(m.leading)
+		if held && m.leader != n {
+			return bridge.ErrNotLeader
+		}
+		if !held { // from the clock, as in Redis, so that terms grow across restarts too
+			m.leader, m.term = n, max(m.term+1, uint64(now.UnixMicro()))
+		}
+		m.leading = now.Add(m.limits.LeaderLease)
+		term = m.term
+		return nil
+	})
+	return term, err
+}
+
+// Resign gives the intake lease up if this node holds it.
+func (n *MemoryNode) Resign(ctx context.Context) error {
+	return n.do(ctx, "resign", func(m *Memory, _ time.Time) error {
+		if m.leader == n {
+			m.leader = nil
+		}
+		return nil
+	})
+}
+
+// Checkpoint returns how far the stream was read, zero when that is unknown.
+func (n *MemoryNode) Checkpoint(ctx context.Context) (o bridge.Offset, err error) {
+	err = n.do(ctx, "checkpoint", func(m *Memory, _ time.Time) error {
+		o = m.read
+		return nil
+	})
+	return o, err
+}
+
+// SaveCheckpoint records how far the stream was read, if this node leads in that term.
+func (n *MemoryNode) SaveCheckpoint(ctx context.Context, term uint64, o bridge.Offset) error {
+	return n.do(ctx, "save_checkpoint", func(m *Memory, now time.Time) error {
+		if m.leader != n || m.term != term || !now.Before(m.leading) {
+			return bridge.ErrNotLeader
+		}
+		m.read = m.read.Max(o)
+		return nil
+	})
+}

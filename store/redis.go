@@ -1,0 +1,175 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
+
+	"github.com/codewar/socketbridge/bridge"
+)
+
+var _ bridge.Store = (*Redis)(nil)
+
+// Redis is the store of a bridge of many nodes. It works on a single server,
+// behind Sentinel and on a Cluster, with Redis 5 or later or Valkey.
+//
+// What another node appends or registers is seen at once; that another node has
+// died or started again is seen within a third of the node lease. No call
+// takes longer than about Config.Timeout. Safe for concurrent use.
+type Redis struct {
+	// Observe is told of each operation. Set it before the first one; may be nil.
+	Observe Observer
+
+	client  redis.UniversalClient
+	keys    keyspace
+	node    bridge.NodeID
+	holder  string // names this process in the leader lease: a restarted node is another holder
+	limits  Limits
+	timeout time.Duration
+	breaker breaker
+	args    fixedArgs
+
+	self   atomic.Pointer[string] // this node's incarnation; nil before the first Beat and after Leave
+	roster atomic.Pointer[roster] // replaced by its holder
+	asking chan struct{}          // holds a token while somebody asks for the members
+
+	reaping chan grave // senders: whoever finds a dead registration; receiver: reap
+	life    context.Context
+	end     context.CancelFunc
+	owned   sync.WaitGroup // reap
+}
+
+// fixedArgs are script arguments that never change, boxed once.
+type fixedArgs struct{ maxPerUser, historyTTL, marksTTL any }
+
+var quietClient = sync.OnceFunc(logging.Disable) // it prints to stderr what it returns as an error as well
+
+// OpenRedis makes the store of one node. It fails only on a bad configuration:
+// a Redis that is not there may come later, and every call finds out for itself.
+// ctx bounds the opening only; the caller must Close the store.
+func OpenRedis(_ context.Context, cfg Config, limits Limits, node bridge.NodeID, log *slog.Logger) (*Redis, error) {
+	cfg, limits = cfg.withDefaults(), limits.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("redis configuration: %w", err)
+	}
+	opts, err := cfg.options()
+	if err != nil {
+		return nil, fmt.Errorf("redis configuration: %w", err)
+	}
+	quietClient()
+	r := &Redis{
+		client:  redis.NewUniversalClient(opts),
+		keys:    newKeyspace(cfg.Prefix),
+		node:    node,
+		holder:  string(node) + "/" + rand.Text(),
+		limits:  limits,
+		timeout: cfg.Timeout,
+		breaker: breaker{log: log.With("component", "store")},
+		args:    fixedArgs{limits.MaxPerUser, limits.HistoryTTL.Milliseconds(), limits.marksTTL().Milliseconds()},
+		asking:  make(chan struct{}, 1),
+		reaping: make(chan grave, 256),
+	}
+	r.life, r.end = context.WithCancel(context.Background())
+	r.owned.Go(r.reap)
+	return r, nil
+}
+
+// Ping reports whether Redis answers.
+func (r *Redis) Ping(ctx context.Context) error {
+	return r.do(ctx, "ping", func(ctx context.Context) error {
+		return r.send(ctx, func(p redis.Pipeliner) { p.Ping(ctx) })
+	})
+}
+
+// Close releases the connections. It gives no lease up: see [Redis.Leave] and
+// [Redis.Resign].
+func (r *Redis) Close() error {
+	r.end()
+	r.owned.Wait()
+	if err := r.client.Close(); err != nil {
+		return fmt.Errorf("close redis: %w", err)
+	}
+	return nil
+}
+
+// do runs one operation within the time limit, and has it observed once,
+// however many round trips it makes.
+func (r *Redis) do(ctx context.Context, op string, f func(context.Context) error) error {
+	start := time.Now()
+	limited, cancel := context.WithTimeoutCause(ctx, r.timeout, errTooSlow)
+	err := f(limited)
+	cancel()
+	if r.Observe != nil {
+		r.Observe(op, time.Since(start), err)
+	}
+	if err != nil {
+		return fmt.Errorf("redis %s: %w", op, err)
+	}
+	return nil
+}
+
+// send makes the one round trip (one to each server of a Cluster) that all
+// commands go through. It returns the first error of a command.
+func (r *Redis) send(ctx context.Context, queue func(redis.Pipeliner)) error {
+	return r.breaker.guard(ctx, func() error {
+		p := r.client.Pipeline()
+		queue(p)
+		_, err := p.Exec(ctx)
+		return err
+	})
+}
+
+// run sends script calls in one round trip. Those that a server refused because
+// it does not have the script, which happens when somebody flushed them, are
+// sent again.
+func (r *Redis) run(ctx context.Context, calls ...*redis.StringSliceCmd) error {
+	err := r.sendCalls(ctx, calls)
+	if !noScript(err) {
+		return err
+	}
+	err = r.breaker.guard(ctx, func() error {
+		for _, s := range scripts {
+			if err := r.client.ScriptLoad(ctx, s.source).Err(); err != nil { // to every master
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("load scripts: %w", err)
+	}
+	var again []*redis.StringSliceCmd
+	for _, c := range calls {
+		if noScript(c.Err()) {
+			c.SetErr(nil)
+			again = append(again, c)
+		}
+	}
+	if err := r.sendCalls(ctx, again); err != nil {
+		return err
+	}
+	for _, c := range calls { // the first round's other errors
+		if err := c.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Redis) sendCalls(ctx context.Context, calls []*redis.StringSliceCmd) error {
+	return r.send(ctx, func(p redis.Pipeliner) {
+		for _, c := range calls {
+			_ = p.Process(ctx, c) // only queues
+		}
+	})
+}
+
+// noScript matches an error's first word, which is the protocol's error code.
+func noScript(err error) bool { return redis.HasErrorPrefix(err, "NOSCRIPT") }

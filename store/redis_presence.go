@@ -1,0 +1,116 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/codewar/socketbridge/bridge"
+)
+
+// seer turns presence hashes into the sockets on live nodes. It serves one
+// operation, and one goroutine.
+type seer struct {
+	r      *Redis
+	roster *roster
+	now    time.Time
+	asked  int               // how often the roster was renewed because of an unknown node
+	slab   []bridge.Presence // where the results of a batch are laid, to save allocations
+}
+
+// sockets returns the live ones of a hash, given as field, value, field, ….
+// A registration of a node that the roster does not know makes it ask again:
+// a socket must not be missed because its node has just joined.
+func (s *seer) sockets(ctx context.Context, presenceKey string, hash []string) ([]bridge.Presence, error) {
+	first := len(s.slab)
+	for i := 0; i+1 < len(hash); i += 2 {
+		incarnation, p, err := parsePresence(hash[i], hash[i+1])
+		if err != nil {
+			return nil, err
+		}
+		v, err := s.vitality(ctx, incarnation)
+		if err != nil {
+			return nil, err
+		}
+		switch v {
+		case alive:
+			s.slab = append(s.slab, p)
+		case dead:
+			s.r.bury(grave{presenceKey, hash[i], hash[i+1]})
+		}
+	}
+	found := s.slab[first:len(s.slab):len(s.slab)]
+	if len(found) == 0 {
+		return nil, nil
+	}
+	slices.SortFunc(found, oldestFirst)
+	return found, nil
+}
+
+// vitality asks at most twice in one operation: the first answer may be one that
+// another caller requested before this operation read its hash; the second is
+// not. What stays unsure after that has lost its lease to a loss of data, and
+// its node is about to register again.
+func (s *seer) vitality(ctx context.Context, incarnation string) (vitality, error) {
+	for {
+		v := s.roster.vitality(incarnation, s.now)
+		if v != unsure || s.asked == 2 {
+			return v, nil
+		}
+		m, err := s.r.membersAfter(ctx, s.roster)
+		if err != nil {
+			return unsure, err
+		}
+		s.roster, s.now = m, time.Now()
+		s.asked++
+	}
+}
+
+func oldestFirst(a, b bridge.Presence) int {
+	return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Socket, b.Socket))
+}
+
+// parsePresence reads one field of a presence hash: see [keyspace].
+func parsePresence(socket, value string) (incarnation string, p bridge.Presence, err error) {
+	incarnation, rest, _ := strings.Cut(value, "|")
+	since, _, _ := strings.Cut(rest, "|")
+	us, err := strconv.ParseInt(since, 10, 64)
+	if err != nil {
+		return "", p, fmt.Errorf("presence value: %w", err)
+	}
+	node, _, ok := cutIncarnation(incarnation)
+	if !ok {
+		return "", p, fmt.Errorf("presence value: no incarnation in %q", incarnation)
+	}
+	return incarnation, bridge.Presence{Socket: bridge.SocketID(socket), Node: node, Since: time.UnixMicro(us)}, nil
+}
+
+// grave is a registration of a dead node, to be removed if it is still that one.
+type grave struct{ presenceKey, socket, value string }
+
+// bury never waits. What it drops when the queue is full, the next reader finds again.
+func (r *Redis) bury(g grave) {
+	select {
+	case r.reaping <- g:
+	default:
+	}
+}
+
+// reap removes dead registrations in the background until the store is closed.
+func (r *Redis) reap() {
+	for {
+		select {
+		case <-r.life.Done():
+			return
+		case g := <-r.reaping:
+			// A failure leaves the registration where it is: hidden, and found again.
+			_ = r.do(r.life, "reap", func(ctx context.Context) error {
+				return r.run(ctx, reapScript.call(ctx, []string{g.presenceKey}, g.socket, g.value))
+			})
+		}
+	}
+}

@@ -1,0 +1,143 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/codewar/socketbridge/bridge"
+)
+
+// errNotJoined means that this node registers sockets before its first Beat.
+var errNotJoined = errors.New("the node has no lease yet")
+
+// Register records a socket and reads what it missed, in one step.
+func (r *Redis) Register(ctx context.Context, reg bridge.Registration) (page bridge.Replay, err error) {
+	k := r.keys.user(reg.User)
+	after := "" // the script starts at the taken mark
+	if reg.After != nil {
+		after = reg.After.String()
+	}
+	err = r.do(ctx, "register", func(ctx context.Context) error {
+		self := r.self.Load()
+		if self == nil {
+			return errNotJoined
+		}
+		c := registerScript.call(ctx, []string{k.history, k.marks, k.presence},
+			after, fetch(reg.Limit), string(reg.Socket), *self, reg.Token)
+		if err := r.run(ctx, c); err != nil {
+			return err
+		}
+		page, err = parsePage(c.Val(), reg.User, reg.After, reg.Limit)
+		return err
+	})
+	return page, err
+}
+
+// Unregister removes this registration and moves the user's taken mark.
+func (r *Redis) Unregister(ctx context.Context, reg bridge.Registration, taken bridge.Offset) error {
+	k := r.keys.user(reg.User)
+	mark := ""
+	if !taken.IsZero() {
+		mark = taken.String()
+	}
+	return r.do(ctx, "unregister", func(ctx context.Context) error {
+		return r.run(ctx, unregisterScript.call(ctx, []string{k.marks, k.presence},
+			mark, r.args.marksTTL, string(reg.Socket), string(r.node), reg.Token))
+	})
+}
+
+// Locate returns the user's sockets on live nodes, oldest first.
+func (r *Redis) Locate(ctx context.Context, user bridge.UserID) (found []bridge.Presence, err error) {
+	k := r.keys.user(user)
+	err = r.do(ctx, "locate", func(ctx context.Context) error {
+		m, err := r.members(ctx)
+		if err != nil {
+			return err
+		}
+		c := redis.NewStringSliceCmd(ctx, "hgetall", k.presence)
+		if err := r.run(ctx, c); err != nil {
+			return err
+		}
+		s := seer{r: r, roster: m, now: time.Now()}
+		found, err = s.sockets(ctx, k.presence, c.Val())
+		return err
+	})
+	return found, err
+}
+
+// Taken moves the taken marks of many users in one round trip.
+func (r *Redis) Taken(ctx context.Context, marks map[bridge.UserID]bridge.Offset) error {
+	return r.do(ctx, "taken", func(ctx context.Context) error {
+		calls := make([]*redis.StringSliceCmd, 0, len(marks))
+		for user, o := range marks {
+			if !o.IsZero() {
+				calls = append(calls, takenScript.call(ctx, []string{r.keys.user(user).marks}, o.String(), r.args.marksTTL))
+			}
+		}
+		return r.run(ctx, calls...)
+	})
+}
+
+// session is the stored form of [bridge.Session].
+type session struct {
+	User   bridge.UserID   `json:"user"`
+	Socket bridge.SocketID `json:"socket"`
+}
+
+// SaveSessions writes the sessions in one round trip.
+func (r *Redis) SaveSessions(ctx context.Context, sessions map[string]bridge.Session) error {
+	return r.do(ctx, "save_sessions", func(ctx context.Context) error {
+		values := make(map[string][]byte, len(sessions))
+		for pid, s := range sessions {
+			value, err := json.Marshal(session(s))
+			if err != nil {
+				return fmt.Errorf("encode session: %w", err)
+			}
+			values[r.keys.session(pid)] = value
+		}
+		return r.send(ctx, func(p redis.Pipeliner) {
+			for key, value := range values {
+				p.Set(ctx, key, value, r.limits.SessionTTL)
+			}
+		})
+	})
+}
+
+// Session returns [bridge.ErrNoSession] when the id is unknown or has lapsed.
+func (r *Redis) Session(ctx context.Context, pid string) (found bridge.Session, err error) {
+	err = r.do(ctx, "session", func(ctx context.Context) error {
+		value, err := r.get(ctx, r.keys.session(pid))
+		if errors.Is(err, redis.Nil) {
+			return bridge.ErrNoSession
+		}
+		if err != nil {
+			return err
+		}
+		var s session
+		if err := json.Unmarshal([]byte(value), &s); err != nil {
+			return fmt.Errorf("decode session: %w", err)
+		}
+		found = bridge.Session(s)
+		return nil
+	})
+	return found, err
+}
+
+// DropSession forgets a session.
+func (r *Redis) DropSession(ctx context.Context, pid string) error {
+	return r.do(ctx, "drop_session", func(ctx context.Context) error {
+		return r.send(ctx, func(p redis.Pipeliner) { p.Del(ctx, r.keys.session(pid)) })
+	})
+}
+
+// get returns redis.Nil when there is no such key.
+func (r *Redis) get(ctx context.Context, key string) (string, error) {
+	var c *redis.StringCmd
+	err := r.send(ctx, func(p redis.Pipeliner) { c = p.Get(ctx, key) })
+	return c.Val(), err
+}

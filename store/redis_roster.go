@@ -1,0 +1,129 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/codewar/socketbridge/bridge"
+)
+
+// roster is what was known of the nodes at one moment. Immutable.
+//
+// It decides about every incarnation without asking again: join numbers only
+// grow and are given out together with the lease, so one that is not listed is
+// dead for ever if its number is not newer than the newest the roster knows.
+type roster struct {
+	joins   uint64               // the newest join number
+	until   map[string]time.Time // incarnation to the end of its lease, by this process's clock
+	expires time.Time            // the first of those ends
+	live    string               // the incarnations as the append script wants them: ",a.1,b.2,"
+}
+
+type vitality int
+
+const (
+	alive  vitality = iota
+	dead            // and never coming back
+	unsure          // joined after the roster was made, or its lease should have been renewed since
+)
+
+func (m *roster) vitality(incarnation string, now time.Time) vitality {
+	if until, ok := m.until[incarnation]; ok {
+		if now.Before(until) {
+			return alive
+		}
+		return unsure
+	}
+	if _, join, ok := cutIncarnation(incarnation); ok && join > m.joins {
+		return unsure
+	}
+	return dead
+}
+
+// cutIncarnation takes "<node>.<join number>" apart. Node ids have no dot.
+func cutIncarnation(s string) (node bridge.NodeID, join uint64, ok bool) {
+	name, number, ok := strings.Cut(s, ".")
+	if !ok {
+		return "", 0, false
+	}
+	join, err := strconv.ParseUint(number, 10, 64)
+	return bridge.NodeID(name), join, err == nil
+}
+
+// parseRoster reads what members.lua wrote. asked is when the request was made:
+// a lease may end a round trip early by this clock, never late.
+func parseRoster(reply []string, asked time.Time) (*roster, error) {
+	if len(reply)%2 != 1 {
+		return nil, fmt.Errorf("members: %d elements", len(reply))
+	}
+	joins, err := strconv.ParseUint(reply[0], 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("members: join number: %w", err)
+	}
+	m := &roster{joins: joins, until: make(map[string]time.Time, len(reply)/2), expires: asked.Add(time.Hour)}
+	var live strings.Builder
+	live.WriteByte(',')
+	for pair := range slices.Chunk(reply[1:], 2) {
+		left, err := strconv.ParseInt(pair[1], 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("members: lease: %w", err)
+		}
+		until := asked.Add(time.Duration(left) * time.Millisecond)
+		m.until[pair[0]] = until
+		if until.Before(m.expires) {
+			m.expires = until
+		}
+		live.WriteString(pair[0])
+		live.WriteByte(',')
+	}
+	m.live = live.String()
+	return m, nil
+}
+
+// members returns a roster in which no lease has ended.
+func (r *Redis) members(ctx context.Context) (*roster, error) {
+	if m := r.roster.Load(); m != nil && time.Now().Before(m.expires) {
+		return m, nil
+	}
+	return r.membersAfter(ctx, r.roster.Load())
+}
+
+// membersAfter returns a roster other than old: one that somebody else has
+// fetched meanwhile, or else a new one. Callers share the round trip.
+func (r *Redis) membersAfter(ctx context.Context, old *roster) (*roster, error) {
+	if err := r.lockRoster(ctx); err != nil {
+		return nil, err
+	}
+	defer r.unlockRoster()
+	if m := r.roster.Load(); m != old && m != nil {
+		return m, nil
+	}
+	asked := time.Now()
+	c := nodesScript.call(ctx, []string{r.keys.nodes, r.keys.joins})
+	if err := r.run(ctx, c); err != nil {
+		return nil, fmt.Errorf("list nodes: %w", err)
+	}
+	m, err := parseRoster(c.Val(), asked)
+	if err != nil {
+		return nil, err
+	}
+	r.roster.Store(m)
+	return m, nil
+}
+
+// lockRoster lets one caller at a time ask, so that an older answer never
+// replaces a newer one. Unlike a mutex it gives up with the context.
+func (r *Redis) lockRoster(ctx context.Context) error {
+	select {
+	case r.asking <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the list of nodes: %w", ctx.Err())
+	}
+}
+
+func (r *Redis) unlockRoster() { <-r.asking }

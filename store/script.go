@@ -1,0 +1,88 @@
+package store
+
+import (
+	"context"
+	"crypto/sha1" //nolint:gosec // EVALSHA names scripts by SHA-1; nothing is secured by it.
+	"embed"
+	"encoding/hex"
+	"errors"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+//go:embed lua/*.lua
+var lua embed.FS
+
+// The Lua scripts. Each runs in one step on the server, touches the keys of one
+// slot only, so that it works in a Cluster, and answers with an array of strings.
+var (
+	appendScript     = newScript("order", "append")
+	withdrawScript   = newScript("order", "withdraw")
+	readScript       = newScript("page", "read")
+	registerScript   = newScript("clock", "page", "register")
+	unregisterScript = newScript("order", "take", "unregister")
+	takenScript      = newScript("order", "take", "taken")
+	reapScript       = newScript("reap")
+	nodesScript      = newScript("clock", "members", "nodes")
+	beatScript       = newScript("clock", "members", "beat")
+	leadScript       = newScript("clock", "lead")
+	resignScript     = newScript("resign")
+	checkpointScript = newScript("order", "checkpoint")
+)
+
+var scripts = []*script{
+	appendScript, withdrawScript, readScript, registerScript, unregisterScript, takenScript,
+	reapScript, nodesScript, beatScript, leadScript, resignScript, checkpointScript,
+}
+
+// script is one Lua program and the name the server knows it by.
+type script struct {
+	source string
+	hash   any // a string, boxed once: it goes into every command's arguments
+}
+
+// newScript joins the named files, the shared functions first.
+func newScript(names ...string) *script {
+	var b strings.Builder
+	for _, name := range names {
+		part, err := lua.ReadFile("lua/" + name + ".lua")
+		if err != nil {
+			panic(err) // an embedded file that does not exist: a programmer's error
+		}
+		b.Write(part)
+	}
+	sum := sha1.Sum([]byte(b.String())) //nolint:gosec // see the import
+	return &script{source: b.String(), hash: hex.EncodeToString(sum[:])}
+}
+
+// The first arguments of each script call, boxed once.
+var (
+	evalsha  any = "evalsha"
+	keyCount     = [...]any{0, 1, 2, 3}
+)
+
+// call makes one command of the script. It is to be run by [Redis.run].
+func (s *script) call(ctx context.Context, keys []string, args ...any) *redis.StringSliceCmd {
+	all := make([]any, 0, 3+len(keys)+len(args))
+	all = append(all, evalsha, s.hash, keyCount[len(keys)])
+	for _, k := range keys {
+		all = append(all, k)
+	}
+	return redis.NewStringSliceCmd(ctx, append(all, args...)...)
+}
+
+// load brings every script to the server at the other end of a new connection.
+// Should the server refuse (a Sentinel has no scripts), [Redis.run] finds out.
+func load(ctx context.Context, conn *redis.Conn) error {
+	_, err := conn.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, s := range scripts {
+			p.ScriptLoad(ctx, s.source)
+		}
+		return nil
+	})
+	if _, refused := errors.AsType[redis.Error](err); refused {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,31 @@
+package store_test
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/bridge/bridgetest"
+	"github.com/codewar/socketbridge/store"
+	"github.com/codewar/socketbridge/store/redistest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestMemory(t *testing.T) {
+	t.Parallel()
+	bridgetest.TestStore(t, func(_ testing.TB, l bridgetest.Limits) func(bridge.NodeID) bridge.Store {
+		m := store.NewMemory(store.Limits(l))
+		return func(id bridge.NodeID) bridge.Store { return m.Node(id) }
+	})
+}
+
+func TestRedis(t *testing.T) {
+	t.Parallel()
+	server := redistest.Server(t)
+	bridgetest.TestStore(t, func(t testing.TB, l bridgetest.Limits) func(bridge.NodeID) bridge.Store {
+		open := opener(t, server, l)
+		return func(id bridge.NodeID) bridge.Store { return open(id) }
+	})
+}
