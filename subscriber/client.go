@@ -1,0 +1,190 @@
+package subscriber
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+var (
+	// ErrUnavailable means that NATS is away or did not acknowledge in time. What
+	// was being published may or may not be stored; publishing it again with the
+	// same ID is safe.
+	ErrUnavailable = errors.New("nats is not available")
+	// ErrNoReceipt means that the message is stored and will be routed, but that
+	// nobody said in time what became of it.
+	ErrNoReceipt = errors.New("no receipt in time")
+	// ErrTooLarge means that NATS does not take messages of this size.
+	ErrTooLarge = errors.New("message is larger than nats allows")
+)
+
+// ownPrefix begins every subject that is ours and not the publishers'.
+const ownPrefix = "bridge"
+
+// Client is this node's one connection to NATS and all that goes over it.
+// Safe for concurrent use.
+type Client struct {
+	cfg  Config
+	node bridge.NodeID
+	root *slog.Logger // as given to Open
+	log  *slog.Logger
+
+	embedded *embedded // nil with a URL
+	conn     *connection
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	streams  *streams
+	inbox    *inbox
+	outbox   *outbox
+	links    *links
+	served   atomic.Pointer[linkServer] // nil until ServeLinks
+	slow     noise
+
+	background sync.WaitGroup     // keeper and outbox
+	stop       context.CancelFunc // ends them
+	closing    atomic.Bool        // a disconnect is what we asked for
+	closed     chan struct{}      // closed when the connection is
+}
+
+// Open connects to NATS, or starts the embedded server when cfg.URL is empty.
+// With a URL it does not wait for NATS to be there: [Client.Ready] tells.
+func Open(ctx context.Context, cfg Config, node bridge.NodeID, log *slog.Logger) (_ *Client, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	c := &Client{cfg: cfg, node: node, root: log, log: log.With("component", "subscriber"), closed: make(chan struct{})}
+	c.conn = newConnection(c.log)
+	if cfg.URL == "" {
+		if c.embedded, err = startEmbedded(ctx, cfg, log); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.open(ctx); err != nil {
+		return nil, errors.Join(err, c.Close(context.WithoutCancel(ctx)))
+	}
+	return c, nil
+}
+
+func (c *Client) open(ctx context.Context) (err error) {
+	if c.nc, err = c.connect(c.cfg, c.embedded.nats()); err != nil {
+		return err
+	}
+	if c.js, err = jetstream.New(c.nc, jetstream.WithDefaultTimeout(apiLimit)); err != nil {
+		return fmt.Errorf("use jetstream: %w", err)
+	}
+	c.streams = newStreams(c.cfg, c.js, c.conn, c.log)
+	if c.embedded != nil { // it is there, so what fails now will not get better
+		if _, err := c.streams.ensure(ctx); err != nil {
+			return err
+		}
+		if err := c.streams.err(); err != nil {
+			return err
+		}
+	}
+	if c.inbox, err = openInbox(c.nc); err != nil {
+		return err
+	}
+	c.outbox = newOutbox(c.nc, c.conn)
+	c.links = newLinks(c.nc, c.inbox, c.outbox)
+	ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))
+	c.background.Go(func() { c.streams.keep(ctx) })
+	c.background.Go(func() { c.outbox.run(ctx) })
+	return nil
+}
+
+// Ready returns nil while NATS is there with both streams in place, and
+// otherwise why not.
+func (c *Client) Ready() error {
+	if err := c.conn.err(); err != nil {
+		return err
+	}
+	return c.streams.err()
+}
+
+// Close finishes what is under way, for as long as ctx allows, and ends the
+// connection and the embedded server. Calls in progress fail; an [Intake] must
+// have been drained before.
+func (c *Client) Close(ctx context.Context) error {
+	if c.closing.Swap(true) {
+		return nil
+	}
+	var errs []error
+	if c.stop != nil {
+		c.stop()
+		c.background.Wait()
+	}
+	if c.nc != nil {
+		errs = append(errs, c.disconnect(ctx))
+	}
+	if c.links != nil {
+		c.links.abandon()
+	}
+	if c.embedded != nil {
+		errs = append(errs, c.embedded.stop(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// disconnect lets subscriptions finish and sends what is buffered, then closes.
+func (c *Client) disconnect(ctx context.Context) error {
+	err := c.nc.Drain()
+	if errors.Is(err, nats.ErrConnectionReconnecting) {
+		err = nil // NATS is away: it has closed at once
+	}
+	select {
+	case <-c.closed:
+	case <-ctx.Done():
+		err = fmt.Errorf("drain connection: %w", context.Cause(ctx))
+		c.nc.Close()
+		<-c.closed
+	}
+	return err
+}
+
+// back runs when NATS is there, at first and again.
+func (c *Client) back(nc *nats.Conn) {
+	c.conn.back(nc.ConnectedUrlRedacted())
+	if s := c.served.Load(); s != nil {
+		s.doubt()
+	}
+}
+
+// asyncError is told what the library finds on its own: mostly that a
+// subscription was too slow and messages were dropped. Links notice that by
+// their numbering, and the intake by the consumer's.
+func (c *Client) asyncError(sub *nats.Subscription, err error) {
+	subject := ""
+	if sub != nil {
+		subject = sub.Subject
+	}
+	if n, ok := c.slow.say(time.Now()); ok {
+		c.log.Warn("nats reports", "subject", subject, "err", err, "times", n)
+	}
+}
+
+// noise lets one log line through every ten seconds.
+type noise struct {
+	mu   sync.Mutex // guards last, kept
+	last time.Time
+	kept int
+}
+
+// say reports whether to log now, and for how many times.
+func (n *noise) say(now time.Time) (times int, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.kept++
+	if now.Sub(n.last) < 10*time.Second {
+		return 0, false
+	}
+	times, n.kept, n.last = n.kept, 0, now
+	return times, true
+}

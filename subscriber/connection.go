@@ -1,0 +1,182 @@
+package subscriber
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// connection follows whether NATS answers. Reading it never waits: the client
+// library holds its own lock while it dials, for up to two seconds a try.
+type connection struct {
+	log *slog.Logger
+
+	mu      sync.Mutex // guards all below
+	live    context.Context
+	end     context.CancelCauseFunc // of live; NATS is there until it is called
+	said    bool                    // that it is away was logged
+	was     bool                    // it was there at some time
+	why     error                   // the last reason for being away
+	changed chan struct{}           // closed and replaced when NATS goes or comes
+}
+
+func newConnection(log *slog.Logger) *connection {
+	live, end := context.WithCancelCause(context.Background())
+	end(ErrUnavailable)
+	return &connection{log: log, live: live, end: end, changed: make(chan struct{})}
+}
+
+// change returns a channel that is closed when NATS next goes or comes.
+func (c *connection) change() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.changed
+}
+
+// while returns a context that also ends when NATS goes away: what was asked
+// over a lost connection is never answered.
+func (c *connection) while(ctx context.Context) (context.Context, context.CancelFunc) {
+	c.mu.Lock()
+	live := c.live
+	c.mu.Unlock()
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(live, func() { cancel(context.Cause(live)) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
+// err is nil while NATS is there.
+func (c *connection) err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.live.Err() == nil:
+		return nil
+	case c.why == nil:
+		return ErrUnavailable
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, c.why)
+}
+
+// back records that NATS is there; it says so once per change.
+func (c *connection) back(server string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.live.Err() == nil {
+		return
+	}
+	text := "nats is back"
+	if !c.was {
+		text = "nats connected"
+	}
+	c.log.Info(text, "server", server)
+	c.was, c.said, c.why = true, false, nil
+	c.live, c.end = context.WithCancelCause(context.Background())
+	c.tell()
+}
+
+// away records that NATS is gone; it says so once per change.
+func (c *connection) away(why error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.said {
+		c.log.Warn("nats is away, trying for ever", "err", why)
+		c.said = true
+	}
+	if why != nil {
+		c.why = why
+	}
+	if c.live.Err() == nil {
+		c.end(ErrUnavailable)
+		c.tell()
+	}
+}
+
+// tell is called with mu held.
+func (c *connection) tell() {
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+// Times of a connection to NATS.
+const (
+	// pingEvery notices a server that is gone without a word after at most three
+	// of these; the library's default of two minutes is too long for a live page.
+	pingEvery = 10 * time.Second
+	dialLimit = 2 * time.Second
+	// drainLimit bounds what subscriptions may take to finish at the end.
+	drainLimit = 5 * time.Second
+)
+
+// connect returns at once, also when NATS is absent: the library goes on trying.
+// local is the embedded server, or nil.
+func (c *Client) connect(cfg Config, local *server.Server) (*nats.Conn, error) {
+	wait := bridge.Backoff{First: 100 * time.Millisecond, Most: 2 * time.Second}
+	opts := []nats.Option{
+		nats.Name("codewar-bridge " + string(c.node)),
+		nats.RetryOnFailedConnect(true),
+		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(), // a password that is being rotated is wrong for a while
+		nats.CustomReconnectDelay(func(round int) time.Duration {
+			if round == 1 {
+				wait.Reset()
+			}
+			return wait.Next()
+		}),
+		// Nothing is kept for later: who publishes while NATS is away must be told.
+		nats.ReconnectBufSize(-1),
+		nats.PingInterval(pingEvery),
+		nats.MaxPingsOutstanding(2),
+		nats.Timeout(dialLimit),
+		nats.DrainTimeout(drainLimit),
+		nats.ConnectHandler(func(nc *nats.Conn) { c.back(nc) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { c.back(nc) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if !c.closing.Load() {
+				c.conn.away(err)
+			}
+		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.conn.away(err) }),
+		nats.ClosedHandler(func(*nats.Conn) { close(c.closed) }),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) { c.asyncError(sub, err) }),
+	}
+	if cfg.User != "" {
+		opts = append(opts, nats.UserInfo(cfg.User, cfg.Password))
+	}
+	if cfg.Token != "" {
+		opts = append(opts, nats.Token(cfg.Token))
+	}
+	if local != nil {
+		opts = append(opts, nats.InProcessServer(local))
+	} else {
+		opts = append(opts, remoteOptions(cfg)...)
+	}
+	nc, err := nats.Connect(cfg.URL, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("nats.url: %w", err)
+	}
+	if nc.IsConnected() {
+		c.conn.back(nc.ConnectedUrlRedacted())
+	} else {
+		c.conn.away(nc.LastError())
+	}
+	return nc, nil
+}
+
+func remoteOptions(cfg Config) (opts []nats.Option) {
+	if cfg.Creds != "" {
+		opts = append(opts, nats.UserCredentials(cfg.Creds))
+	}
+	if cfg.TLS.CA != "" {
+		opts = append(opts, nats.RootCAs(cfg.TLS.CA))
+	}
+	if cfg.TLS.Cert != "" {
+		opts = append(opts, nats.ClientCert(cfg.TLS.Cert, cfg.TLS.Key))
+	}
+	return opts
+}

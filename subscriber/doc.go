@@ -1,0 +1,17 @@
+// Package subscriber is everything the bridge says to NATS: the stream that
+// gives messages their order, the intake that reads it, publishing, dead
+// letters, the links between nodes, and the server inside the process for when
+// no other is configured.
+//
+// Subjects, with the default prefix:
+//
+//	codewar.<topic>         messages; captured by the stream CODEWAR
+//	bridge.dead.<code>      messages that break the rules; captured by BRIDGE_DEAD
+//	bridge.node.<node>      what the leader forwards to a node, and its heartbeat
+//	_INBOX.<random>.<n>     receipts and answers to this process
+//
+// What is promised: a message that the stream has acknowledged is handed to the
+// leader's router in stream order, at least once; within one term exactly once.
+// A core publish that NATS drops before it is stored is lost without a trace:
+// publishers that care wait for the PubAck, as [Client.Publish] does.
+package subscriber

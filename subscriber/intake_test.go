@@ -1,0 +1,341 @@
+package subscriber
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/subscriber/natstest"
+	"github.com/nats-io/nats.go"
+)
+
+// bodies are the distinct bodies that were taken, in the order of their first time.
+func bodies(msgs []bridge.Message) (list []string) {
+	seen := make(map[string]bool)
+	for _, m := range msgs {
+		if b := string(m.Body); !seen[b] {
+			seen[b] = true
+			list = append(list, b)
+		}
+	}
+	return list
+}
+
+// checkSequence fails unless the distinct bodies are m0, m1, ... m<n-1>.
+func checkSequence(t testing.TB, msgs []bridge.Message, n int) {
+	t.Helper()
+	got := bodies(msgs)
+	if len(got) != n {
+		t.Fatalf("took %d distinct messages, want %d", len(got), n)
+	}
+	for i, b := range got {
+		if want := fmt.Sprintf("m%d", i); b != want {
+			t.Fatalf("message %d is %q, want %q", i, b, want)
+		}
+	}
+}
+
+func TestIntakeReadsInOrder(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	c := ready(t, s, "a")
+	publish(t, c, 0, 700)
+	l := &leases{ttl: time.Second}
+	k := &taker{leases: l}
+	i, _ := run(t, c, &seat{leases: l, node: "a"}, k.handler())
+	publish(t, c, 700, 300)
+
+	waitFor(t, "1000 messages", func() bool { return k.count() >= 1000 })
+	msgs := k.all()
+	checkSequence(t, msgs, 1000)
+	if len(msgs) != 1000 {
+		t.Errorf("took %d messages, want each once", len(msgs))
+	}
+	m := msgs[0]
+	if m.Subject != "codewar.t" || m.Topic != "t" || m.Header[nats.MsgIdHdr][0] != "m0" {
+		t.Errorf("first message: subject %q, topic %q, header %v", m.Subject, m.Topic, m.Header)
+	}
+	if m.Offset.Epoch != c.streams.epoch() || m.Offset.Seq != 1 {
+		t.Errorf("first offset %v, want sequence 1 of epoch %d", m.Offset, c.streams.epoch())
+	}
+	waitFor(t, "leading without lag", func() bool { lag := i.Lag(); return i.Leading() && lag.Read == 1000 && lag.Last == 1000 })
+}
+
+func TestIntakeWithoutHeadersHasNilHeader(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	c := ready(t, s, "a")
+	l := &leases{ttl: time.Second}
+	k := &taker{leases: l}
+	run(t, c, &seat{leases: l, node: "a"}, k.handler())
+	if err := s.Connect().Publish("codewar.a.b", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the message", func() bool { return k.count() == 1 })
+	if m := k.all()[0]; m.Header != nil || m.Topic != "a.b" {
+		t.Errorf("header %v, topic %q; want nil and a.b", m.Header, m.Topic)
+	}
+}
+
+func TestIntakeStartsAtCheckpointOrWindow(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	c := ready(t, s, "a")
+	publish(t, c, 0, 10)
+	epoch := c.streams.epoch()
+	tests := map[string]struct {
+		checkpoint bridge.Offset
+		window     time.Duration
+		want       uint64 // first sequence; 0: none
+	}{
+		"checkpoint":                {bridge.Offset{Epoch: epoch, Seq: 4}, 0, 5},
+		"checkpoint at the end":     {bridge.Offset{Epoch: epoch, Seq: 10}, time.Hour, 11},
+		"older epoch":               {bridge.Offset{Epoch: epoch - 1, Seq: 400}, 0, 1},
+		"none, within the window":   {bridge.Offset{}, time.Hour, 1},
+		"none, all of it too old":   {bridge.Offset{}, 0, 11},
+		"beyond the stream's end":   {bridge.Offset{Epoch: epoch, Seq: 50}, 0, 11},
+		"zero sequence, this epoch": {bridge.Offset{Epoch: epoch}, 0, 1},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			se := session{intake: &Intake{client: c, log: discard, window: tt.window}, last: tt.checkpoint}
+			consumer, err := se.create(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer se.remove(consumer)
+			info, err := consumer.Info(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := info.Delivered.Stream + 1; got != tt.want {
+				t.Errorf("starts at %d, want %d", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestIntakeSurvivesRestarts(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	var book logBook
+	c := open(t, testConfig(s), "a", book.logger())
+	l := &leases{ttl: 5 * time.Second}
+	k := &taker{leases: l}
+	run(t, c, &seat{leases: l, node: "a"}, k.handler())
+
+	const n, restarts = 1500, 3
+	published := make(chan struct{})
+	go func() {
+		defer close(published)
+		publish(t, c, 0, n)
+	}()
+	for i := range restarts {
+		waitFor(t, "progress before a restart", func() bool { return k.count() > 200*(i+1) })
+		s.Restart()
+		waitFor(t, "back", func() bool { return book.count("nats is back") == i+1 })
+	}
+	<-published
+	waitFor(t, "all messages", func() bool { return k.count() >= n })
+	checkSequence(t, k.all(), n)
+	k.checkOrder(t)
+	if got := len(k.terms); got != 1 {
+		t.Errorf("%d terms, want 1: a restart of NATS is no reason to stop leading", got)
+	}
+	if got := k.count(); got != n {
+		t.Errorf("took %d messages, want %d: each once in a term", got, n)
+	}
+	if away, back := book.count("nats is away"), book.count("nats is back"); away != restarts || back != restarts {
+		t.Errorf("said away %d times and back %d times, want %d each:\n%s", away, back, restarts, book.text.String())
+	}
+	if got := book.count("reading interrupted"); got > restarts {
+		t.Errorf("said that reading is interrupted %d times for %d restarts:\n%s", got, restarts, book.text.String())
+	}
+}
+
+func TestIntakeNATSAbsentAtStart(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	s.Shutdown()
+	began := time.Now()
+	var book logBook
+	c := open(t, testConfig(s), "a", book.logger())
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("Open took %v with NATS absent", took)
+	}
+	if err := c.Ready(); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("Ready: %v, want ErrUnavailable", err)
+	}
+	if _, err := c.Publish(t.Context(), Publication{Topic: "t"}); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("Publish: %v, want ErrUnavailable", err)
+	}
+	l := &leases{ttl: 5 * time.Second}
+	k := &taker{leases: l}
+	i, _ := run(t, c, &seat{leases: l, node: "a"}, k.handler())
+	waitFor(t, "leading", i.Leading)
+	s.Start()
+	waitFor(t, "ready", func() bool { return c.Ready() == nil })
+	publish(t, c, 0, 3)
+	waitFor(t, "3 messages", func() bool { return k.count() == 3 })
+	if got := book.count("nats is away"); got != 1 {
+		t.Errorf("said %d times that nats is away, want once", got)
+	}
+}
+
+func TestIntakeTakesOverFromDeadLeader(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	l := &leases{ttl: 4 * time.Second}
+	a, b := &taker{leases: l}, &taker{leases: l}
+	var dead = make(chan struct{})
+	down := func() error {
+		select {
+		case <-dead:
+			return errors.New("no route to the store")
+		default:
+			return nil
+		}
+	}
+	ca, cb := ready(t, s, "a"), ready(t, s, "b")
+	ia, _ := run(t, ca, &seat{leases: l, node: "a", cut: down}, a.handler())
+	waitFor(t, "a leads", ia.Leading)
+	ib, _ := run(t, cb, &seat{leases: l, node: "b"}, b.handler())
+	publish(t, cb, 0, 20)
+	waitFor(t, "a has 20 messages", func() bool { return a.count() == 20 })
+
+	close(dead)
+	died := time.Now()
+	publish(t, cb, 20, 20)
+	waitFor(t, "a stops", func() bool { return !ia.Leading() })
+	waitFor(t, "b leads", ib.Leading)
+	publish(t, cb, 40, 20)
+	waitFor(t, "b has the rest", func() bool { return len(bodies(append(a.all(), b.all()...))) == 60 })
+	if took := time.Since(died); took > 5*time.Second+500*time.Millisecond {
+		t.Errorf("takeover took %v", took)
+	}
+	checkSequence(t, append(a.all(), b.all()...), 60)
+	a.checkOrder(t)
+	b.checkOrder(t)
+	if b.terms[0].number != 2 {
+		t.Errorf("b's term is %d, want 2", b.terms[0].number)
+	}
+}
+
+func TestIntakeGoesOnInANewStream(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	c := ready(t, s, "a")
+	l := &leases{ttl: 5 * time.Second}
+	k := &taker{leases: l}
+	run(t, c, &seat{leases: l, node: "a"}, k.handler())
+	publish(t, c, 0, 10)
+	waitFor(t, "10 messages", func() bool { return k.count() == 10 })
+
+	if err := c.js.DeleteStream(t.Context(), c.cfg.Stream.Name); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, c, 10, 10)
+	waitFor(t, "20 messages", func() bool { return k.count() == 20 })
+	checkSequence(t, k.all(), 20)
+	k.checkOrder(t)
+	if first, last := k.all()[0].Offset, k.all()[19].Offset; last.Epoch <= first.Epoch || last.Seq != 10 {
+		t.Errorf("offsets %v and %v: want a later epoch, sequence 10", first, last)
+	}
+}
+
+func TestIntakeTakesAFlood(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	c := ready(t, s, "a")
+	l := &leases{ttl: 5 * time.Second}
+	k := &taker{leases: l}
+	run(t, c, &seat{leases: l, node: "a"}, k.handler())
+	const n = 20_000
+	nc := s.Connect()
+	for i := range n {
+		if err := nc.Publish("codewar.t", fmt.Appendf(nil, "m%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	waitFor(t, "the flood", func() bool { return k.count() == n })
+	checkSequence(t, k.all(), n)
+}
+
+func TestDrainHandsOverAtOnce(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	l := &leases{ttl: time.Minute}
+	a, b := &taker{leases: l}, &taker{leases: l}
+	ca, cb := ready(t, s, "a"), ready(t, s, "b")
+	entered, release := make(chan struct{}), make(chan struct{})
+	a.route = func(ctx context.Context) error {
+		entered <- struct{}{}
+		select {
+		case <-release:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	ia, stopA := run(t, ca, &seat{leases: l, node: "a"}, a.handler())
+	waitFor(t, "a leads", ia.Leading)
+	run(t, cb, &seat{leases: l, node: "b"}, b.handler())
+
+	publish(t, ca, 0, 1)
+	<-entered // the batch is in hand
+	publish(t, ca, 1, 9)
+	stopped := make(chan struct{})
+	go func() { stopA(); close(stopped) }()
+	waitFor(t, "a drains", func() bool { return ia.stop.Err() != nil })
+	select {
+	case <-stopped:
+		t.Fatal("Drain did not wait for the batch in hand")
+	default:
+	}
+	close(release)
+	<-stopped
+	waitFor(t, "b has the rest", func() bool { return b.count() == 9 })
+	if a.count() != 1 {
+		t.Errorf("a took %d messages, want the one in hand", a.count())
+	}
+	checkSequence(t, append(a.all(), b.all()...), 10)
+	if !a.terms[0].ended {
+		t.Error("a's term was not ended")
+	}
+}
+
+func TestDrainGivesUpABatchThatDoesNotFinish(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	c := ready(t, s, "a")
+	l := &leases{ttl: time.Minute}
+	k := &taker{leases: l}
+	entered := make(chan struct{}, 1)
+	k.route = func(ctx context.Context) error {
+		entered <- struct{}{}
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
+	i := c.NewIntake(&seat{leases: l, node: "a"}, time.Hour, k.handler())
+	done := make(chan error, 1)
+	go func() { done <- i.Run(context.Background()) }()
+	publish(t, c, 0, 1)
+	<-entered
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := i.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Drain: %v, want a deadline", err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.holder != "" || !l.checkpoint.IsZero() {
+		t.Errorf("holder %q, checkpoint %v: want resigned, and nothing taken", l.holder, l.checkpoint)
+	}
+}

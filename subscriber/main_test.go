@@ -1,0 +1,257 @@
+package subscriber
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/subscriber/natstest"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// waitFor fails the test when cond does not hold within ten seconds.
+func waitFor(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("not within 10 s: %s", what)
+		}
+	}
+}
+
+// testConfig is the default, at a test server.
+func testConfig(s *natstest.Instance) Config {
+	cfg := DefaultConfig()
+	cfg.URL = s.URL()
+	return cfg
+}
+
+// open opens a client that ends with the test.
+func open(t testing.TB, cfg Config, node bridge.NodeID, log *slog.Logger) *Client {
+	t.Helper()
+	c, err := Open(t.Context(), cfg, node, log)
+	if err != nil {
+		t.Fatalf("Open: %v", err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := c.Close(ctx); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return c
+}
+
+// ready is open, and waits for the streams.
+func ready(t testing.TB, s *natstest.Instance, node bridge.NodeID) *Client {
+	t.Helper()
+	c := open(t, testConfig(s), node, discard)
+	waitFor(t, "client ready", func() bool { return c.Ready() == nil })
+	return c
+}
+
+var discard = slog.New(slog.DiscardHandler)
+
+// logBook keeps log lines, for tests of what is said how often.
+type logBook struct {
+	mu   sync.Mutex // guards text
+	text strings.Builder
+}
+
+func (b *logBook) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBook) count(s string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return strings.Count(b.text.String(), s)
+}
+
+func (b *logBook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
+
+// publish stores n messages, trying each until it is stored.
+func publish(t testing.TB, c *Client, first, n int) {
+	t.Helper()
+	for i := first; i < first+n; i++ {
+		id := fmt.Sprintf("m%d", i)
+		waitFor(t, "publish "+id, func() bool {
+			_, err := c.Publish(t.Context(), Publication{Topic: "t", Body: []byte(id), ID: id})
+			return err == nil
+		})
+	}
+}
+
+// leases is one intake lease, shared by the nodes of a test.
+type leases struct {
+	ttl time.Duration
+
+	mu         sync.Mutex // guards all below
+	holder     bridge.NodeID
+	term       uint64
+	until      time.Time
+	checkpoint bridge.Offset
+}
+
+// seat is a node's access to the lease.
+type seat struct {
+	*leases
+	node bridge.NodeID
+
+	cut func() error // nil: reaches the store
+}
+
+func (s *seat) Lead(context.Context) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cut != nil {
+		if err := s.cut(); err != nil {
+			return 0, err
+		}
+	}
+	if s.holder != s.node {
+		if s.holder != "" && time.Now().Before(s.until) {
+			return 0, bridge.ErrNotLeader
+		}
+		s.holder, s.term = s.node, s.term+1
+	}
+	s.until = time.Now().Add(s.ttl)
+	return s.term, nil
+}
+
+func (s *seat) Resign(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cut != nil {
+		if err := s.cut(); err != nil {
+			return err
+		}
+	}
+	if s.holder == s.node {
+		s.holder = ""
+	}
+	return nil
+}
+
+func (s *seat) Checkpoint(context.Context) (bridge.Offset, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.checkpoint, nil
+}
+
+func (s *leases) save(o bridge.Offset) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.checkpoint = s.checkpoint.Max(o)
+}
+
+// taker is an intake handler that keeps what it was given, term by term.
+type taker struct {
+	leases *leases
+	route  func(ctx context.Context) error // nil: at once
+
+	mu    sync.Mutex // guards all below
+	terms []takenTerm
+}
+
+type takenTerm struct {
+	number uint64
+	msgs   []bridge.Message
+	ended  bool
+}
+
+func (k *taker) handler() IntakeHandler {
+	return IntakeHandler{
+		Begin: func(term uint64) {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			k.terms = append(k.terms, takenTerm{number: term})
+		},
+		Route: func(ctx context.Context, _ uint64, batch []bridge.Message) error {
+			if k.route != nil {
+				if err := k.route(ctx); err != nil {
+					return err
+				}
+			}
+			k.mu.Lock()
+			t := &k.terms[len(k.terms)-1]
+			t.msgs = append(t.msgs, batch...)
+			k.mu.Unlock()
+			k.leases.save(batch[len(batch)-1].Offset)
+			return nil
+		},
+		End: func(uint64) {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			k.terms[len(k.terms)-1].ended = true
+		},
+	}
+}
+
+// all is what was taken in every term.
+func (k *taker) all() (msgs []bridge.Message) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, t := range k.terms {
+		msgs = append(msgs, t.msgs...)
+	}
+	return msgs
+}
+
+func (k *taker) count() (n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, t := range k.terms {
+		n += len(t.msgs)
+	}
+	return n
+}
+
+// checkOrder fails unless offsets grow strictly within each term.
+func (k *taker) checkOrder(t testing.TB) {
+	t.Helper()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, term := range k.terms {
+		for i := 1; i < len(term.msgs); i++ {
+			if before, now := term.msgs[i-1].Offset, term.msgs[i].Offset; !now.After(before) {
+				t.Fatalf("term %d: %v handed after %v", term.number, now, before)
+			}
+		}
+	}
+}
+
+// run runs an intake until the test ends or stop is called. stop drains.
+func run(t testing.TB, c *Client, l IntakeLeases, h IntakeHandler) (i *Intake, stop func()) {
+	t.Helper()
+	i = c.NewIntake(l, time.Hour, h)
+	done := make(chan error, 1)
+	go func() { done <- i.Run(context.Background()) }()
+	stop = sync.OnceFunc(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := i.Drain(ctx); err != nil {
+			t.Errorf("Drain: %v", err)
+		}
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return i, stop
+}

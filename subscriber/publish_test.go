@@ -1,0 +1,179 @@
+package subscriber
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/subscriber/natstest"
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+)
+
+func TestPublishReturnsTheOffset(t *testing.T) {
+	t.Parallel()
+	c := ready(t, natstest.Server(t), "a")
+	for want := range uint64(3) {
+		got, err := c.Publish(t.Context(), Publication{Topic: "t.x", Body: []byte("{}")})
+		if err != nil || got != (bridge.Offset{Epoch: c.streams.epoch(), Seq: want + 1}) {
+			t.Fatalf("Publish = %v, %v; want sequence %d", got, err, want+1)
+		}
+	}
+}
+
+func TestPublishKeepsHeadersAndID(t *testing.T) {
+	t.Parallel()
+	c := ready(t, natstest.Server(t), "a")
+	header := map[string][]string{"X-Own": {"1", "2"}}
+	p := Publication{Topic: "t", Body: []byte("{}"), Header: header, ID: "id1"}
+	first, err := c.Publish(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := c.Publish(t.Context(), p); err != nil || again != first {
+		t.Errorf("second Publish = %v, %v; want the first one's offset %v", again, err, first)
+	}
+	if diff := cmp.Diff(map[string][]string{"X-Own": {"1", "2"}}, header); diff != "" {
+		t.Error("the caller's header was changed:", diff)
+	}
+	stream, err := c.js.Stream(t.Context(), c.cfg.Stream.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := stream.GetMsg(t.Context(), first.Seq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(nats.Header{"X-Own": {"1", "2"}, nats.MsgIdHdr: {"id1"}}, m.Header); diff != "" {
+		t.Error("stored header:", diff)
+	}
+}
+
+func TestPublishFailsFastWhileAway(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	c := ready(t, s, "a")
+	s.Shutdown()
+	waitFor(t, "away", func() bool { return c.Ready() != nil })
+	began := time.Now()
+	_, err := c.Publish(t.Context(), Publication{Topic: "t", Body: []byte("late")})
+	if took := time.Since(began); !errors.Is(err, ErrUnavailable) || took > 200*time.Millisecond {
+		t.Errorf("Publish: %v after %v, want ErrUnavailable at once", err, took)
+	}
+	c.SendReceipt("somewhere", bridge.Receipt{})
+	s.Start()
+	waitFor(t, "ready", func() bool { return c.Ready() == nil })
+	if o, err := c.Publish(t.Context(), Publication{Topic: "t"}); err != nil || o.Seq != 1 {
+		t.Errorf("Publish = %v, %v; want sequence 1: nothing was kept for later", o, err)
+	}
+}
+
+func TestPublishTooLarge(t *testing.T) {
+	t.Parallel()
+	c := ready(t, natstest.Server(t), "a")
+	_, err := c.Publish(t.Context(), Publication{Topic: "t", Body: make([]byte, 2<<20)})
+	if !errors.Is(err, ErrTooLarge) || errors.Is(err, ErrUnavailable) {
+		t.Errorf("Publish: %v, want ErrTooLarge", err)
+	}
+}
+
+func TestAskGetsItsReceipt(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	c, router := ready(t, s, "a"), ready(t, s, "b")
+	l := &leases{ttl: 5 * time.Second}
+	i := router.NewIntake(&seat{leases: l, node: "b"}, time.Hour, IntakeHandler{
+		Begin: func(uint64) {}, End: func(uint64) {},
+		Route: func(_ context.Context, _ uint64, batch []bridge.Message) error {
+			for _, m := range batch {
+				if to := m.Header[bridge.HeaderReceipt]; len(to) == 1 {
+					router.SendReceipt(to[0], bridge.Receipt{Outcome: bridge.Pushed, Sockets: 2, Offset: m.Offset, Topic: m.Topic})
+				}
+			}
+			return nil
+		},
+	})
+	done := make(chan error, 1)
+	go func() { done <- i.Run(context.Background()) }()
+	defer func() {
+		if err := errors.Join(i.Drain(t.Context()), <-done); err != nil {
+			t.Error(err)
+		}
+	}()
+
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	for n := range uint64(3) {
+		got, err := c.Ask(ctx, Publication{Topic: "t", Body: []byte("{}"), ID: string('a' + rune(n))})
+		want := bridge.Receipt{Outcome: bridge.Pushed, Sockets: 2, Topic: "t", Offset: bridge.Offset{Epoch: c.streams.epoch(), Seq: n + 1}}
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Fatal(err, diff)
+		}
+	}
+	if got, err := c.Ask(ctx, Publication{Topic: "t", ID: "a"}); err != nil || got.Outcome != bridge.Duplicate || got.Offset.Seq != 1 {
+		t.Errorf("Ask with a used ID = %v, %v; want duplicate of sequence 1", got, err)
+	}
+}
+
+func TestAskWithoutReceipt(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	c := ready(t, s, "a")
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	r, err := c.Ask(ctx, Publication{Topic: "t"})
+	if !errors.Is(err, ErrNoReceipt) || !errors.Is(err, context.DeadlineExceeded) || r.Offset.Seq != 1 {
+		t.Errorf("Ask = %v, %v; want ErrNoReceipt with the offset", r, err)
+	}
+	s.Shutdown()
+	waitFor(t, "away", func() bool { return c.Ready() != nil })
+	if _, err := c.Ask(t.Context(), Publication{Topic: "t"}); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("Ask: %v, want ErrUnavailable", err)
+	}
+	c.inbox.waiting.Range(func(subject, _ any) bool {
+		t.Error("still waits for", subject)
+		return true
+	})
+}
+
+func TestReceiptSubjectsAreGuarded(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	c := ready(t, s, "a")
+	sub, err := s.Connect().SubscribeSync("my.receipts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sub.AutoUnsubscribe(1); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, c, 0, 3)
+	for _, subject := range []string{
+		"$JS.API.STREAM.PURGE.CODEWAR", "$SYS.x", "codewar.t", "bridge.node.a", "bridge.dead.x",
+		"a.*", ">", "a..b", ".a", "a.", "", "a b", "a\r\nPUB x 0", strings.Repeat("a", 300),
+	} {
+		if c.mayReceive(subject) {
+			t.Errorf("%q may receive", subject)
+		}
+		c.SendReceipt(subject, bridge.Receipt{})
+	}
+	want := bridge.Receipt{Outcome: bridge.Inboxed, Topic: "t", At: time.Unix(1700000000, 0).UTC()}
+	var m *nats.Msg
+	waitFor(t, "receipt", func() bool { // until the subscription is there
+		c.SendReceipt("my.receipts", want)
+		m, err = sub.NextMsg(20 * time.Millisecond)
+		return err == nil
+	})
+	var got bridge.Receipt
+	if err := json.Unmarshal(m.Data, &got); err != nil || !cmp.Equal(got, want) {
+		t.Errorf("receipt %s, %v", m.Data, err)
+	}
+	info, err := c.streams.ensure(t.Context())
+	if err != nil || info.last != 3 {
+		t.Errorf("stream %+v, %v: want its 3 messages", info, err)
+	}
+}

@@ -1,0 +1,241 @@
+package subscriber
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	// apiLimit bounds one request to JetStream's API.
+	apiLimit = 5 * time.Second
+	// lookEvery is how often the streams are looked at while nothing is wrong. It
+	// bounds how long a deleted stream goes unnoticed when nobody publishes.
+	lookEvery = 5 * time.Second
+)
+
+// errStream means that a stream exists but cannot serve.
+var errStream = errors.New("stream cannot be used")
+
+// streams keeps our two streams in existence. An existing one is adopted as it is.
+type streams struct {
+	cfg  Config
+	js   jetstream.JetStream
+	conn *connection
+	log  *slog.Logger
+	kick chan struct{} // capacity 1: look now
+
+	one sync.Mutex // held while looking, so that two do not create at once
+
+	mu     sync.Mutex // guards all below
+	main   streamState
+	fault  error             // of either stream; nil when both are there
+	warned map[string]string // by stream, the differences last logged
+}
+
+// streamState is what was last seen of the main stream.
+type streamState struct {
+	epoch uint64 // when it was created, in ms; zero: never seen
+	last  uint64 // its last sequence
+}
+
+func newStreams(cfg Config, js jetstream.JetStream, conn *connection, log *slog.Logger) *streams {
+	return &streams{
+		cfg: cfg, js: js, conn: conn, log: log, kick: make(chan struct{}, 1),
+		fault: errors.New("streams not seen yet"), warned: make(map[string]string),
+	}
+}
+
+// keep looks at the streams until ctx ends: when NATS comes back, when asked to
+// by look, and every now and then.
+func (s *streams) keep(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	var said string
+	for {
+		changed := s.conn.change()
+		if _, err := s.ensure(ctx); !errors.Is(err, ErrUnavailable) {
+			said = s.report(ctx, s.err(), said)
+		}
+		select {
+		case <-tick.C:
+		case <-s.kick:
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// report logs a fault when it is another than the one said before.
+func (s *streams) report(ctx context.Context, err error, said string) string {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text == said || ctx.Err() != nil {
+		return said
+	}
+	if err != nil {
+		s.log.Warn("streams are not ready", "err", err)
+	} else {
+		s.log.Info("streams are ready")
+	}
+	return text
+}
+
+// look has the streams looked at soon.
+func (s *streams) look() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (s *streams) err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fault
+}
+
+func (s *streams) epoch() uint64 { return s.state().epoch }
+
+func (s *streams) state() streamState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.main
+}
+
+// ensure sees to it that both streams exist. What it returns is about the main
+// one; the dead letters' stream is looked at too, but reading does not need it.
+func (s *streams) ensure(ctx context.Context) (streamState, error) {
+	if err := s.conn.err(); err != nil {
+		return streamState{}, err
+	}
+	s.one.Lock()
+	defer s.one.Unlock()
+	ctx, cancel := s.conn.while(ctx)
+	defer cancel()
+
+	info, err := s.adopt(ctx, s.mainConfig())
+	_, deadErr := s.adopt(ctx, s.deadConfig())
+
+	if ctx.Err() != nil {
+		return streamState{}, context.Cause(ctx) // nothing was learned
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault = errors.Join(err, deadErr)
+	if info != nil {
+		s.main = streamState{epoch: uint64(info.Created.UnixMilli()), last: info.State.LastSeq}
+	}
+	return s.main, err
+}
+
+func (s *streams) mainConfig() jetstream.StreamConfig {
+	c := s.cfg.Stream
+	return jetstream.StreamConfig{
+		Name: c.Name, Subjects: []string{s.cfg.SubjectPrefix + ".>"},
+		Description: "messages for sockets, see codewar/socketbridge",
+		Storage:     jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
+		MaxAge: c.MaxAge, MaxBytes: c.MaxBytes, Duplicates: c.Duplicates, Replicas: c.Replicas,
+	}
+}
+
+func (s *streams) deadConfig() jetstream.StreamConfig {
+	c := s.cfg.DeadLetter
+	return jetstream.StreamConfig{
+		Name: c.Stream, Subjects: []string{deadSubjects + ">"},
+		Description: "messages that broke the rules, with the reason",
+		Storage:     jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
+		MaxAge: c.MaxAge, MaxBytes: c.MaxBytes, Duplicates: min(2*time.Minute, c.MaxAge), Replicas: s.cfg.Stream.Replicas,
+	}
+}
+
+// adopt returns the stream, and creates it when it does not exist.
+func (s *streams) adopt(ctx context.Context, want jetstream.StreamConfig) (*jetstream.StreamInfo, error) {
+	stream, err := s.js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		stream, err = s.js.CreateStream(ctx, want)
+		switch {
+		case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse): // another node was first, with other settings
+			stream, err = s.js.Stream(ctx, want.Name)
+		case err == nil:
+			s.log.Info("stream created", "stream", want.Name)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", want.Name, err)
+	}
+	info := stream.CachedInfo()
+	if fault := unusable(want, info.Config); fault != "" {
+		return nil, fmt.Errorf("%w: %s %s", errStream, want.Name, fault)
+	}
+	s.warn(want.Name, differences(want, info.Config))
+	return info, nil
+}
+
+// warn says once which settings of an existing stream are not the configured ones.
+func (s *streams) warn(stream string, differences []string) {
+	text := strings.Join(differences, ", ")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.warned[stream] != text && text != "" {
+		s.log.Warn("stream exists with other settings, using it as it is", "stream", stream, "differences", text)
+	}
+	s.warned[stream] = text
+}
+
+// unusable says why a stream cannot carry our messages, or nothing.
+func unusable(want, have jetstream.StreamConfig) string {
+	all := want.Subjects[0]
+	switch {
+	case !slices.ContainsFunc(have.Subjects, func(s string) bool { return covers(s, all) }):
+		return fmt.Sprintf("has the subjects %q, which do not cover %q", have.Subjects, all)
+	case have.Retention != jetstream.LimitsPolicy:
+		return fmt.Sprintf("has %v retention, which removes messages before they are safe; it must be limits", have.Retention)
+	case have.Sealed:
+		return "is sealed"
+	}
+	return ""
+}
+
+// differences names the settings that are not as configured.
+func differences(want, have jetstream.StreamConfig) (d []string) {
+	differ := func(name string, want, have any) {
+		if want != have {
+			d = append(d, fmt.Sprintf("%s is %v, configured %v", name, have, want))
+		}
+	}
+	differ("storage", want.Storage, have.Storage)
+	differ("discard", want.Discard, have.Discard)
+	differ("max_age", want.MaxAge, have.MaxAge)
+	differ("max_bytes", want.MaxBytes, have.MaxBytes)
+	differ("duplicates", want.Duplicates, have.Duplicates)
+	differ("replicas", want.Replicas, have.Replicas)
+	return d
+}
+
+// covers reports whether every subject that matches want also matches filter.
+// want ends in ">", so only a filter that ends in it can.
+func covers(filter, want string) bool {
+	f, w := strings.Split(filter, "."), strings.Split(want, ".")
+	for i, token := range f {
+		switch {
+		case token == ">":
+			return i < len(w)
+		case i >= len(w) || w[i] == ">":
+			return false
+		case token != "*" && token != w[i]:
+			return false
+		}
+	}
+	return false
+}

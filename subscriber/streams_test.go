@@ -1,0 +1,111 @@
+package subscriber
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/codewar/socketbridge/subscriber/natstest"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+func TestCovers(t *testing.T) {
+	tests := []struct {
+		filter, want string
+		ok           bool
+	}{
+		{"codewar.>", "codewar.>", true},
+		{">", "codewar.>", true},
+		{"*.>", "codewar.>", true},
+		{"a.>", "a.b.>", true},
+		{"a.*.>", "a.b.>", true},
+		{"codewar.*", "codewar.>", false},
+		{"codewar", "codewar.>", false},
+		{"other.>", "codewar.>", false},
+		{"codewar.x.>", "codewar.>", false},
+		{"codewar.*.>", "codewar.>", false},
+	}
+	for _, tt := range tests {
+		if got := covers(tt.filter, tt.want); got != tt.ok {
+			t.Errorf("covers(%q, %q) = %v, want %v", tt.filter, tt.want, got, tt.ok)
+		}
+	}
+}
+
+// create makes a stream before any client does.
+func create(t testing.TB, s *natstest.Instance, cfg jetstream.StreamConfig) jetstream.JetStream {
+	t.Helper()
+	js, err := jetstream.New(s.Connect())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+func TestExistingStreamIsAdopted(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	js := create(t, s, jetstream.StreamConfig{Name: "CODEWAR", Subjects: []string{"codewar.>"}, MaxAge: time.Hour})
+	var book logBook
+	c := open(t, testConfig(s), "a", book.logger())
+	waitFor(t, "ready", func() bool { return c.Ready() == nil })
+	for range 3 { // it is looked at again and again
+		if _, err := c.streams.ensure(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := book.count("using it as it is"); got != 1 {
+		t.Errorf("said %d times that settings differ, want once", got)
+	}
+	if book.count("max_age is 1h0m0s, configured 24h0m0s") != 1 {
+		t.Error("the line does not name max_age:\n", book.text.String())
+	}
+	stream, err := js.Stream(t.Context(), "CODEWAR")
+	if err != nil || stream.CachedInfo().Config.MaxAge != time.Hour {
+		t.Errorf("the stream was changed: %v, %v", stream.CachedInfo().Config, err)
+	}
+}
+
+func TestUnusableStreamIsNamed(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		cfg  jetstream.StreamConfig
+		want string
+	}{
+		"subjects":  {jetstream.StreamConfig{Name: "CODEWAR", Subjects: []string{"codewar.*"}}, `do not cover "codewar.>"`},
+		"retention": {jetstream.StreamConfig{Name: "CODEWAR", Subjects: []string{"codewar.>"}, Retention: jetstream.WorkQueuePolicy}, "must be limits"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := natstest.Server(t)
+			js := create(t, s, tt.cfg)
+			c := open(t, testConfig(s), "a", discard)
+			waitFor(t, "the fault", func() bool { return errors.Is(c.Ready(), errStream) })
+			if err := c.Ready(); !strings.Contains(err.Error(), "CODEWAR") || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Ready: %v, want it to name CODEWAR and %s", err, tt.want)
+			}
+			if err := js.DeleteStream(t.Context(), "CODEWAR"); err != nil { // somebody mends it
+				t.Fatal(err)
+			}
+			c.streams.look()
+			waitFor(t, "ready", func() bool { return c.Ready() == nil })
+		})
+	}
+}
+
+func TestDeletedStreamComesBack(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	c := ready(t, s, "a")
+	before := c.streams.epoch()
+	if err := c.js.DeleteStream(t.Context(), "CODEWAR"); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, c, 0, 1)
+	waitFor(t, "a new epoch", func() bool { return c.streams.epoch() > before })
+}
