@@ -1,0 +1,39 @@
+package gateway
+
+import (
+	"time"
+)
+
+// clientError is the `error` event: what the server itself has to say to a page.
+type clientError struct {
+	Type    string         `json:"type"`
+	Message string         `json:"message"`
+	Details map[string]any `json:"details"`
+}
+
+// errorBody is the body of every HTTP error and of every failed acknowledgement.
+type errorBody struct {
+	Error     string         `json:"error"`
+	Code      string         `json:"code"`
+	Timestamp string         `json:"timestamp"` // RFC 3339, UTC
+	Details   map[string]any `json:"details"`
+}
+
+func newErrorBody(message, code string, details map[string]any) errorBody {
+	return errorBody{Error: message, Code: code, Timestamp: time.Now().UTC().Format(time.RFC3339Nano), Details: details}
+}
+
+// Codes of errors that are not about the message itself; those are the bridge's.
+const (
+	codeUserNotFound   = "USER_NOT_FOUND"
+	codeTooLarge       = "PAYLOAD_TOO_LARGE"
+	codeUnsupported    = "UNSUPPORTED_MEDIA_TYPE"
+	codeUnavailable    = "SERVICE_UNAVAILABLE"
+	codeNoReply        = "REPLY_TIMEOUT"
+	codeShuttingDown   = "SHUTTING_DOWN"
+	codeInvalidOffset  = "INVALID_OFFSET"
+	codeInvalidRequest = "INVALID_REQUEST"
+	codeNotFound       = "NOT_FOUND"
+	codeMethod         = "METHOD_NOT_ALLOWED"
+	codeInternal       = "INTERNAL_ERROR"
+)

@@ -1,0 +1,178 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/gateway/sio"
+)
+
+// events is what browsers may say: CONTRACT's client events. It implements
+// [sio.Handler]; calls for one socket come one at a time.
+type events struct {
+	hub *Hub
+	log *slog.Logger
+}
+
+// Connect maps a recovered socket to the user it had. Any other waits for setUserId.
+func (ev *events) Connect(c *sio.Socket) {
+	s := &socket{conn: c, offsets: wantsOffset(c)}
+	rec, _ := c.Data().(*recovered)
+	c.SetData(s)
+	ev.log.LogAttrs(c.Context(), slog.LevelDebug, "connected", slog.String("socket", c.ID()), slog.String("transport", c.Transport()), slog.Bool("recovered", rec != nil))
+	if rec == nil {
+		s.claimed = claimedOffset(c.Auth())
+		return
+	}
+	if err := ev.hub.bind(c.Context(), s, rec.user, &rec.after, nil); err == nil {
+		ev.saveSession(c, s)
+		ev.mapped(c, s)
+	}
+}
+
+// Disconnect ends the mapping of that socket, and of no other.
+func (ev *events) Disconnect(c *sio.Socket, reason string) {
+	s, ok := c.Data().(*socket)
+	if !ok {
+		return
+	}
+	ev.log.LogAttrs(context.Background(), slog.LevelDebug, "disconnected", slog.String("socket", c.ID()),
+		slog.String("user", string(s.registration().User)), slog.String("reason", reason), slog.Duration("took", time.Since(c.Since())))
+	ev.hub.unbind(s)
+	if final[reason] && c.PID() != "" {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if err := ev.hub.store.DropSession(ctx, c.PID()); err != nil {
+			ev.log.LogAttrs(ctx, slog.LevelDebug, "session not dropped", slog.Any("err", err))
+		}
+	}
+}
+
+// final are the reasons after which a browser does not come back with its session.
+var final = map[string]bool{"client namespace disconnect": true, "server namespace disconnect": true}
+
+// Event answers one client event. Unknown ones are ignored, as Socket.IO does.
+func (ev *events) Event(c *sio.Socket, name string, args []json.RawMessage, ack func(args ...any)) {
+	s, ok := c.Data().(*socket)
+	if !ok {
+		return
+	}
+	switch name {
+	case "setUserId":
+		ev.setUserID(c, s, args, ack)
+	case "getConnectionId":
+		ev.connectionID(c, args, ack)
+	}
+}
+
+// setUserID maps the socket to a user. The mapping is in the store, and what the
+// page has missed is on its way, before the acknowledgement.
+func (ev *events) setUserID(c *sio.Socket, s *socket, args []json.RawMessage, ack func(...any)) {
+	const action = "setUserId"
+	user, err := userArgument(args)
+	if err != nil {
+		ev.refuse(c, ack, err.Error(), bridge.CodeInvalidUserID, action)
+		return
+	}
+	after, err := afterArgument(args)
+	if err != nil {
+		ev.refuse(c, ack, "after must be an offset as an acknowledgement or event carries it", codeInvalidOffset, action)
+		return
+	}
+	if after == nil {
+		after, s.claimed = s.claimed, nil
+	}
+	if s.registration().User != user {
+		away := func() {
+			_ = c.Emit("error", clientError{codeUnavailable, "The user cannot be registered yet; trying again", map[string]any{"action": action}})
+		}
+		if err := ev.hub.bind(c.Context(), s, user, after, away); err != nil {
+			return // the socket is gone: nobody is left to answer
+		}
+		ev.saveSession(c, s)
+		ev.mapped(c, s)
+	}
+	if ack != nil {
+		ack(map[string]any{"ok": true, "userId": user, "socketId": c.ID(), "offset": s.lastGiven()})
+	}
+}
+
+func (ev *events) mapped(c *sio.Socket, s *socket) {
+	ev.log.LogAttrs(c.Context(), slog.LevelDebug, "mapped", slog.String("socket", c.ID()), slog.String("user", string(s.registration().User)))
+}
+
+// saveSession makes the page known on every node before it needs to be: a node
+// that is killed cannot do it at its end. Failing costs the page its recovered
+// state, not its messages: it presents its offset all the same.
+func (ev *events) saveSession(c *sio.Socket, s *socket) {
+	r := s.registration()
+	if c.PID() == "" || r.User == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(c.Context(), time.Second)
+	defer cancel()
+	if err := ev.hub.store.SaveSessions(ctx, map[string]bridge.Session{c.PID(): {User: r.User, Socket: r.Socket}}); err != nil {
+		ev.log.LogAttrs(ctx, slog.LevelDebug, "session not saved", slog.Any("err", err))
+	}
+}
+
+// connectionID answers with the user's newest socket anywhere in the cluster, or null.
+func (ev *events) connectionID(c *sio.Socket, args []json.RawMessage, ack func(...any)) {
+	const action = "getConnectionId"
+	user, err := userArgument(args)
+	if err != nil {
+		ev.refuse(c, ack, err.Error(), bridge.CodeInvalidUserID, action)
+		return
+	}
+	sockets, err := ev.hub.store.Locate(c.Context(), user)
+	if err != nil {
+		ev.log.LogAttrs(c.Context(), slog.LevelDebug, "user not located", slog.Any("err", err))
+		ev.refuse(c, ack, "The user cannot be looked up now", codeUnavailable, action)
+		return
+	}
+	var id any // null
+	if len(sockets) > 0 {
+		id = sockets[len(sockets)-1].Socket
+	}
+	_ = c.Emit("connectionId", id) // a closed socket needs no answer
+	if ack != nil {
+		ack(id)
+	}
+}
+
+// refuse answers an event that cannot be served: by acknowledgement when one is
+// wanted, by an `error` event otherwise.
+func (ev *events) refuse(c *sio.Socket, ack func(...any), message, code, action string) {
+	details := map[string]any{"action": action, "socketId": c.ID()}
+	if ack != nil {
+		ack(newErrorBody(message, code, details))
+		return
+	}
+	_ = c.Emit("error", clientError{code, message, details})
+}
+
+// userArgument reads the first argument of an event.
+func userArgument(args []json.RawMessage) (bridge.UserID, error) {
+	if len(args) == 0 {
+		return bridge.ParseUserID(nil)
+	}
+	return bridge.ParseUserID(args[0])
+}
+
+// afterArgument reads `{after: offset}`, the optional second argument of
+// setUserId. The Node service took only one, so anything but an object is ignored.
+func afterArgument(args []json.RawMessage) (*bridge.Offset, error) {
+	if len(args) < 2 || args[1][0] != '{' {
+		return nil, nil
+	}
+	var options struct {
+		After *bridge.Offset `json:"after"`
+	}
+	if err := json.Unmarshal(args[1], &options); err != nil {
+		return nil, err
+	}
+	return options.After, nil
+}

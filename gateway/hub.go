@@ -1,0 +1,276 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/codewar/socketbridge/bridge"
+)
+
+// pageSize is how many messages of a history are read at once: a few round trips
+// for the longest history, and a bounded piece of memory for each.
+const pageSize = 200
+
+// errMoved ends a replay whose socket has closed or moved to another user.
+var errMoved = errors.New("socket is no longer this user's")
+
+// hubStore is the part of the store that the hub needs.
+type hubStore interface {
+	bridge.Registry
+	bridge.Sessions
+}
+
+// Hub holds the sockets of this node, by user. Other nodes' sockets are the
+// store's business. It keeps three promises: a socket is given each message of
+// its user once, in the order of offsets, and without a gap that it is not told of.
+// Safe for concurrent use.
+type Hub struct {
+	store hubStore
+	cfg   HubConfig
+	log   *slog.Logger
+
+	seed    maphash.Seed
+	shards  [64]shard
+	sockets atomic.Int64 // mapped sockets
+	users   atomic.Int64 // users with a mapped socket
+	took    atomic.Uint64
+	seen    atomic.Uint64
+
+	gone    unregistrations
+	resyncs chan struct{} // capacity 1: a resync is wanted
+}
+
+// HubConfig is what the hub wants to know of the configuration.
+type HubConfig struct {
+	LatestOnly bool          // only a user's newest socket is pushed to
+	MaxPending int           // bytes that one connection may have queued
+	SessionTTL time.Duration // how long the store keeps a session
+}
+
+// shard is a part of the users. Slices are replaced, never changed in place, so
+// a reader may use one after releasing the lock.
+type shard struct {
+	mu    sync.RWMutex
+	users map[bridge.UserID][]*socket // oldest first
+}
+
+// NewHub makes an empty hub. [Hub.Run] does its work in the background.
+func NewHub(store hubStore, cfg HubConfig, log *slog.Logger) *Hub {
+	h := &Hub{store: store, cfg: cfg, log: log.With("component", "hub"), seed: maphash.MakeSeed(), resyncs: make(chan struct{}, 1)}
+	for i := range h.shards {
+		h.shards[i].users = make(map[bridge.UserID][]*socket)
+	}
+	return h
+}
+
+func (h *Hub) shard(user bridge.UserID) *shard {
+	return &h.shards[maphash.String(h.seed, string(user))%uint64(len(h.shards))]
+}
+
+// of returns the user's sockets, oldest first. The slice must not be changed.
+func (h *Hub) of(user bridge.UserID) []*socket {
+	sh := h.shard(user)
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	return sh.users[user]
+}
+
+// Has reports whether the user has a mapped socket on this node. It does not allocate.
+func (h *Hub) Has(user bridge.UserID) bool { return len(h.of(user)) > 0 }
+
+// Sockets is how many sockets of this node are mapped to a user.
+func (h *Hub) Sockets() int { return int(h.sockets.Load()) }
+
+// Users is how many users have a socket on this node.
+func (h *Hub) Users() int { return int(h.users.Load()) }
+
+func (h *Hub) add(user bridge.UserID, s *socket) {
+	sh := h.shard(user)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	have := sh.users[user]
+	if len(have) == 0 {
+		h.users.Add(1)
+	}
+	sh.users[user] = append(have[:len(have):len(have)], s)
+	h.sockets.Add(1)
+}
+
+func (h *Hub) remove(user bridge.UserID, s *socket) {
+	sh := h.shard(user)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	have := sh.users[user]
+	i := slices.Index(have, s)
+	if i < 0 {
+		return
+	}
+	h.sockets.Add(-1)
+	if len(have) == 1 {
+		delete(sh.users, user)
+		h.users.Add(-1)
+		return
+	}
+	sh.users[user] = slices.Concat(have[:i], have[i+1:])
+}
+
+// all returns every mapped socket of the node.
+func (h *Hub) all() []*socket {
+	out := make([]*socket, 0, h.Sockets())
+	for i := range h.shards {
+		sh := &h.shards[i]
+		sh.mu.RLock()
+		for _, sockets := range sh.users {
+			out = append(out, sockets...)
+		}
+		sh.mu.RUnlock()
+	}
+	return out
+}
+
+// Push gives one envelope to the user's sockets here. It never waits: a socket
+// that cannot take it is closed by its connection and resumes by offset.
+func (h *Hub) Push(e *bridge.Envelope) (c bridge.Count) {
+	sockets := h.of(e.User)
+	if h.cfg.LatestOnly && len(sockets) > 1 {
+		sockets = sockets[len(sockets)-1:]
+	}
+	p := packets{e: e}
+	for _, s := range sockets {
+		c = c.Add(s.push(&p))
+	}
+	h.took.Add(uint64(c.Took))
+	h.seen.Add(uint64(c.Seen))
+	return c
+}
+
+// Pushes counts what [Hub.Push] has done since the start.
+type Pushes struct {
+	Took uint64 // messages given to a socket, or left to the replay it was in
+	Seen uint64 // messages that a socket had already
+}
+
+// Pushes returns the counts.
+func (h *Hub) Pushes() Pushes { return Pushes{h.took.Load(), h.seen.Load()} }
+
+// bind maps a socket to a user and brings it up to date: registered in the
+// store first, its history read after that. When it returns without an error,
+// every message appended from then on is pushed. While the store is away it tries
+// again, and away is called once; it gives up only when ctx, the socket's, ends.
+func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, after *bridge.Offset, away func()) error {
+	h.unbind(s)
+	given := h.given(user)
+	s.bind(user)
+	h.add(user, s) // before the store knows, so that nothing it routes here is dropped
+	r := s.registration()
+	r.After = after
+	var page bridge.Replay
+	err := h.untilDone(ctx, away, func() (err error) {
+		page, err = h.store.Register(ctx, r)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	from := page.From
+	if after == nil {
+		from = from.Max(given) // the store learns of it a moment later than the hub
+	}
+	s.startAt(from)
+	return h.untilDone(ctx, away, func() error { return h.replay(ctx, s, user, &page) })
+}
+
+// untilDone repeats op, whose errors come from the store, until it succeeds, the
+// socket is gone or ctx ends.
+func (h *Hub) untilDone(ctx context.Context, away func(), op func() error) error {
+	wait := bridge.Backoff{First: 50 * time.Millisecond, Most: time.Second}
+	for {
+		err := op()
+		if err == nil || errors.Is(err, errMoved) {
+			return err
+		}
+		if away != nil {
+			away()
+			away = nil
+		}
+		select {
+		case <-time.After(wait.Next()):
+		case <-ctx.Done():
+			return errMoved
+		}
+	}
+}
+
+// given is how far the user's sockets on this node have received.
+func (h *Hub) given(user bridge.UserID) (last bridge.Offset) {
+	for _, s := range h.of(user) {
+		last = last.Max(s.lastGiven())
+	}
+	return last
+}
+
+// unbind ends the socket's mapping, if it has one. The store may be away: the
+// removal is then tried again until it is done.
+func (h *Hub) unbind(s *socket) {
+	r, taken := s.unbind()
+	if r.User == "" {
+		return
+	}
+	h.remove(r.User, s)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if err := h.store.Unregister(ctx, r, taken); err != nil {
+		h.gone.add(unregistration{r, taken})
+	}
+}
+
+// replay gives the socket the page and what follows it, until it has caught up
+// with what is pushed live. An error of the store leaves page where to go on.
+func (h *Hub) replay(ctx context.Context, s *socket, user bridge.UserID, page *bridge.Replay) error {
+	for {
+		if page.Gap {
+			h.tellGap(s, page)
+		}
+		for _, e := range page.Entries {
+			if s.give(e) != nil {
+				return errMoved
+			}
+		}
+		more := page.More
+		*page = bridge.Replay{More: true}
+		if !more && s.endReplay() {
+			return nil
+		}
+		if s.conn.WaitDrained(ctx, max(h.cfg.MaxPending/2, 1)) != nil {
+			return errMoved
+		}
+		now, after := s.nextPage()
+		if now != user {
+			return errMoved
+		}
+		next, err := h.store.Read(ctx, user, after, pageSize)
+		if err != nil {
+			return err
+		}
+		*page = next
+	}
+}
+
+// tellGap tells the page that messages it has missed are no longer kept, so that
+// it can fetch its state anew.
+func (h *Hub) tellGap(s *socket, page *bridge.Replay) {
+	err := s.conn.Emit("error", clientError{
+		Type:    "HISTORY_GAP",
+		Message: "Messages were missed that are no longer kept; load the current state again",
+		Details: map[string]any{"after": page.From},
+	})
+	if err != nil {
+		h.log.LogAttrs(context.Background(), slog.LevelDebug, "gap not told", slog.String("socket", s.conn.ID()), slog.Any("err", err))
+	}
+}

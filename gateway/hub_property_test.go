@@ -1,0 +1,327 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/gateway/sio"
+	"github.com/codewar/socketbridge/store"
+	"github.com/codewar/socketbridge/store/redistest"
+)
+
+// TestNothingLostNothingTwice interleaves, at random, pages that come, leave and
+// return on other nodes with messages, lost forwards and lapsed leases, on two
+// nodes over one store. Whatever happens, each page must receive its user's
+// messages in order, each once, with none missing from its first to the last one
+// published while it was open.
+func TestNothingLostNothingTwice(t *testing.T) {
+	t.Parallel()
+	t.Run("memory", func(t *testing.T) {
+		t.Parallel()
+		rounds(t, 2000, func(int) func(bridge.NodeID) bridge.Store {
+			m := store.NewMemory(store.Limits{})
+			return func(id bridge.NodeID) bridge.Store { return m.Node(id) }
+		})
+	})
+	t.Run("redis", func(t *testing.T) {
+		t.Parallel()
+		server := redistest.Server(t)
+		rounds(t, 300, func(round int) func(bridge.NodeID) bridge.Store {
+			return func(id bridge.NodeID) bridge.Store {
+				cfg := store.Config{Addrs: []string{server.Addr}, Prefix: fmt.Sprint("round", round)}
+				s, err := store.OpenRedis(t.Context(), cfg, store.Limits{}, id, slog.New(slog.DiscardHandler))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s
+			}
+		})
+	})
+}
+
+func rounds(t *testing.T, n int, open func(round int) func(bridge.NodeID) bridge.Store) {
+	base := rand.Uint64()
+	if testing.Short() {
+		n /= 10
+	}
+	for round := range n {
+		seed := base + uint64(round)
+		c := newCluster(t, seed, open(round))
+		c.play()
+		c.check()
+		c.close()
+		if t.Failed() {
+			t.Fatalf("round %d, seed %d", round, seed)
+		}
+	}
+}
+
+// cluster is two nodes, whose first one leads, and the pages of two users.
+type cluster struct {
+	t     *testing.T
+	rnd   *rand.Rand
+	nodes [2]*testNode
+	users []bridge.UserID
+	route *bridge.Router
+	stop  context.CancelFunc
+	work  sync.WaitGroup
+
+	published map[bridge.UserID]int // routed so far; written by the publishing goroutine between steps
+	pages     []*page
+}
+
+type testNode struct {
+	id    bridge.NodeID
+	store bridge.Store
+	hub   *Hub
+}
+
+// page is a browser page that lives through several sockets.
+type page struct {
+	user bridge.UserID
+	from int // messages published when it was first mapped: from the next one on it must have all
+	open *pageConn
+
+	mu  sync.Mutex
+	got []bridge.Offset
+}
+
+// pageConn is one connection of a page.
+type pageConn struct {
+	page   *page
+	node   *testNode
+	socket *socket
+	id     string
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+var errGone = errors.New("gone")
+
+func (c *pageConn) ID() string                             { return c.id }
+func (c *pageConn) PID() string                            { return "" }
+func (c *pageConn) Emit(string, ...any) error              { return nil }
+func (c *pageConn) WaitDrained(context.Context, int) error { return c.ctx.Err() }
+func (c *pageConn) Close(string)                           { c.cancel() }
+func (c *pageConn) Push(p *sio.Packet) error {
+	if c.ctx.Err() != nil {
+		return errGone
+	}
+	text := strings.TrimSuffix(p.String(), `"]`)
+	o, err := bridge.ParseOffset(text[strings.LastIndexByte(text, '"')+1:])
+	if err != nil {
+		panic(p.String())
+	}
+	c.page.mu.Lock()
+	defer c.page.mu.Unlock()
+	c.page.got = append(c.page.got, o)
+	return nil
+}
+
+func newCluster(t *testing.T, seed uint64, open func(bridge.NodeID) bridge.Store) *cluster {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	ctx, stop := context.WithCancel(context.Background())
+	c := &cluster{
+		t: t, rnd: rand.New(rand.NewPCG(seed, 0)), stop: stop,
+		users: []bridge.UserID{"alice", "bob"}, published: make(map[bridge.UserID]int),
+	}
+	for i, id := range []bridge.NodeID{"n0", "n1"} {
+		s := open(id)
+		n := &testNode{id: id, store: s, hub: NewHub(s, HubConfig{MaxPending: 1 << 20, SessionTTL: 1 << 40}, log)}
+		if _, err := s.Beat(ctx); err != nil {
+			t.Fatal(err)
+		}
+		c.nodes[i] = n
+		c.work.Go(func() { n.hub.Run(ctx) })
+	}
+	leader, follower := c.nodes[0], c.nodes[1]
+	luck := rand.New(rand.NewPCG(seed, 1)) // of the link; used by the router's goroutine only
+	lost := false
+	c.route = bridge.NewRouter(leader.id, leader.store, bridge.Routes{
+		Push: leader.hub.Push,
+		Forward: func(_ uint64, _ bridge.NodeID, batch []*bridge.Envelope, done func([]bridge.Count, error)) {
+			counts := make([]bridge.Count, len(batch))
+			if luck.IntN(4) == 0 {
+				lost = true
+				done(nil, errors.New("lost"))
+				return
+			}
+			if lost {
+				lost = false
+				follower.hub.Resync() // as the link server does at a gap, before what comes next
+			}
+			for i, e := range batch {
+				counts[i] = follower.hub.Push(e)
+			}
+			done(counts, nil)
+		},
+		Beat:       func(uint64, []bridge.NodeID) {},
+		DeadLetter: func(context.Context, *bridge.Message, *bridge.InvalidError) error { return errGone },
+		Receipt:    func(string, bridge.Receipt) {},
+	}, log)
+	return c
+}
+
+// play runs publisher and pages side by side, in some steps.
+func (c *cluster) play() {
+	term, err := c.nodes[0].store.Lead(context.Background())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.route.Begin(term)
+	seq := uint64(0)
+	for range 4 {
+		var batch []bridge.Message
+		for range c.rnd.IntN(4) {
+			seq++
+			user := c.users[c.rnd.IntN(len(c.users))]
+			batch = append(batch, bridge.Message{
+				Offset: bridge.Offset{Epoch: 1, Seq: seq}, Topic: "t", Body: fmt.Appendf(nil, `{"userId":%q}`, user),
+			})
+		}
+		var step sync.WaitGroup
+		for _, act := range c.actions() {
+			step.Go(act)
+		}
+		if len(batch) > 0 {
+			if err := c.route.Route(context.Background(), term, batch); err != nil {
+				c.t.Error(err)
+			}
+		}
+		step.Wait()
+		for _, m := range batch {
+			for _, u := range c.users {
+				if strings.Contains(string(m.Body), string(u)) {
+					c.published[u]++
+				}
+			}
+		}
+		for _, p := range c.pages {
+			if p.open != nil && p.from < 0 {
+				p.from = c.published[p.user]
+			}
+		}
+	}
+	c.route.End(term)
+}
+
+// actions are what pages and nodes do in one step; the plan is drawn here, on one
+// goroutine, so that a seed repeats it.
+func (c *cluster) actions() (acts []func()) {
+	for _, p := range c.pages {
+		switch {
+		case p.open != nil && c.rnd.IntN(3) == 0:
+			conn := p.open
+			p.open = nil
+			acts = append(acts, conn.leave)
+		case p.open == nil && c.rnd.IntN(2) == 0:
+			acts = append(acts, c.visit(p))
+		}
+	}
+	if len(c.pages) < 4 {
+		p := &page{user: c.users[c.rnd.IntN(len(c.users))], from: -1}
+		c.pages = append(c.pages, p)
+		acts = append(acts, c.visit(p))
+	}
+	n := c.nodes[c.rnd.IntN(len(c.nodes))]
+	switch c.rnd.IntN(6) {
+	case 0:
+		acts = append(acts, n.hub.Resync)
+	case 1:
+		acts = append(acts, func() {
+			if err := n.hub.Rejoined(context.Background()); err != nil {
+				c.t.Error(err)
+			}
+		})
+	}
+	return acts
+}
+
+// visit opens a connection of the page on some node; a page that was there before
+// presents its offset.
+func (c *cluster) visit(p *page) func() {
+	conn := &pageConn{page: p, node: c.nodes[c.rnd.IntN(len(c.nodes))], id: fmt.Sprint("s", c.rnd.Uint64())}
+	conn.ctx, conn.cancel = context.WithCancel(context.Background())
+	conn.socket = &socket{conn: conn, offsets: true}
+	var after *bridge.Offset
+	if p.from >= 0 {
+		last := bridge.Offset{Epoch: 1}
+		if n := len(p.got); n > 0 {
+			last = p.got[n-1]
+		} else {
+			last.Seq = 0
+		}
+		after = &last
+	}
+	p.open = conn
+	return func() {
+		if err := conn.node.hub.bind(conn.ctx, conn.socket, p.user, after, nil); err != nil {
+			c.t.Error(err)
+		}
+	}
+}
+
+func (c *pageConn) leave() {
+	c.cancel()
+	c.node.hub.unbind(c.socket)
+}
+
+// check waits until nothing is under way, then holds what each page got against
+// what was published.
+func (c *cluster) check() {
+	for _, n := range c.nodes {
+		n.hub.Resync() // what the link's beat would do for a forward that was lost last
+		if err := n.hub.catchUp(context.Background()); err != nil {
+			c.t.Error(err)
+		}
+		for _, s := range n.hub.all() {
+			for s.isReplaying() {
+				if err := n.hub.catchUp(context.Background()); err != nil {
+					c.t.Error(err)
+				}
+			}
+		}
+	}
+	if err := c.route.Ledger().Balance().Err(); err != nil {
+		c.t.Error(err)
+	}
+	for i, p := range c.pages {
+		if p.open == nil {
+			continue
+		}
+		all, err := c.nodes[0].store.Read(context.Background(), p.user, bridge.Offset{}, 1000)
+		if err != nil {
+			c.t.Error(err)
+		}
+		var want []bridge.Offset
+		for _, e := range all.Entries {
+			want = append(want, e.Offset)
+		}
+		first := len(want) // where the page's messages begin
+		if len(p.got) > 0 {
+			first = slices.Index(want, p.got[0])
+		}
+		if first < 0 || first > p.from || !slices.Equal(p.got, want[first:]) {
+			c.t.Errorf("page %d of %s, mapped after %d messages, got %v of %v", i, p.user, p.from, p.got, want)
+		}
+	}
+}
+
+func (c *cluster) close() {
+	c.stop()
+	c.work.Wait()
+	for _, n := range c.nodes {
+		if err := n.store.Close(); err != nil {
+			c.t.Error(err)
+		}
+	}
+}

@@ -1,0 +1,70 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Check is one thing that a ready node needs.
+type Check struct {
+	Name string
+	// Err says why it is not there, nil when it is.
+	Err func(context.Context) error
+}
+
+// health answers whether the process lives and whether it can serve.
+type health struct {
+	checks  []Check
+	serving atomic.Bool // false while starting and while leaving
+}
+
+// checkTimeout bounds one check: a probe that hangs says nothing.
+const checkTimeout = time.Second
+
+func (h *health) routes(e *echo.Echo, metrics *prometheus.Registry) {
+	e.GET("/livez", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
+	e.GET("/readyz", h.ready)
+	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(metrics, promhttp.HandlerOpts{Registry: metrics})))
+}
+
+// ready answers 200, or 503 and what is missing.
+func (h *health) ready(c echo.Context) error {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), checkTimeout)
+	defer cancel()
+	reasons := h.reasons(ctx)
+	status := http.StatusOK
+	if len(reasons) > 0 {
+		status = http.StatusServiceUnavailable
+	}
+	return c.JSON(status, map[string]any{"ready": len(reasons) == 0, "reasons": reasons})
+}
+
+// reasons names what is not ready, side by side so that one slow check hides no other.
+func (h *health) reasons(ctx context.Context) map[string]string {
+	reasons := make(map[string]string)
+	if !h.serving.Load() {
+		reasons["process"] = "starting or leaving"
+	}
+	var (
+		wg sync.WaitGroup
+		mu sync.Mutex // guards reasons
+	)
+	for _, check := range h.checks {
+		wg.Go(func() {
+			if err := check.Err(ctx); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				reasons[check.Name] = err.Error()
+			}
+		})
+	}
+	wg.Wait()
+	return reasons
+}

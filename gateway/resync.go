@@ -1,0 +1,210 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/codewar/socketbridge/bridge"
+)
+
+const (
+	// takenEvery is how often the store is told how far users have received. A
+	// node that is killed may let a fresh page see that much again.
+	takenEvery = 200 * time.Millisecond
+	// resyncWorkers bounds how many histories are read at once.
+	resyncWorkers = 16
+)
+
+// unregistration is a registration that ended while the store was away.
+type unregistration struct {
+	r     bridge.Registration
+	taken bridge.Offset
+}
+
+// unregistrations wait for the store to come back. At most maxGone are kept:
+// what is more is removed with the node's lease.
+type unregistrations struct {
+	mu   sync.Mutex
+	list []unregistration
+}
+
+const maxGone = 100_000
+
+func (u *unregistrations) add(items ...unregistration) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if room := maxGone - len(u.list); len(items) > room {
+		items = items[:room]
+	}
+	u.list = append(u.list, items...)
+}
+
+func (u *unregistrations) takeAll() []unregistration {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	list := u.list
+	u.list = nil
+	return list
+}
+
+// Run does what waits for nobody until ctx ends: tells the store how far users
+// have received, repeats removals that failed, keeps sessions alive, and brings
+// sockets up to date when [Hub.Resync] asks for it.
+func (h *Hub) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	wg.Go(func() { h.everyTick(ctx, takenEvery, h.flush) })
+	wg.Go(func() { h.everyTick(ctx, h.cfg.SessionTTL/3, h.keepSessions) })
+	wg.Go(func() {
+		for {
+			select {
+			case <-h.resyncs:
+				_ = h.untilDone(ctx, nil, func() error { return h.catchUp(ctx) })
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	wg.Wait()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	h.flush(last)
+}
+
+func (h *Hub) everyTick(ctx context.Context, every time.Duration, do func(context.Context)) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			do(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// flush records how far users have received, and removes what could not be removed.
+func (h *Hub) flush(ctx context.Context) {
+	marks := make(map[bridge.UserID]bridge.Offset)
+	for _, s := range h.all() {
+		if user, last, moved := s.progress(); moved {
+			marks[user] = marks[user].Max(last)
+		}
+	}
+	if len(marks) > 0 {
+		if err := h.store.Taken(ctx, marks); err != nil {
+			h.log.LogAttrs(ctx, slog.LevelDebug, "progress not recorded", slog.Any("err", err))
+		}
+	}
+	gone := h.gone.takeAll()
+	for i, u := range gone {
+		if err := h.store.Unregister(ctx, u.r, u.taken); err != nil {
+			h.gone.add(gone[i:]...)
+			return
+		}
+	}
+}
+
+// keepSessions saves every session again before it lapses.
+func (h *Hub) keepSessions(ctx context.Context) {
+	const chunk = 500
+	sessions := make(map[string]bridge.Session, chunk)
+	save := func() {
+		if err := h.store.SaveSessions(ctx, sessions); err != nil {
+			h.log.LogAttrs(ctx, slog.LevelWarn, "sessions not kept alive", slog.Int("sessions", len(sessions)), slog.Any("err", err))
+		}
+		clear(sessions)
+	}
+	for _, s := range h.all() {
+		if r := s.registration(); s.conn.PID() != "" && r.User != "" {
+			sessions[s.conn.PID()] = bridge.Session{User: r.User, Socket: r.Socket}
+		}
+		if len(sessions) == chunk {
+			save()
+		}
+	}
+	if len(sessions) > 0 {
+		save()
+	}
+}
+
+// Resync brings every socket up to date from its history, because something
+// forwarded to this node may have been lost. Live messages wait from the moment it
+// returns, so what comes next cannot overtake what was lost. It does not wait
+// for the store; [Hub.Run] does the reading.
+func (h *Hub) Resync() {
+	for _, s := range h.all() {
+		s.holdLive()
+	}
+	select {
+	case h.resyncs <- struct{}{}:
+	default: // one is wanted already, and will see these sockets too
+	}
+}
+
+// Rejoined registers every socket again, after the store has lost or written off
+// this node's registrations, and brings each up to date. After an error it is to
+// be called again.
+func (h *Hub) Rejoined(ctx context.Context) error {
+	err := h.each(ctx, func(ctx context.Context, s *socket) error {
+		s.holdLive()
+		r := s.registration()
+		if r.User == "" {
+			return nil
+		}
+		last := s.lastGiven()
+		r.After, r.Limit = &last, 1 // what it has missed is read by the resync
+		_, err := h.store.Register(ctx, r)
+		if now := s.registration(); now.Token != r.Token || now.User == "" {
+			h.gone.add(unregistration{r: r}) // it left meanwhile, and its removal may have come first
+		}
+		return err
+	})
+	h.Resync()
+	return err
+}
+
+// catchUp reads the history of every socket that waits for it.
+func (h *Hub) catchUp(ctx context.Context) error {
+	return h.each(ctx, func(ctx context.Context, s *socket) error {
+		if !s.claimReplay() {
+			return nil
+		}
+		r := s.registration()
+		err := h.replay(ctx, s, r.User, &bridge.Replay{More: true})
+		if err != nil {
+			s.dropReplay()
+		}
+		return err
+	})
+}
+
+// each calls do for every socket, some at a time, and stops at the first error
+// of the store.
+func (h *Hub) each(ctx context.Context, do func(context.Context, *socket) error) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	work := make(chan *socket)
+	var wg sync.WaitGroup
+	for range resyncWorkers {
+		wg.Go(func() {
+			for s := range work {
+				if err := do(ctx, s); err != nil && !errors.Is(err, errMoved) {
+					stop(err)
+				}
+			}
+		})
+	}
+	for _, s := range h.all() {
+		select {
+		case work <- s:
+		case <-ctx.Done():
+		}
+	}
+	close(work)
+	wg.Wait()
+	return context.Cause(ctx)
+}

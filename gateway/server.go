@@ -1,0 +1,164 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/gateway/sio"
+)
+
+// Config is what clients see, in figures.
+type Config struct {
+	Sockets           sio.Config
+	Origins           Origins
+	MaxBody           int64         // bytes of a /sendPayload body
+	ReplyTimeout      time.Duration // how long a /sendPayload caller waits for the receipt
+	ReadHeaderTimeout time.Duration
+	OpsOnOwnListener  bool // the operators' routes are not on the public one
+}
+
+// socketPath is where every Socket.IO client looks by default.
+const socketPath = "/socket.io/"
+
+// Server is everything on the network: the Socket.IO endpoint, /sendPayload and
+// the operators' routes.
+type Server struct {
+	http     *http.Server
+	ops      *http.Server
+	sio      *sio.Server
+	payloads *payloads
+	health   *health
+	log      *slog.Logger
+}
+
+// NewServer wires the routes. Checks say what keeps the node from being ready.
+func NewServer(cfg Config, hub *Hub, store bridge.Registry, ask AskFunc, checks []Check, metrics *prometheus.Registry, log *slog.Logger) *Server {
+	log = log.With("component", "gateway")
+	s := &Server{
+		sio:      sio.New(cfg.Sockets, &events{hub: hub, log: log}, log),
+		payloads: &payloads{here: hub.Has, locate: store.Locate, ask: ask, timeout: cfg.ReplyTimeout},
+		health:   &health{checks: checks},
+		log:      log,
+	}
+	public := s.newEcho(cfg)
+	public.Match([]string{http.MethodPost, http.MethodGet}, "/sendPayload", s.payloads.handle, middleware.BodyLimit(bytesText(cfg.MaxBody)))
+	public.Any(socketPath, echo.WrapHandler(s.sio))
+	operators := public
+	if cfg.OpsOnOwnListener {
+		operators = s.newEcho(cfg)
+	}
+	s.health.routes(operators, metrics)
+	s.http = s.newHTTP(public, cfg)
+	s.ops = s.newHTTP(operators, cfg)
+	return s
+}
+
+// newEcho makes a router whose every error has the one format.
+func (s *Server) newEcho(cfg Config) *echo.Echo {
+	e := echo.New()
+	e.HTTPErrorHandler = s.handleError
+	e.Use(middleware.RequestID(), s.recover, cfg.Origins.middleware())
+	return e
+}
+
+func (s *Server) newHTTP(h http.Handler, cfg Config) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: cfg.ReadHeaderTimeout,
+		IdleTimeout:       2 * time.Minute,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// Serve serves clients until Shutdown; it then returns nil.
+func (s *Server) Serve(l net.Listener) error { return serve(s.http, l) }
+
+// ServeOps serves the operators' routes on a listener of their own until Shutdown.
+func (s *Server) ServeOps(l net.Listener) error { return serve(s.ops, l) }
+
+func serve(srv *http.Server, l net.Listener) error {
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Stats counts connections and why they were dropped.
+func (s *Server) Stats() sio.Stats { return s.sio.Stats() }
+
+// SetReady opens the node for traffic, as far as its checks allow.
+func (s *Server) SetReady() { s.health.serving.Store(true) }
+
+// Unready makes /readyz answer 503 and waits for grace, so that a balancer sees
+// it before anything is closed.
+func (s *Server) Unready(ctx context.Context, grace time.Duration) error {
+	s.health.serving.Store(false)
+	select {
+	case <-time.After(grace):
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// DrainPayloads refuses new /sendPayload calls and waits until those in hand have
+// their answer. It comes before the intake stops, which the answers need.
+func (s *Server) DrainPayloads(ctx context.Context) error { return s.payloads.drain(ctx) }
+
+// Shutdown closes every socket, so that browsers reconnect elsewhere, and stops
+// serving. Both go on side by side: a held poll would keep the HTTP server waiting.
+func (s *Server) Shutdown(ctx context.Context) error {
+	closed := make(chan error, 1)
+	go func() { closed <- s.sio.Close(ctx) }()
+	err := s.http.Shutdown(ctx)
+	return errors.Join(err, <-closed, s.ops.Shutdown(ctx))
+}
+
+// recover turns a handler's panic into a 500 that its caller can read.
+func (s *Server) recover(next echo.HandlerFunc) echo.HandlerFunc {
+	return middleware.RecoverWithConfig(middleware.RecoverConfig{
+		DisablePrintStack: true,
+		LogErrorFunc: func(c echo.Context, err error, stack []byte) error {
+			s.log.LogAttrs(c.Request().Context(), slog.LevelError, "handler panicked", slog.Any("err", err), slog.String("stack", string(stack)))
+			return err
+		},
+	})(next)
+}
+
+// handleError answers what no handler has answered.
+func (s *Server) handleError(err error, c echo.Context) {
+	if c.Response().Committed {
+		return
+	}
+	status, code, message := http.StatusInternalServerError, codeInternal, "Internal error"
+	if he, ok := errors.AsType[*echo.HTTPError](err); ok {
+		status = he.Code
+	} else if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		status = http.StatusRequestEntityTooLarge
+	} else if c.Request().Context().Err() != nil || errors.Is(err, net.ErrClosed) {
+		status = http.StatusBadRequest // the caller left in the middle of its body
+	}
+	switch status {
+	case http.StatusNotFound:
+		code, message = codeNotFound, "No such route"
+	case http.StatusMethodNotAllowed:
+		code, message = codeMethod, "Method not allowed"
+	case http.StatusRequestEntityTooLarge:
+		code, message = codeTooLarge, "Body is too large"
+	case http.StatusInternalServerError:
+		s.log.LogAttrs(c.Request().Context(), slog.LevelError, "request failed", slog.String("route", c.Path()), slog.Any("err", err))
+	default:
+		code, message = codeInvalidRequest, http.StatusText(status)
+	}
+	if err := refused(c, "", status, code, message); err != nil {
+		s.log.LogAttrs(c.Request().Context(), slog.LevelDebug, "answer not written", slog.Any("err", err))
+	}
+}

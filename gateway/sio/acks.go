@@ -1,0 +1,117 @@
+package sio
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// AckFunc is called once with what the client acknowledged, or with
+// [ErrAckTimeout] or [ErrClosed].
+type AckFunc func(args []json.RawMessage, err error)
+
+// acks are the acknowledgements that a client owes. Who takes one out of the map
+// calls it, so each is called once.
+type acks struct {
+	mu      sync.Mutex // guards what follows
+	last    uint64
+	waiting map[uint64]pendingAck
+}
+
+type pendingAck struct {
+	done  AckFunc
+	timer *time.Timer
+}
+
+// EmitWithAck sends an event and asks the client to acknowledge it. done is
+// called exactly once, as one of the calls to the Handler for this socket. When
+// EmitWithAck returns an error, done is never called.
+func (s *Socket) EmitWithAck(name string, timeout time.Duration, args []any, done AckFunc) error {
+	if reserved[name] {
+		return ErrReserved
+	}
+	data, err := json.Marshal(append([]any{name}, args...))
+	if err != nil {
+		return fmt.Errorf("encode event: %w", err)
+	}
+	id := s.acks.add(done, timeout, s.expireAck)
+	if err := s.Push(textPacket("42" + strconv.FormatUint(id, 10) + string(data))); err != nil {
+		if _, ok := s.acks.take(id); ok {
+			return err
+		}
+		// The socket ended in this moment and has told done so already.
+	}
+	return nil
+}
+
+func (a *acks) add(done AckFunc, timeout time.Duration, expire func(id uint64)) uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.waiting == nil {
+		a.waiting = make(map[uint64]pendingAck)
+	}
+	a.last++
+	id := a.last
+	a.waiting[id] = pendingAck{done, time.AfterFunc(timeout, func() { expire(id) })}
+	return id
+}
+
+func (a *acks) has(id uint64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, ok := a.waiting[id]
+	return ok
+}
+
+func (a *acks) take(id uint64) (AckFunc, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	p, ok := a.waiting[id]
+	if ok {
+		p.timer.Stop()
+		delete(a.waiting, id)
+	}
+	return p.done, ok
+}
+
+// expireAck is called by the timer. After the end of the socket abandonAcks is
+// there for those that wait.
+func (s *Socket) expireAck(id uint64) {
+	s.calls.addOwn(func() {
+		if done, ok := s.acks.take(id); ok {
+			done(nil, ErrAckTimeout)
+		}
+	})
+}
+
+// abandonAcks tells everybody who still waits that nothing will come.
+func (s *Socket) abandonAcks() {
+	s.acks.mu.Lock()
+	waiting := s.acks.waiting
+	s.acks.waiting = nil
+	s.acks.mu.Unlock()
+	for _, p := range waiting {
+		p.timer.Stop()
+		s.conn.srv.guard(func() { p.done(nil, ErrClosed) })
+	}
+}
+
+// answer returns the function by which the Handler acknowledges a client's event.
+// Only its first call counts.
+func (s *Socket) answer(id uint64) func(args ...any) {
+	var called atomic.Bool
+	return func(args ...any) {
+		if called.Swap(true) {
+			return
+		}
+		data, err := json.Marshal(append([]any{}, args...))
+		if err != nil {
+			s.conn.srv.log.Warn("acknowledgement not encoded", "socket", s.id, "err", err)
+			return
+		}
+		_ = s.Push(textPacket("43" + strconv.FormatUint(id, 10) + string(data))) // a closed socket needs no answer
+	}
+}

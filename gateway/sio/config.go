@@ -1,0 +1,100 @@
+package sio
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+	"time"
+)
+
+// Config is how a [Server] behaves. A zero value means the default, unless said otherwise.
+type Config struct {
+	Transports     []string      // "websocket", "polling"; default both
+	PingInterval   time.Duration // default 25 s
+	PingTimeout    time.Duration // how long a ping may stay unanswered, default 60 s
+	UpgradeTimeout time.Duration // from the first byte of an upgrade to its last, default 10 s
+	ConnectTimeout time.Duration // a client that has not joined by then is closed, default 45 s
+
+	MaxInbound   int64         // bytes of one message or polling body from a client, default 1 MB
+	MaxPending   int           // bytes queued to one connection before it is closed as slow, default 4 MiB
+	WriteTimeout time.Duration // for each 64 KiB written to one connection, default 10 s
+
+	EventsPerMinute int // client events for each connection; 0 means no limit
+
+	// AllowRequest is asked before each handshake, on both transports. An error
+	// refuses it: the client is answered 403 with the error's text. Nil allows all.
+	AllowRequest func(*http.Request) error
+	// AllowOrigin says whether pages of this origin may read the answers of the
+	// polling transport, with credentials (CORS). It does not refuse anybody: that
+	// is AllowRequest's business. Nil means that no other origin may.
+	AllowOrigin func(origin string) bool
+}
+
+func (c Config) withDefaults() Config {
+	if len(c.Transports) == 0 {
+		c.Transports = []string{websocketTransport, pollingTransport}
+	}
+	c.PingInterval = cmp.Or(c.PingInterval, 25*time.Second)
+	c.PingTimeout = cmp.Or(c.PingTimeout, 60*time.Second)
+	c.UpgradeTimeout = cmp.Or(c.UpgradeTimeout, 10*time.Second)
+	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, 45*time.Second)
+	c.MaxInbound = cmp.Or(c.MaxInbound, 1_000_000)
+	c.MaxPending = cmp.Or(c.MaxPending, 4<<20)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, 10*time.Second)
+	return c
+}
+
+const (
+	websocketTransport = "websocket"
+	pollingTransport   = "polling"
+)
+
+// Limits that nobody has had a reason to configure.
+const (
+	// closeGrace is how long a connection that is being closed may take to
+	// receive what was queued before.
+	closeGrace = 2 * time.Second
+	// restoreTimeout bounds [Handler.Restore] and, when the restored socket is
+	// still connected here, the end of the old connection.
+	restoreTimeout = 3 * time.Second
+	// bodyTimeout is for reading one POST body.
+	bodyTimeout = 30 * time.Second
+	// maxCalls is how many events of one socket may wait for the Handler.
+	maxCalls = 256
+	// maxStrangers is how often one connection may ask for a namespace that is not there.
+	maxStrangers = 8
+	// maxSessionText is for the private id and the offset that a client presents.
+	maxSessionText = 64
+)
+
+var (
+	// ErrClosed means that the socket is closed or about to be: nothing more is sent.
+	ErrClosed = errors.New("socket is closed")
+	// ErrSlow means that more than Config.MaxPending bytes would wait for the
+	// client. The socket is being closed.
+	ErrSlow = errors.New("client is too slow")
+	// ErrAckTimeout means that the client did not acknowledge in time.
+	ErrAckTimeout = errors.New("no acknowledgement in time")
+	// ErrReserved means that an event has a name that Socket.IO keeps for itself.
+	ErrReserved = errors.New("event name is reserved")
+)
+
+// Reasons for the end of a connection, in Socket.IO's own words where it has
+// them, as [Handler.Disconnect] gets them. A Handler's own reasons come on top.
+const (
+	ReasonClientLeft     = "client namespace disconnect"
+	ReasonTransportClose = "transport close"
+	ReasonShutdown       = "server shutting down"
+	ReasonReplaced       = "restored by a new connection"
+
+	// Drops: the server ended it, for what the client did or failed to do.
+	ReasonPingTimeout    = "ping timeout"
+	ReasonConnectTimeout = "connect timeout"
+	ReasonSlow           = "slow"
+	ReasonRateLimited    = "rate limited"
+	ReasonOverrun        = "too many unhandled events"
+	ReasonProtocol       = "protocol error"
+)
+
+// drops lists the reasons that [Stats] counts.
+var drops = []string{ReasonPingTimeout, ReasonConnectTimeout, ReasonSlow, ReasonRateLimited, ReasonOverrun, ReasonProtocol}

@@ -1,0 +1,154 @@
+package sio
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/zishang520/engine.io/v2/transports"
+)
+
+// conn is one client from its handshake to its end. To the library it is the
+// transport of the session, the only one it ever sees (library.go).
+type conn struct {
+	transports.Transport // what the library keeps in a transport: listeners and state
+
+	srv    *Server
+	ctx    context.Context // ends with the connection
+	cancel context.CancelFunc
+
+	// Of the handshake; set before anything arrives, then read-only.
+	sid        string // the session id, which only client and server know
+	header     http.Header
+	rawQuery   string
+	remoteAddr string
+	since      time.Time
+
+	inbound   sync.Mutex // held while one packet of the client is handled
+	limiter   limiter    // guarded by inbound
+	strangers int        // guarded by inbound: CONNECTs to other namespaces
+
+	writers  sync.WaitGroup // the goroutine of write, while there is one
+	finished sync.Once
+
+	mu    sync.Mutex // guards what follows
+	kind  string     // websocketTransport or pollingTransport
+	sock  *Socket    // from CONNECT on
+	ended bool
+	kill  *time.Timer // ends the grace of a connection that is closing
+
+	link     *link // the websocket; nil while polling
+	probe    *link // a websocket that may become the link
+	probing  bool  // an upgrade is under way
+	letGo    bool  // GETs are answered without data, so that the client can leave polling
+	getting  bool  // a GET is being served
+	posting  bool  // a POST is being served
+	wake     chan struct{}
+	out      *buffer       // queued and not yet taken by a writer: frames, or a payload while polling
+	queued   int           // bytes in out and in the hands of the writer
+	writing  bool          // write runs
+	progress chan struct{} // closed when queued shrinks; nil while nobody waits
+
+	beat   *time.Timer
+	pinged bool // a ping is not answered yet
+}
+
+// farewell is how a connection ends.
+type farewell int
+
+const (
+	abort      farewell = iota // at once; what is queued is lost
+	flush                      // after what is queued was written, or closeGrace
+	sayGoodbye                 // as flush, with a DISCONNECT packet as the last one
+)
+
+func newConn(s *Server, kind string) *conn {
+	c := &conn{
+		Transport: transports.MakeTransport(),
+		srv:       s,
+		kind:      kind,
+		since:     time.Now(),
+		wake:      make(chan struct{}, 1),
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.Prototype(c)
+	c.SetWritable(true) // always: the queue is ours
+	return c
+}
+
+func (c *conn) transport() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.kind
+}
+
+func (c *conn) socket() *Socket {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sock
+}
+
+// setSocket reports false when the connection has ended.
+func (c *conn) setSocket(s *Socket) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended {
+		c.sock = s
+	}
+	return !c.ended
+}
+
+func (c *conn) hasEnded() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended
+}
+
+// end ends the connection; the first call decides the reason, a later abort
+// still cuts the farewell short. It does not wait: the library, the Handler and
+// the network are told from other goroutines.
+func (c *conn) end(reason string, how farewell) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended {
+		if how == sayGoodbye && c.sock != nil {
+			c.append(disconnectPacket)
+		}
+		c.ended = true
+		c.cancel()
+		c.beat.Stop()
+		c.signal()
+		c.srv.stats.ended(c.kind, reason)
+		if s := c.sock; s != nil {
+			s.seal(reason)
+		}
+		c.srv.work.Go(c.leaveLibrary)
+		if c.probe != nil {
+			c.probe.nc.Close()
+		}
+	} else if how != abort {
+		return
+	}
+	if how == abort {
+		c.dropQueue()
+	}
+	if c.link != nil {
+		c.endLink(how)
+	} else {
+		c.endPolling()
+	}
+}
+
+// finish is called when nothing of the connection is left but its Socket's calls.
+func (c *conn) finish() {
+	c.finished.Do(func() {
+		c.mu.Lock()
+		if c.kill != nil {
+			c.kill.Stop()
+		}
+		c.mu.Unlock()
+		c.srv.forgetConn(c)
+		c.srv.work.Done()
+	})
+}

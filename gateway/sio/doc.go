@@ -1,0 +1,32 @@
+// Package sio is a Socket.IO v4 server (Engine.IO protocol 4, namespace "/",
+// websocket and polling) on github.com/zishang520/socket.io/v2. It knows nothing
+// of users, Redis or NATS, and nothing else imports the library.
+//
+// The library, as shipped, can be killed by one packet of any client, loses
+// bursts, never bounds what waits for a slow client and reorders what clients
+// send. All of that sits in its transports, its upgrade, its timers and its
+// dispatch of events; so these are ours, and what reaches the library is the
+// handshake and one CONNECT packet for each connection, both of our own spelling.
+//
+//	ServeHTTP (endpoint.go)   checks, CORS, and which of:
+//	  handshake               the library makes a session; its transport is our conn
+//	  poll, post (polling.go) one GET and one POST of a session
+//	  websocket (ws.go)       a link, at once or as an upgrade
+//	conn                      one client for the whole life of its session
+//	  conn.go                 start, end
+//	  inbound.go, parse.go    what the client says, in order, checked
+//	  outbound.go             what the client is told, in order, bounded
+//	  heartbeat.go            ping and pong
+//	Socket (socket.go)        what the Handler sees of a conn
+//	  calls.go                its calls to the Handler: one at a time, in order
+//	  acks.go                 acknowledgements, both ways
+//	library.go                the seam to the library
+//
+// An upgrade from polling to websocket changes how a conn's queue is emptied and
+// nothing else, so no packet can be lost, doubled or overtaken by it; the library
+// does not hear of it.
+//
+// Locks, in the order in which they may be taken: conn.inbound, conn.mu, then
+// one of Server.mu, Socket.ackMu and calls.mu. None is held while the Handler or
+// the library is called, except conn.inbound.
+package sio

@@ -1,0 +1,160 @@
+package sio
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/gorilla/websocket"
+)
+
+// refusal is the body of an answer that is not the protocol's; its codes are the
+// protocol's too.
+type refusal struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+}
+
+var (
+	unknownTransport = refusal{0, "Transport unknown"}
+	unknownSession   = refusal{1, "Session ID unknown"}
+	badMethod        = refusal{2, "Bad handshake method"}
+	badRequest       = refusal{3, "Bad request"}
+	badProtocol      = refusal{5, "Unsupported protocol version"}
+)
+
+func refuse(w http.ResponseWriter, status int, why refusal) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(why) // a client that is gone needs no answer
+}
+
+// ServeHTTP serves the whole endpoint, which clients expect at /socket.io/.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !s.guard(func() { s.serve(w, r) }) {
+		w.WriteHeader(http.StatusInternalServerError) // of no effect when the answer has begun
+	}
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	s.allowOrigin(w, r)
+	if r.Method == http.MethodOptions {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	transport := query.Get("transport")
+	switch {
+	case err != nil, len(query["transport"]) > 1, len(query["sid"]) > 1, query.Has("j"), query.Has("b64"):
+		refuse(w, http.StatusBadRequest, badRequest)
+	case !slices.Equal(query["EIO"], []string{"4"}):
+		refuse(w, http.StatusBadRequest, badProtocol)
+	case !s.allows(transport):
+		refuse(w, http.StatusBadRequest, unknownTransport)
+	case websocket.IsWebSocketUpgrade(r) != (transport == websocketTransport):
+		refuse(w, http.StatusBadRequest, badRequest)
+	case query.Get("sid") != "":
+		s.serveSession(w, r, query.Get("sid"), transport)
+	case r.Method != http.MethodGet:
+		refuse(w, http.StatusBadRequest, badMethod)
+	default:
+		s.serveHandshake(w, r, transport)
+	}
+}
+
+// allowOrigin sets the CORS headers. With credentials "*" is not allowed, so the
+// origin is named.
+func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Add("Vary", "Origin")
+	origin := r.Header.Get("Origin")
+	if origin == "" || s.cfg.AllowOrigin == nil || !s.cfg.AllowOrigin(origin) {
+		return
+	}
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Access-Control-Allow-Credentials", "true")
+	if r.Method == http.MethodOptions {
+		h.Set("Access-Control-Allow-Methods", "GET,POST")
+		h.Set("Access-Control-Allow-Headers", "Content-Type,Authorization")
+		h.Set("Access-Control-Max-Age", "600")
+	}
+}
+
+// serveSession serves a request of a session that exists: a GET or POST of
+// polling, or the upgrade to websocket.
+func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, sid, transport string) {
+	c := s.conn(sid)
+	switch {
+	case c == nil:
+		refuse(w, http.StatusBadRequest, unknownSession)
+	case transport == websocketTransport:
+		s.serveUpgrade(w, r, c)
+	case r.Method == http.MethodGet:
+		c.poll(w, r)
+	case r.Method == http.MethodPost:
+		c.post(w, r)
+	default:
+		refuse(w, http.StatusBadRequest, badRequest)
+	}
+}
+
+func (s *Server) serveUpgrade(w http.ResponseWriter, r *http.Request, c *conn) {
+	if !s.admit() {
+		refuse(w, http.StatusServiceUnavailable, badRequest)
+		return
+	}
+	if !c.reserveProbe() {
+		s.work.Done()
+		refuse(w, http.StatusBadRequest, badRequest)
+		return
+	}
+	l, err := s.openLink(w, r)
+	if err != nil {
+		c.dropProbe(nil)
+		s.work.Done()
+		return
+	}
+	go func() { // not on net/http's goroutine, which holds several kilobytes
+		defer s.work.Done()
+		c.upgrade(l)
+	}()
+}
+
+// serveHandshake begins a session.
+func (s *Server) serveHandshake(w http.ResponseWriter, r *http.Request, transport string) {
+	if s.cfg.AllowRequest != nil {
+		if err := s.cfg.AllowRequest(r); err != nil {
+			refuse(w, http.StatusForbidden, refusal{4, err.Error()})
+			return
+		}
+	}
+	if !s.admit() { // given back by conn.finish
+		refuse(w, http.StatusServiceUnavailable, badRequest)
+		return
+	}
+	var l *link
+	if transport == websocketTransport {
+		var err error
+		if l, err = s.openLink(w, r); err != nil {
+			s.work.Done()
+			return
+		}
+	}
+	c, err := s.handshake(r, transport)
+	if err != nil {
+		s.log.Error("handshake refused by the library", "err", err)
+		s.work.Done()
+		if l != nil {
+			l.nc.Close()
+		} else {
+			refuse(w, http.StatusBadRequest, badRequest)
+		}
+		return
+	}
+	if l == nil {
+		c.poll(w, r)
+		return
+	}
+	s.work.Go(func() { c.serveLink(l) })
+}

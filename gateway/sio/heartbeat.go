@@ -1,0 +1,41 @@
+package sio
+
+import "time"
+
+// The heartbeat is ours and the library's is switched off: its timers race with
+// its own handling of pongs, and a client that sends pongs nobody asked for
+// kills the process or is never pinged again.
+
+func (c *conn) startHeartbeat() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.beat = time.AfterFunc(c.srv.cfg.PingInterval, c.onBeat)
+}
+
+// onBeat pings the client or, when it owes a pong, gives it up.
+func (c *conn) onBeat() {
+	c.mu.Lock()
+	if c.ended {
+		c.mu.Unlock()
+		return
+	}
+	if c.pinged {
+		c.mu.Unlock()
+		c.end(ReasonPingTimeout, abort)
+		return
+	}
+	c.pinged = true
+	c.append(pingPacket)
+	c.beat.Reset(c.srv.cfg.PingTimeout)
+	c.mu.Unlock()
+}
+
+// onPong takes the answer to a ping. A pong without a ping means nothing.
+func (c *conn) onPong() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pinged && !c.ended {
+		c.pinged = false
+		c.beat.Reset(c.srv.cfg.PingInterval)
+	}
+}

@@ -1,0 +1,123 @@
+package sio
+
+import (
+	"fmt"
+	"time"
+)
+
+// receive handles one Engine.IO packet of the client. An error means that the
+// client breaks the protocol; the caller ends the connection.
+func (c *conn) receive(text []byte) (err error) {
+	c.inbound.Lock()
+	defer c.inbound.Unlock()
+	if !c.srv.guard(func() { err = c.handle(text) }) {
+		return errPacket
+	}
+	return err
+}
+
+func (c *conn) handle(text []byte) error {
+	if c.hasEnded() {
+		return nil
+	}
+	if len(text) == 0 {
+		return errPacket
+	}
+	switch text[0] {
+	case '1': // close
+		c.end(ReasonTransportClose, flush)
+		return nil
+	case '3':
+		c.onPong()
+		return nil
+	case '4':
+		p, err := parsePacket(text[1:])
+		if err != nil {
+			return err
+		}
+		return c.handlePacket(p, len(text))
+	default: // binary, and what only a server may send or an upgrade needs
+		return fmt.Errorf("%w: engine type %q", errPacket, text[0])
+	}
+}
+
+// handlePacket handles a packet of that many bytes.
+func (c *conn) handlePacket(p inPacket, size int) error {
+	s := c.socket()
+	switch {
+	case p.nsp != "/":
+		return c.refuseNamespace(p)
+	case p.typ == connectType && s == nil:
+		c.join(p.auth)
+		return nil
+	case p.typ == connectType || s == nil:
+		return fmt.Errorf("%w: out of turn", errPacket)
+	case p.typ == disconnectType:
+		// There is one namespace, so nothing is left to stay for.
+		c.end(ReasonClientLeft, flush)
+		return nil
+	case p.typ == ackType && s.acks.has(*p.id):
+		return c.call(s, size, func() {
+			if done, ok := s.acks.take(*p.id); ok {
+				done(p.args, nil)
+			}
+		})
+	}
+	if c.limiter.over(time.Now(), c.srv.cfg.EventsPerMinute) {
+		c.refuseFlood(s)
+		return nil
+	}
+	if p.typ == ackType {
+		return nil // late, or for nothing that was asked
+	}
+	var ack func(...any)
+	if p.id != nil {
+		ack = s.answer(*p.id)
+	}
+	return c.call(s, size, func() { c.srv.handler.Event(s, p.event, p.args, ack) })
+}
+
+// call queues a call to the Handler. A client that is too far ahead of it is dropped.
+func (c *conn) call(s *Socket, size int, run func()) error {
+	if s.calls.add(size, run) == errOverrun {
+		c.end(ReasonOverrun, flush)
+	}
+	return nil
+}
+
+// refuseNamespace answers for namespaces other than "/": there are none.
+func (c *conn) refuseNamespace(p inPacket) error {
+	if c.strangers++; p.typ != connectType || c.strangers > maxStrangers {
+		return fmt.Errorf("%w: unknown namespace", errPacket)
+	}
+	_ = c.push(textPacket("44" + p.nsp + `,{"message":"Invalid namespace"}`)) // a closed connection needs no answer
+	return nil
+}
+
+// refuseFlood tells a client that it says too much, and to stay away.
+func (c *conn) refuseFlood(s *Socket) {
+	_ = s.Emit("error", map[string]any{ // a closed socket needs no answer
+		"type":    "RATE_LIMITED",
+		"message": "Too many events",
+		"details": map[string]any{"limit": c.srv.cfg.EventsPerMinute, "window": "1m"},
+	})
+	c.end(ReasonRateLimited, sayGoodbye)
+}
+
+// limiter counts events in windows of a minute that begin with an event.
+type limiter struct {
+	since time.Time
+	n     int
+}
+
+// over counts one event and reports whether it is one too many.
+func (l *limiter) over(now time.Time, limit int) bool {
+	if limit <= 0 {
+		return false
+	}
+	if now.Sub(l.since) >= time.Minute {
+		l.since, l.n = now, 0
+	}
+	l.n++
+	return l.n > limit
+}

@@ -1,0 +1,155 @@
+package sio
+
+import (
+	"bytes"
+	"context"
+	"sync"
+)
+
+const (
+	separator = 0x1e     // between the packets of a polling payload
+	chunk     = 64 << 10 // bytes written under one deadline
+)
+
+// buffer is what waits for a writer. Connections have one only while something
+// waits; it then goes back to the pool.
+type buffer struct{ b []byte }
+
+var buffers = sync.Pool{New: func() any { return &buffer{make([]byte, 0, 2<<10)} }}
+
+func (b *buffer) release() {
+	if cap(b.b) > chunk {
+		return // a burst's buffer must not stay for ever
+	}
+	b.b = b.b[:0]
+	buffers.Put(b)
+}
+
+// push queues a packet for the client. It never waits.
+func (c *conn) push(p *Packet) error {
+	c.mu.Lock()
+	if c.ended {
+		c.mu.Unlock()
+		return ErrClosed
+	}
+	if c.queued > 0 && c.queued+len(p.frame) > c.srv.cfg.MaxPending {
+		c.mu.Unlock()
+		c.end(ReasonSlow, abort)
+		return ErrSlow
+	}
+	c.append(p)
+	c.mu.Unlock()
+	return nil
+}
+
+// append queues a packet without asking for room. With c.mu held.
+func (c *conn) append(p *Packet) {
+	if c.out == nil {
+		c.out = buffers.Get().(*buffer)
+	}
+	before := len(c.out.b)
+	if c.link != nil {
+		c.out.b = append(c.out.b, p.frame...)
+	} else {
+		if before > 0 {
+			c.out.b = append(c.out.b, separator)
+		}
+		c.out.b = append(c.out.b, p.text...)
+	}
+	c.queued += len(c.out.b) - before
+	c.signal()
+}
+
+// signal sees that somebody looks at the queue. With c.mu held.
+func (c *conn) signal() {
+	if c.link == nil {
+		select {
+		case c.wake <- struct{}{}:
+		default: // it is on its way
+		}
+		return
+	}
+	if c.out != nil && !c.writing {
+		c.writing = true
+		c.writers.Go(c.write)
+	}
+}
+
+// frameQueue turns a payload that was queued for polling into frames. With c.mu
+// held, when the link has just been set.
+func (c *conn) frameQueue() {
+	payload := c.out
+	if payload == nil {
+		return
+	}
+	c.out = nil
+	c.queued -= len(payload.b)
+	for text := range bytes.SplitSeq(payload.b, []byte{separator}) {
+		c.append(textPacket(string(text)))
+	}
+	payload.release()
+}
+
+// dropQueue forgets what no writer has taken yet. With c.mu held.
+func (c *conn) dropQueue() {
+	if c.out != nil {
+		c.queued -= len(c.out.b)
+		c.out.release()
+		c.out = nil
+	}
+}
+
+// writeOut writes b in pieces, each of which must get through in the time that
+// write allows it, and accounts for them.
+func (c *conn) writeOut(b []byte, write func([]byte) error) error {
+	for len(b) > 0 {
+		n := min(len(b), chunk)
+		if err := write(b[:n]); err != nil {
+			return err
+		}
+		b = b[n:]
+		c.wrote(n)
+	}
+	return nil
+}
+
+func (c *conn) wrote(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.queued -= n
+	if c.progress != nil {
+		close(c.progress)
+		c.progress = nil
+	}
+}
+
+func (c *conn) pendingBytes() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.queued
+}
+
+func (c *conn) waitDrained(ctx context.Context, below int) error {
+	for {
+		c.mu.Lock()
+		if c.ended {
+			c.mu.Unlock()
+			return ErrClosed
+		}
+		if c.queued < max(below, 1) {
+			c.mu.Unlock()
+			return nil
+		}
+		if c.progress == nil {
+			c.progress = make(chan struct{})
+		}
+		progress := c.progress
+		c.mu.Unlock()
+		select {
+		case <-progress:
+		case <-c.ctx.Done():
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package sio
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+)
+
+// Packet is one packet to a client, encoded once in the forms of both transports
+// and shared, read-only, by all sockets it goes to.
+type Packet struct {
+	frame []byte // complete unmasked websocket text frame
+	text  []byte // its payload: Engine.IO type and packet, as polling has it
+}
+
+// Len is the size of the packet in bytes, as [Config.MaxPending] counts it.
+func (p *Packet) Len() int { return len(p.frame) }
+
+// EventPacket encodes the event `2["name",payload,"offset"]`. The payload is
+// copied as it stands: it must be a JSON object, valid. The offset is what the
+// client presents when it resumes; an empty one is left out.
+func EventPacket(name string, payload []byte, offset string) *Packet {
+	quotedName := appendQuoted(make([]byte, 0, 64), name)
+	quotedOffset := make([]byte, 0, 64)
+	if offset != "" {
+		quotedOffset = appendQuoted(append(quotedOffset, ','), offset)
+	}
+	p := emptyPacket(len("42[,]") + len(quotedName) + len(payload) + len(quotedOffset))
+	p.add([]byte("42["))
+	p.add(quotedName)
+	p.add([]byte(","))
+	p.add(payload)
+	p.add(quotedOffset)
+	p.add([]byte("]"))
+	return p
+}
+
+// eventPacket encodes an event whose arguments are Go values.
+func eventPacket(name string, args []any) (*Packet, error) {
+	data, err := json.Marshal(append([]any{name}, args...))
+	if err != nil {
+		return nil, fmt.Errorf("encode event: %w", err)
+	}
+	if len(args) > 0 && bytes.HasSuffix(data, []byte(`"]`)) {
+		// The JavaScript client takes a string that comes last for its offset.
+		data = append(data[:len(data)-1], ",null]"...)
+	}
+	return textPacket("42" + string(data)), nil
+}
+
+// textPacket makes a packet of an Engine.IO packet.
+func textPacket(text string) *Packet {
+	p := emptyPacket(len(text))
+	p.add([]byte(text))
+	return p
+}
+
+// emptyPacket returns a packet whose text, of n bytes, is still to be added.
+func emptyPacket(n int) *Packet {
+	return &Packet{frame: appendFrameHeader(make([]byte, 0, maxFrameHeader+n), opText, n)}
+}
+
+func (p *Packet) add(text []byte) {
+	header := len(p.frame) - len(p.text)
+	p.frame = append(p.frame, text...)
+	p.text = p.frame[header:]
+}
+
+// appendQuoted appends s as a JSON string. Names and offsets need no escaping.
+func appendQuoted(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			b, _ := json.Marshal(s) // a string cannot fail
+			return append(dst, b...)
+		}
+	}
+	dst = append(dst, '"')
+	dst = append(dst, s...)
+	return append(dst, '"')
+}
+
+// Websocket frames (RFC 6455, section 5.2); a server does not mask.
+const (
+	opText         = 0x1
+	opClose        = 0x8
+	opPong         = 0xA
+	maxFrameHeader = 10
+)
+
+func appendFrameHeader(dst []byte, op byte, n int) []byte {
+	dst = append(dst, 0x80|op)
+	switch {
+	case n < 126:
+		return append(dst, byte(n))
+	case n <= 0xffff:
+		return binary.BigEndian.AppendUint16(append(dst, 126), uint16(n))
+	default:
+		return binary.BigEndian.AppendUint64(append(dst, 127), uint64(n))
+	}
+}
+
+// Packets that never differ.
+var (
+	pingPacket       = textPacket("2")
+	disconnectPacket = textPacket("41") // Socket.IO: you have left the namespace
+	closePacket      = textPacket("1")  // Engine.IO: the session is over
+	noopPacket       = textPacket("6")  // Engine.IO: nothing, to let a GET go
+)
+
+// String is the Socket.IO packet, without the Engine.IO type before it.
+func (p *Packet) String() string { return string(p.text[1:]) }

@@ -1,0 +1,95 @@
+package sio
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"unicode/utf8"
+)
+
+// errPacket means that a client sent what the protocol does not allow, or what
+// this server does not take: binary data.
+var errPacket = errors.New("invalid packet")
+
+// packetType is the first character of a Socket.IO packet.
+type packetType byte
+
+const (
+	connectType    packetType = '0'
+	disconnectType packetType = '1'
+	eventType      packetType = '2'
+	ackType        packetType = '3'
+)
+
+// inPacket is one checked packet of a client.
+type inPacket struct {
+	typ   packetType
+	nsp   string  // "/" when none was named
+	id    *uint64 // of an acknowledgement, or of an event that wants one
+	event string  // name of an event
+	args  []json.RawMessage
+	auth  map[string]any // of a CONNECT; never nil there
+}
+
+// reserved are the event names that neither side may use.
+var reserved = map[string]bool{
+	"connect": true, "connect_error": true, "disconnect": true,
+	"disconnecting": true, "newListener": true, "removeListener": true,
+}
+
+// parsePacket reads one Socket.IO text packet: type, [namespace ","], [id],
+// [JSON]. The arguments alias b.
+func parsePacket(b []byte) (p inPacket, err error) {
+	if len(b) == 0 || !utf8.Valid(b) {
+		return p, errPacket
+	}
+	p.typ, p.nsp, b = packetType(b[0]), "/", b[1:]
+	if len(b) > 0 && b[0] == '/' {
+		end := 0
+		for end < len(b) && b[end] != ',' {
+			end++
+		}
+		p.nsp, b = string(b[:end]), b[min(end+1, len(b)):]
+	}
+	digits := 0
+	for digits < len(b) && '0' <= b[digits] && b[digits] <= '9' {
+		digits++
+	}
+	if digits > 0 {
+		id, err := strconv.ParseUint(string(b[:digits]), 10, 64)
+		if err != nil {
+			return p, errPacket
+		}
+		p.id, b = &id, b[digits:]
+	}
+	return p, p.parseData(b)
+}
+
+// parseData reads and checks what follows the id: each type has one shape.
+func (p *inPacket) parseData(b []byte) error {
+	switch p.typ {
+	case connectType:
+		p.auth = map[string]any{}
+		if p.id != nil || len(b) > 0 && (json.Unmarshal(b, &p.auth) != nil || p.auth == nil) {
+			return fmt.Errorf("%w: CONNECT", errPacket)
+		}
+	case disconnectType:
+		if p.id != nil || len(b) > 0 {
+			return fmt.Errorf("%w: DISCONNECT", errPacket)
+		}
+	case eventType:
+		if json.Unmarshal(b, &p.args) != nil || len(p.args) == 0 ||
+			p.args[0][0] != '"' || json.Unmarshal(p.args[0], &p.event) != nil || reserved[p.event] {
+			return fmt.Errorf("%w: EVENT", errPacket)
+		}
+		p.args = p.args[1:]
+	case ackType:
+		if p.id == nil || json.Unmarshal(b, &p.args) != nil || p.args == nil {
+			return fmt.Errorf("%w: ACK", errPacket)
+		}
+	default: // binary, or only for servers to send
+		return fmt.Errorf("%w: type %q", errPacket, p.typ)
+	}
+	return nil
+}

@@ -1,0 +1,200 @@
+package sio
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// pollRelease is how long a GET waits for data while the client is about to
+// leave polling for websocket.
+const pollRelease = 100 * time.Millisecond
+
+// poll serves a GET of a session: it waits until something is queued and hands
+// over all of it. A second GET at the same time ends the session, as the
+// protocol asks.
+func (c *conn) poll(w http.ResponseWriter, r *http.Request) {
+	if !c.begin(&c.getting) {
+		refuse(w, http.StatusBadRequest, badRequest)
+		return
+	}
+	payload, err := c.awaitPayload(r.Context())
+	if err != nil {
+		c.release(&c.getting)
+		c.end(ReasonTransportClose, abort)
+		return
+	}
+	defer payload.release()
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=UTF-8")
+	h.Set("Content-Length", strconv.Itoa(len(payload.b)))
+	h.Set("Cache-Control", "no-store")
+	if err := c.respond(w, payload); err != nil {
+		c.end(writeReason(err), abort)
+	}
+}
+
+// begin claims the session's GET or POST, of which there is one at a time. An
+// overlap ends the session.
+func (c *conn) begin(busy *bool) bool {
+	c.mu.Lock()
+	if c.link != nil {
+		c.mu.Unlock()
+		return false // it has come over to websocket
+	}
+	if *busy {
+		c.mu.Unlock()
+		c.end(ReasonProtocol, flush)
+		return false
+	}
+	*busy = true
+	c.mu.Unlock()
+	return true
+}
+
+// awaitPayload waits for something to answer a GET with.
+func (c *conn) awaitPayload(ctx context.Context) (*buffer, error) {
+	waited := false
+	for {
+		payload, letGo := c.takePayload(waited)
+		if payload != nil {
+			return payload, nil
+		}
+		var release <-chan time.Time
+		if letGo {
+			release = time.After(pollRelease)
+		}
+		select {
+		case <-c.wake:
+		case <-release:
+			waited = true
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// takePayload takes what is queued, if there is anything, and ends it with a
+// close packet when the connection has ended. When the GET must go, because of
+// an upgrade, it takes at least a packet that says nothing. With a payload the
+// GET is given back: the client may send the next one, on another connection,
+// when it has read the answer and before poll has returned.
+func (c *conn) takePayload(mustGo bool) (payload *buffer, letGo bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.link != nil: // the queue is the websocket's now
+		payload = buffers.Get().(*buffer)
+		payload.b = append(payload.b, noopPacket.text...)
+		c.queued += len(payload.b)
+	case c.ended:
+		c.append(closePacket)
+		payload, c.out = c.out, nil
+		c.srv.work.Go(c.finish)
+	default:
+		if mustGo && c.out == nil {
+			c.append(noopPacket)
+		}
+		payload, c.out = c.out, nil
+	}
+	c.getting = c.getting && payload == nil
+	return payload, c.letGo
+}
+
+// respond writes the payload as the body. Write deadlines belong to the whole
+// HTTP connection, so the last one is taken back.
+func (c *conn) respond(w http.ResponseWriter, payload *buffer) error {
+	rc := http.NewResponseController(w)
+	defer rc.SetWriteDeadline(time.Time{})
+	return c.writeOut(payload.b, func(b []byte) error {
+		deadline := time.Now().Add(c.srv.cfg.WriteTimeout)
+		if err := rc.SetWriteDeadline(deadline); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+		if _, err := w.Write(b); err != nil {
+			return err
+		}
+		if err := rc.Flush(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+		return nil
+	})
+}
+
+// endPolling ends a session that polls. A GET that hangs takes what is queued;
+// without one the next GET has closeGrace to come for it. With c.mu held.
+func (c *conn) endPolling() {
+	switch {
+	case c.getting:
+		// It has been woken, and finishes the connection.
+	case c.out != nil:
+		c.kill = time.AfterFunc(closeGrace, c.finish)
+	default:
+		c.srv.work.Go(c.finish)
+	}
+}
+
+// letPollsGo sees that no GET hangs, so that the client can leave polling.
+func (c *conn) letPollsGo() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.letGo = true
+	c.signal()
+}
+
+// post serves a POST of a session: packets of the client.
+func (c *conn) post(w http.ResponseWriter, r *http.Request) {
+	if !c.begin(&c.posting) {
+		refuse(w, http.StatusBadRequest, badRequest)
+		return
+	}
+	defer c.release(&c.posting) // before the answer, which is still in net/http's buffer
+	body, err := c.readBody(w, r)
+	if err == nil {
+		err = c.receivePayload(body)
+	}
+	var tooLarge *http.MaxBytesError
+	switch {
+	case err == nil:
+		w.Header().Set("Content-Type", "text/html") // never shown; browsers must not offer it as a download
+		_, _ = io.WriteString(w, "ok")              // a client that is gone is noticed elsewhere
+	case errors.As(err, &tooLarge):
+		c.end(ReasonProtocol, flush)
+		refuse(w, http.StatusRequestEntityTooLarge, badRequest)
+	case errors.Is(err, errPacket):
+		c.end(ReasonProtocol, flush)
+		refuse(w, http.StatusBadRequest, badRequest)
+	default:
+		c.end(ReasonTransportClose, abort)
+		refuse(w, http.StatusBadRequest, badRequest)
+	}
+}
+
+// release gives back what begin has claimed.
+func (c *conn) release(busy *bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	*busy = false
+}
+
+func (c *conn) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.Header.Get("Content-Type") == "application/octet-stream" {
+		return nil, errPacket // binary payloads ended with protocol 3
+	}
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout)) // net/http takes it back before the next request
+	return io.ReadAll(http.MaxBytesReader(w, r.Body, c.srv.cfg.MaxInbound))
+}
+
+func (c *conn) receivePayload(body []byte) error {
+	for text := range bytes.SplitSeq(body, []byte{separator}) {
+		if err := c.receive(text); err != nil {
+			return err
+		}
+	}
+	return nil
+}

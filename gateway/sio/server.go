@@ -1,0 +1,200 @@
+package sio
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Server is a Socket.IO endpoint: an http.Handler for /socket.io/.
+type Server struct {
+	cfg     Config
+	handler Handler
+	log     *slog.Logger
+	library library
+	stats   counters
+
+	// work counts the connections and the goroutines that outlive a call. It
+	// grows from zero only in admit.
+	work sync.WaitGroup
+
+	mu      sync.RWMutex // guards what follows
+	closed  bool
+	conns   map[string]*conn   // by session id, until nothing of them is left
+	sockets map[string]*Socket // by socket id, until their Disconnect has returned
+}
+
+// New makes a server that tells h what happens. Call [Server.Close] when done.
+func New(cfg Config, h Handler, log *slog.Logger) *Server {
+	s := &Server{
+		cfg:     cfg.withDefaults(),
+		handler: h,
+		log:     log.With("component", "sio"),
+		conns:   make(map[string]*conn),
+		sockets: make(map[string]*Socket),
+	}
+	s.stats.drops = make(map[string]*atomic.Uint64)
+	for _, reason := range drops {
+		s.stats.drops[reason] = new(atomic.Uint64)
+	}
+	s.library = newLibrary(s)
+	return s
+}
+
+// Close ends every connection, after what was queued, and takes no new ones. It
+// returns when nothing is left of them and the Handler's calls have returned. When
+// ctx ends first, the connections are cut and only a Handler that does not return is left behind.
+func (s *Server) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.endAll(flush)
+	idle := make(chan struct{})
+	go func() {
+		s.work.Wait()
+		close(idle)
+	}()
+	defer s.library.close()
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+	}
+	s.endAll(abort)
+	select {
+	case <-idle:
+		return nil
+	case <-time.After(closeGrace):
+		return fmt.Errorf("wait for handler calls: %w", context.Cause(ctx))
+	}
+}
+
+func (s *Server) endAll(how farewell) {
+	s.mu.RLock()
+	conns := slices.Collect(maps.Values(s.conns))
+	s.mu.RUnlock()
+	for _, c := range conns {
+		c.end(ReasonShutdown, how)
+	}
+}
+
+// admit adds one to s.work, for the caller to give back. It reports false after Close.
+func (s *Server) admit() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.work.Add(1)
+	return true
+}
+
+// handshake begins a session. What s.admit added is the conn's from then on.
+func (s *Server) handshake(r *http.Request, transport string) (*conn, error) {
+	c, err := s.library.handshake(transport)
+	if err != nil {
+		return nil, err
+	}
+	c.sid, c.header, c.rawQuery, c.remoteAddr = c.Sid(), r.Header, r.URL.RawQuery, r.RemoteAddr
+	s.stats.opened(transport)
+	c.startHeartbeat()
+	s.mu.Lock()
+	s.conns[c.sid] = c
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		c.end(ReasonShutdown, abort)
+	}
+	return c, nil
+}
+
+func (s *Server) conn(sid string) *conn {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.conns[sid]
+}
+
+func (s *Server) forgetConn(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c.sid)
+}
+
+// claim gives sock an id and returns the socket that had it.
+func (s *Server) claim(id string, sock *Socket) (old *Socket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old = s.sockets[id]
+	s.sockets[id], sock.id, sock.before = sock, id, old
+	return old
+}
+
+// predecessor is the socket that sock is waiting for, if there is one.
+func (s *Server) predecessor(sock *Socket) *Socket {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return sock.before
+}
+
+// succeeded says that the predecessor is gone.
+func (s *Server) succeeded(sock *Socket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sock.before = nil
+}
+
+// forgetSocket gives the socket's id free, unless another one has it by now.
+func (s *Server) forgetSocket(sock *Socket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sockets[sock.id] == sock {
+		delete(s.sockets, sock.id)
+	}
+}
+
+// restore gives a client that comes back the socket it had. It reports false
+// when there is nothing to give back.
+func (s *Server) restore(sock *Socket) bool {
+	pid, _ := sock.auth["pid"].(string)
+	offset, _ := sock.auth["offset"].(string)
+	if pid == "" || offset == "" || len(pid) > maxSessionText || len(offset) > maxSessionText {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(sock.conn.ctx, restoreTimeout)
+	defer cancel()
+	var found Restored
+	var ok bool
+	s.guard(func() { found, ok = s.handler.Restore(ctx, pid, offset) })
+	if !ok || found.ID == "" {
+		return false
+	}
+	if old := s.claim(found.ID, sock); old != nil && !old.replace(ctx) || sock.conn.hasEnded() {
+		s.forgetSocket(sock)
+		return false
+	}
+	s.succeeded(sock)
+	sock.pid, sock.recovered = pid, true
+	sock.SetData(found.Data)
+	return true
+}
+
+// guard runs fn and recovers its panic; it reports whether there was none.
+func (s *Server) guard(fn func()) (ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.stats.panics.Add(1)
+			s.log.Error("panic recovered", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		}
+	}()
+	fn()
+	return true
+}
+
+func (s *Server) allows(transport string) bool { return slices.Contains(s.cfg.Transports, transport) }

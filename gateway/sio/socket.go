@@ -1,0 +1,165 @@
+package sio
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// Handler is told what happens. The calls for one socket come one at a time and
+// in order, on a goroutine that may be kept waiting; those for different sockets
+// run side by side. A panic in one is recovered, counted and logged.
+type Handler interface {
+	// Restore answers for a client that presents the private id of an earlier
+	// session and the offset it has reached. With false the client gets a new
+	// socket. Once it has said true, a socket of that id that is still connected
+	// here is closed, and its Disconnect has returned, before Connect.
+	Restore(ctx context.Context, pid, offset string) (Restored, bool)
+	// Connect comes before any Event. The client already knows that it is connected.
+	Connect(s *Socket)
+	// Event is one event of the client. ack is nil when it wants no acknowledgement.
+	Event(s *Socket, name string, args []json.RawMessage, ack func(args ...any))
+	// Disconnect comes exactly once for each Connect, as the last call.
+	Disconnect(s *Socket, reason string)
+}
+
+// Restored is the socket that a client gets back.
+type Restored struct {
+	ID   string // its id, as before
+	Data any    // becomes [Socket.Data]
+}
+
+// Socket is one client that has joined the namespace. Methods are safe for
+// concurrent use and, but for WaitDrained, never wait.
+type Socket struct {
+	conn  *conn
+	calls calls
+	acks  acks
+	auth  map[string]any
+
+	// Set before Connect, then read-only.
+	id, pid   string
+	recovered bool
+
+	// before had the id, while it may not be gone yet. Guarded by Server.mu.
+	before *Socket
+
+	data atomic.Pointer[any]
+}
+
+func newSocket(c *conn, auth map[string]any) *Socket {
+	return &Socket{conn: c, auth: auth, calls: calls{srv: c.srv, done: make(chan struct{})}}
+}
+
+// seal makes Disconnect the Handler's last call, if there was a Connect. The
+// socket keeps its id until that has returned, so that a new one waits for it.
+func (s *Socket) seal(reason string) {
+	srv := s.conn.srv
+	last := func() {
+		defer srv.forgetSocket(s)
+		s.abandonAcks()
+		srv.handler.Disconnect(s, reason)
+	}
+	if !s.calls.seal(last) {
+		srv.forgetSocket(s)
+	}
+}
+
+// replace ends the socket because its client is back on another connection. It
+// reports false when the Handler has not let go of it before ctx ends.
+func (s *Socket) replace(ctx context.Context) bool {
+	s.conn.end(ReasonReplaced, abort)
+	if before := s.conn.srv.predecessor(s); before != nil && !before.replace(ctx) {
+		return false
+	}
+	select {
+	case <-s.calls.done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// ID is the id that the client knows too. A recovered socket has its old one.
+func (s *Socket) ID() string { return s.id }
+
+// PID is the private id by which the client asks to be recovered. It is a
+// secret between the two.
+func (s *Socket) PID() string { return s.pid }
+
+// Recovered reports whether [Handler.Restore] recognised the client.
+func (s *Socket) Recovered() bool { return s.recovered }
+
+// Data is what SetData set last; at first, [Restored.Data].
+func (s *Socket) Data() any {
+	if p := s.data.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// SetData keeps v with the socket.
+func (s *Socket) SetData(v any) { s.data.Store(&v) }
+
+// Auth is what the client presented when it joined, never nil. Read-only.
+func (s *Socket) Auth() map[string]any { return s.auth }
+
+// Header is the header of the handshake request. Read-only.
+func (s *Socket) Header() http.Header { return s.conn.header }
+
+// RawQuery is the query of the handshake request, in the client's own spelling.
+func (s *Socket) RawQuery() string { return s.conn.rawQuery }
+
+// RemoteAddr is the network address, "ip:port", that the handshake came from.
+func (s *Socket) RemoteAddr() string { return s.conn.remoteAddr }
+
+// Transport is how the client is connected at this moment: "websocket" or "polling".
+func (s *Socket) Transport() string { return s.conn.transport() }
+
+// Since is when the connection was made.
+func (s *Socket) Since() time.Time { return s.conn.since }
+
+// Emit sends an event. It keeps its place among what is pushed. Behind an
+// argument that comes last and is a string it puts a null, because clients take
+// such a string for their offset.
+func (s *Socket) Emit(name string, args ...any) error {
+	if reserved[name] {
+		return fmt.Errorf("emit %q: %w", name, ErrReserved)
+	}
+	p, err := eventPacket(name, args)
+	if err != nil {
+		return err
+	}
+	return s.conn.push(p)
+}
+
+// Push queues a packet. It never waits, and it costs no encoding. [ErrSlow]
+// means that the packet was one too many and the connection is being closed.
+func (s *Socket) Push(p *Packet) error { return s.conn.push(p) }
+
+// Pending is how many bytes wait for the client on this side of the network.
+func (s *Socket) Pending() int { return s.conn.pendingBytes() }
+
+// WaitDrained waits until fewer than below bytes are pending. It fails with
+// [ErrClosed] when the socket is closed and with the context's cause.
+func (s *Socket) WaitDrained(ctx context.Context, below int) error {
+	return s.conn.waitDrained(ctx, below)
+}
+
+// Disconnect sends what is queued and tells the client to stay away: its
+// library reports "io server disconnect" and does not reconnect by itself.
+func (s *Socket) Disconnect(reason string) { s.conn.end(reason, sayGoodbye) }
+
+// Close sends what is queued and closes the connection. The client's library
+// reports "transport close" and reconnects.
+func (s *Socket) Close(reason string) { s.conn.end(reason, flush) }
+
+// Context ends when the socket is closed, with the reason still to be told by
+// Disconnect.
+func (s *Socket) Context() context.Context { return s.conn.ctx }
+
+// Closed is closed when nothing more can be sent.
+func (s *Socket) Closed() <-chan struct{} { return s.conn.ctx.Done() }

@@ -1,0 +1,5 @@
+package sio
+
+const stockEnv = "SIO_STOCK"
+
+func serveStock() {}

@@ -1,0 +1,238 @@
+package sio
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// link is one websocket. What is written to it, but for the answer to a probe,
+// is written by conn.write: gorilla's own writer is never used.
+type link struct {
+	ws *websocket.Conn
+	nc net.Conn
+}
+
+// upgrader makes links. Origins are AllowRequest's business. Read buffers are
+// small because each idle connection has one, and what clients say is short; the
+// write buffer is never asked for.
+var upgrader = websocket.Upgrader{
+	ReadBufferSize:  512,
+	WriteBufferPool: &sync.Pool{},
+	CheckOrigin:     func(*http.Request) bool { return true },
+}
+
+var errProbe = errors.New("not the packet that an upgrade needs here")
+
+// openLink answers the websocket handshake; on an error the client has its answer.
+func (s *Server) openLink(w http.ResponseWriter, r *http.Request) (*link, error) {
+	ws, err := upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		return nil, err
+	}
+	ws.SetReadLimit(s.cfg.MaxInbound)
+	return &link{ws, ws.NetConn()}, nil
+}
+
+// attach makes l the way to the client, for good. What was queued before goes
+// out first. It reports false when the connection has ended.
+func (c *conn) attach(l *link) bool {
+	l.ws.SetPingHandler(func(data string) error { return c.control(opPong, data) })
+	l.ws.SetCloseHandler(func(int, string) error { return nil }) // endLink answers
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return false
+	}
+	c.srv.stats.moved(c.kind, websocketTransport)
+	c.signal() // a GET that still hangs must go
+	c.kind, c.link, c.probe, c.probing = websocketTransport, l, nil, false
+	c.frameQueue()
+	return true
+}
+
+// serveLink is a connection that has had a websocket from the start.
+func (c *conn) serveLink(l *link) {
+	if !c.attach(l) {
+		l.nc.Close()
+		return
+	}
+	c.read(l)
+}
+
+// control queues a control frame.
+func (c *conn) control(op byte, data string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return nil
+	}
+	if c.queued > c.srv.cfg.MaxPending {
+		return ErrSlow // ends the reader, and with it the connection
+	}
+	c.appendControl(op, data)
+	return nil
+}
+
+// appendControl queues a control frame. With c.mu held and a link.
+func (c *conn) appendControl(op byte, data string) {
+	if c.out == nil {
+		c.out = buffers.Get().(*buffer)
+	}
+	before := len(c.out.b)
+	c.out.b = append(appendFrameHeader(c.out.b, op, len(data)), data...)
+	c.queued += len(c.out.b) - before
+	c.signal()
+}
+
+// write empties the queue into the link, many packets in one system call.
+func (c *conn) write() {
+	for {
+		c.mu.Lock()
+		out, l := c.out, c.link
+		c.out = nil
+		if out == nil {
+			c.writing = false
+			c.mu.Unlock()
+			return
+		}
+		c.mu.Unlock()
+		err := c.writeOut(out.b, func(b []byte) error {
+			if err := l.nc.SetWriteDeadline(time.Now().Add(c.srv.cfg.WriteTimeout)); err != nil {
+				return err
+			}
+			_, err := l.nc.Write(b)
+			return err
+		})
+		out.release()
+		if err != nil {
+			c.end(writeReason(err), abort)
+		}
+	}
+}
+
+func writeReason(err error) string {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return ReasonSlow
+	}
+	return ReasonTransportClose
+}
+
+// endLink ends the websocket: now, or after the queue and a close frame. The
+// reader closes the connection when the client has closed its side; closing
+// earlier could reset it and take from the client what it has not read yet.
+// With c.mu held.
+func (c *conn) endLink(how farewell) {
+	if how == abort {
+		c.link.nc.Close()
+		return
+	}
+	c.appendControl(opClose, "\x03\xe8") // 1000, normal
+	c.kill = time.AfterFunc(closeGrace, func() { c.link.nc.Close() })
+}
+
+// read hands on what the client sends until the link ends, and is the last to
+// leave: when it returns the connection is closed and nobody writes to it.
+func (c *conn) read(l *link) {
+	defer c.finish()
+	defer l.nc.Close()
+	err := c.readMessages(l)
+	var closed *websocket.CloseError
+	switch {
+	case errors.As(err, &closed):
+		c.end(ReasonTransportClose, flush)
+	case errors.Is(err, errPacket), errors.Is(err, websocket.ErrReadLimit):
+		c.end(ReasonProtocol, flush)
+	case errors.Is(err, ErrSlow):
+		c.end(ReasonSlow, abort)
+	default:
+		c.end(ReasonTransportClose, abort)
+	}
+	c.writers.Wait()
+}
+
+func (c *conn) readMessages(l *link) error {
+	for {
+		kind, data, err := l.ws.ReadMessage()
+		if err != nil {
+			return err
+		}
+		if kind != websocket.TextMessage {
+			return errPacket
+		}
+		if err := c.receive(data); err != nil {
+			return err
+		}
+	}
+}
+
+// upgrade takes a polling client through the probe: it asks on the websocket,
+// lets go of polling, and only then says that it has come over.
+func (c *conn) upgrade(l *link) {
+	defer c.dropProbe(l)
+	if !c.setProbe(l) {
+		return
+	}
+	_ = l.nc.SetDeadline(time.Now().Add(c.srv.cfg.UpgradeTimeout)) // a broken connection shows in the read
+	if l.expect("2probe") != nil {
+		return
+	}
+	c.letPollsGo()
+	if _, err := l.nc.Write(textPacket("3probe").frame); err != nil {
+		return
+	}
+	if l.expect("5") != nil {
+		return
+	}
+	_ = l.nc.SetDeadline(time.Time{})
+	if c.attach(l) {
+		c.read(l)
+	}
+}
+
+func (l *link) expect(want string) error {
+	_, data, err := l.ws.ReadMessage()
+	if err != nil {
+		return err
+	}
+	if string(data) != want {
+		return errProbe
+	}
+	return nil
+}
+
+// reserveProbe reports whether an upgrade may begin: there is one at a time.
+func (c *conn) reserveProbe() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended || c.link != nil || c.probing {
+		return false
+	}
+	c.probing = true
+	return true
+}
+
+func (c *conn) setProbe(l *link) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.probe = l
+	return !c.ended
+}
+
+// dropProbe ends an upgrade that came to nothing. The client goes on polling.
+func (c *conn) dropProbe(l *link) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.link == l {
+		return
+	}
+	c.probe, c.probing, c.letGo = nil, false, false
+	if l != nil {
+		l.nc.Close()
+	}
+}

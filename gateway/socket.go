@@ -1,0 +1,201 @@
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"sync"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/gateway/sio"
+)
+
+// conn is what the hub needs of a [sio.Socket]; the property test puts a
+// recording one in its place.
+type conn interface {
+	ID() string
+	PID() string
+	// Push queues a packet and never waits. An error means that the connection
+	// is closed, or is being closed because it is slow.
+	Push(*sio.Packet) error
+	Emit(event string, args ...any) error
+	// WaitDrained waits until less than that many bytes are queued.
+	WaitDrained(ctx context.Context, below int) error
+	Close(reason string)
+}
+
+// socket is one socket of this node and what it has been given.
+type socket struct {
+	conn    conn
+	offsets bool // its events carry the offset as last argument
+
+	// mu guards what follows and is held while a packet is queued, so that a
+	// socket's packets are queued in the order of their offsets. Taken after a
+	// shard's lock is released, never inside it.
+	mu    sync.Mutex
+	user  bridge.UserID // empty: not mapped
+	token string        // of its registration
+	last  bridge.Offset // of the last message it was given; what is not after it is dropped
+	taken bridge.Offset // what the store knows of last
+	// replaying: live messages wait in the history, from where a replay brings
+	// them. again: one came since the last page was asked for, so read once more.
+	// busy: somebody runs the replay.
+	replaying, again, busy bool
+
+	claimed *bridge.Offset // what the browser presented when it connected, until used
+}
+
+// packets are the forms of one event: encoded when first needed, shared by all
+// sockets it goes to. Used by one goroutine.
+type packets struct {
+	e           *bridge.Envelope
+	with, plain *sio.Packet
+}
+
+func (p *packets) of(s *socket) *sio.Packet {
+	if s.offsets {
+		if p.with == nil {
+			p.with = sio.EventPacket(p.e.Topic, p.e.Payload, p.e.Offset.String())
+		}
+		return p.with
+	}
+	if p.plain == nil {
+		p.plain = sio.EventPacket(p.e.Topic, p.e.Payload, "")
+	}
+	return p.plain
+}
+
+// push gives a live message to the socket, or leaves it to the replay in progress.
+func (s *socket) push(p *packets) (c bridge.Count) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.user != p.e.User: // it moved to another user a moment ago
+	case s.replaying:
+		s.again = true
+		c.Took = 1
+	case !p.e.Offset.After(s.last):
+		c.Seen = 1
+	case s.conn.Push(p.of(s)) == nil:
+		s.last = p.e.Offset
+		c.Took = 1
+	}
+	return c
+}
+
+// give gives the socket a message of its history.
+func (s *socket) give(e *bridge.Envelope) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.user != e.User || !e.Offset.After(s.last) {
+		return nil
+	}
+	p := packets{e: e}
+	if err := s.conn.Push(p.of(s)); err != nil {
+		return err
+	}
+	s.last = e.Offset
+	return nil
+}
+
+// holdLive makes live messages wait for a replay that reads the history from now on.
+func (s *socket) holdLive() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.replaying, s.again = s.user != "", true
+}
+
+// claimReplay reports whether the socket waits for a replay that nobody runs,
+// and makes the caller the one who does.
+func (s *socket) claimReplay() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.replaying || s.busy {
+		return false
+	}
+	s.busy = true
+	return true
+}
+
+// dropReplay leaves the replay to somebody else.
+func (s *socket) dropReplay() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy = false
+}
+
+// endReplay lets live messages through, unless one came since the last page was
+// asked for or the socket was told to read again.
+func (s *socket) endReplay() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.again {
+		return false
+	}
+	s.replaying, s.busy = false, false
+	return true
+}
+
+// nextPage says where the next page of the replay starts.
+func (s *socket) nextPage() (bridge.UserID, bridge.Offset) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.again = false
+	return s.user, s.last
+}
+
+// registration is the socket's entry in the registry.
+func (s *socket) registration() bridge.Registration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bridge.Registration{User: s.user, Socket: bridge.SocketID(s.conn.ID()), Token: s.token, Limit: pageSize}
+}
+
+// bind maps the socket to a user, with the replay still to come.
+func (s *socket) bind(user bridge.UserID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.user, s.token = user, rand.Text()
+	s.last, s.taken = bridge.Offset{}, bridge.Offset{}
+	s.replaying, s.again, s.busy = true, false, true
+}
+
+// unbind ends the mapping and returns the registration to remove and how far
+// the user has received.
+func (s *socket) unbind() (bridge.Registration, bridge.Offset) {
+	r := s.registration()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := s.last
+	s.user, s.replaying, s.busy = "", false, false
+	return r, last
+}
+
+// startAt sets where the socket's messages begin: nothing up to there is pushed.
+func (s *socket) startAt(o bridge.Offset) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = s.last.Max(o)
+	s.taken = s.last
+}
+
+// progress returns the socket's user and last offset; moved is false when the
+// store knows it already, or when it is still replaying.
+func (s *socket) progress() (user bridge.UserID, last bridge.Offset, moved bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	moved = s.user != "" && s.last.After(s.taken)
+	s.taken = s.last
+	return s.user, s.last, moved
+}
+
+func (s *socket) lastGiven() bridge.Offset {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
+}
+
+func (s *socket) isReplaying() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.replaying
+}
