@@ -1,0 +1,56 @@
+# What is typed often. Each target is a plain command that works without make.
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME ?= 30s
+LINT     ?= go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.0
+SUDO     := $(if $(filter-out 0,$(shell id -u)),sudo)
+
+.PHONY: help run build test race fuzz bench lint check deps vet
+
+help: ## show this
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: ## serve with the embedded NATS server and the in-memory store
+	go run .
+
+build: ## build bin/socketbridge
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/socketbridge .
+
+test: deps vet race ## install what the tests need, check the sources, run all tests
+
+race: ## run all tests with the race detector
+	go test -race -timeout 12m ./...
+
+# Smallest inputs are not worth a minute each here, hence the last flag.
+fuzz: ## run every fuzz target for FUZZTIME (30s) each
+	@set -e; for pkg in $$(go list ./...); do \
+		targets=$$(go test -list '^Fuzz' $$pkg); \
+		for name in $$(echo "$$targets" | grep '^Fuzz' || true); do \
+			echo "== $$pkg $$name"; \
+			go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$pkg; \
+		done; \
+	done
+
+bench: ## run all benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+lint: vet ## vet, and golangci-lint at its pinned version
+	$(LINT) run
+
+check: ## exactly what CI runs
+	.ci/run
+
+# Formatting and vet.
+vet:
+	@out=$$(find . -name node_modules -prune -o -name '*.go' -print | xargs gofmt -l); \
+		test -z "$$out" || { echo "not gofmt'd:"; echo "$$out"; exit 1; }
+	go vet ./...
+
+# A server for the store's tests, and the official Socket.IO clients.
+deps: e2e/node_modules/.package-lock.json
+	@command -v redis-server >/dev/null || { $(SUDO) apt-get update && \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends redis-server; }
+
+e2e/node_modules/.package-lock.json: e2e/package-lock.json
+	cd e2e && npm ci --no-audit --no-fund
+	@touch $@

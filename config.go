@@ -1,0 +1,145 @@
+package main
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/codewar/socketbridge/store"
+	"github.com/codewar/socketbridge/subscriber"
+)
+
+// Config is everything that can be set, one field for each key of config.yaml,
+// where each key is explained. The mapstructure tags are the key's parts:
+// HTTP.ReplyTimeout is `http.reply_timeout` in the file and HTTP_REPLY_TIMEOUT
+// in the environment. Read-only once loaded.
+type Config struct {
+	HTTP    httpConfig        `mapstructure:"http"`
+	Origins []string          `mapstructure:"origins"` // empty: every origin is let in
+	Sockets socketsConfig     `mapstructure:"sockets"`
+	History historyConfig     `mapstructure:"history"`
+	NATS    subscriber.Config `mapstructure:"nats"`  // no URL: embedded server
+	Redis   store.Config      `mapstructure:"redis"` // no Addrs: in-memory store
+	Node    nodeConfig        `mapstructure:"node"`
+	Auth    authConfig        `mapstructure:"auth"`
+	Ops     opsConfig         `mapstructure:"ops"`
+	Drain   drainConfig       `mapstructure:"drain"`
+	Log     logConfig         `mapstructure:"log"`
+
+	// from says where a key's value was set, such as "environment PORT". A key
+	// that is missing has its default.
+	from map[string]string
+}
+
+type httpConfig struct {
+	Addr              string        `mapstructure:"addr"`
+	ReplyTimeout      time.Duration `mapstructure:"reply_timeout"`
+	ReadHeaderTimeout time.Duration `mapstructure:"read_header_timeout"`
+	MaxBody           int64         `mapstructure:"max_body"` // bytes
+	ShutdownDelay     time.Duration `mapstructure:"shutdown_delay"`
+}
+
+type socketsConfig struct {
+	Transports      []string      `mapstructure:"transports"`
+	PingInterval    time.Duration `mapstructure:"ping_interval"`
+	PingTimeout     time.Duration `mapstructure:"ping_timeout"`
+	UpgradeTimeout  time.Duration `mapstructure:"upgrade_timeout"`
+	ConnectTimeout  time.Duration `mapstructure:"connect_timeout"`
+	WriteTimeout    time.Duration `mapstructure:"write_timeout"`
+	MaxInbound      int64         `mapstructure:"max_inbound"` // bytes
+	MaxPending      int           `mapstructure:"max_pending"` // bytes
+	EventsPerMinute int           `mapstructure:"events_per_minute"`
+	PerUser         string        `mapstructure:"per_user"` // perUserAll or perUserLatest
+	SessionTTL      time.Duration `mapstructure:"session_ttl"`
+}
+
+// Values of sockets.per_user.
+const (
+	perUserAll    = "all"    // every socket of a user gets every message
+	perUserLatest = "latest" // only the newest one, as the Node service had it
+)
+
+type historyConfig struct {
+	TTL        time.Duration `mapstructure:"ttl"`
+	MaxPerUser int           `mapstructure:"max_per_user"`
+}
+
+type nodeConfig struct {
+	ID    string        `mapstructure:"id"` // empty: a random one
+	Lease time.Duration `mapstructure:"lease"`
+	Env   string        `mapstructure:"env"` // NODE_ENV, as the Node service knew it
+}
+
+type authConfig struct {
+	Mode string `mapstructure:"mode"` // authNone
+}
+
+// authNone believes every client that names a user.
+const authNone = "none"
+
+type opsConfig struct {
+	Addr string `mapstructure:"addr"` // empty: on http.addr
+}
+
+type drainConfig struct {
+	Duration time.Duration `mapstructure:"duration"`
+}
+
+type logConfig struct {
+	Level  slog.Level `mapstructure:"level"`
+	Format string     `mapstructure:"format"` // logText or logJSON
+}
+
+// Values of log.format.
+const (
+	logText = "text"
+	logJSON = "json"
+)
+
+// defaultConfig is the configuration of a newcomer who sets nothing: one node,
+// embedded NATS server, in-memory store. config.yaml spells the same values out.
+func defaultConfig() Config {
+	return Config{
+		HTTP: httpConfig{
+			Addr:              ":3004",
+			ReplyTimeout:      5 * time.Second,
+			ReadHeaderTimeout: 10 * time.Second,
+			MaxBody:           1 << 20,
+		},
+		Origins: []string{},
+		Sockets: socketsConfig{
+			Transports:      []string{"websocket", "polling"},
+			PingInterval:    25 * time.Second,
+			PingTimeout:     60 * time.Second,
+			UpgradeTimeout:  10 * time.Second,
+			ConnectTimeout:  45 * time.Second,
+			WriteTimeout:    10 * time.Second,
+			MaxInbound:      1_000_000,
+			MaxPending:      4 << 20,
+			EventsPerMinute: 100,
+			PerUser:         perUserAll,
+			SessionTTL:      24 * time.Hour,
+		},
+		History: historyConfig{TTL: 10 * time.Minute, MaxPerUser: 1000},
+		NATS:    subscriber.DefaultConfig(),
+		Redis:   store.Config{Addrs: []string{}, Prefix: "bridge", Timeout: 500 * time.Millisecond},
+		Node:    nodeConfig{Lease: 10 * time.Second, Env: "development"},
+		Auth:    authConfig{Mode: authNone},
+		Drain:   drainConfig{Duration: 5 * time.Second},
+		Log:     logConfig{Level: slog.LevelInfo, Format: logText},
+	}
+}
+
+// warnings names what is allowed but rarely meant; it is logged once at start.
+func (c Config) warnings() []string {
+	var w []string
+	if c.Auth.Mode == authNone {
+		w = append(w, "auth.mode is none: every client is believed when it names a user")
+	}
+	if len(c.Origins) == 0 {
+		w = append(w, "origins is empty: pages of every origin may connect")
+	}
+	if c.NATS.URL != "" && len(c.Redis.Addrs) == 0 {
+		w = append(w, "redis.addrs is empty: with the in-memory store only one node may use nats.url")
+	}
+	return w
+}

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/codewar/socketbridge/bridge"
+)
+
+// ConfigError means that the configuration cannot be used. The program ends
+// with exit status 2.
+type ConfigError struct{ problems problems }
+
+// maxProblems keeps a file that is wrong from end to end readable.
+const maxProblems = 10
+
+// Error has a line for each problem: the key, its value, where that came from,
+// and what it must be.
+func (e *ConfigError) Error() string {
+	var b strings.Builder
+	for i, p := range e.problems {
+		if i == maxProblems {
+			fmt.Fprintf(&b, "\nand %d more", len(e.problems)-i)
+			break
+		}
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(p.String())
+	}
+	return b.String()
+}
+
+// problem is one line of a [ConfigError].
+type problem struct {
+	key   string
+	value string // quoted and without secrets, empty when it says nothing
+	from  string // where the value was set, empty for the default
+	why   string
+}
+
+func (p problem) String() string {
+	var b strings.Builder
+	b.WriteString(p.key)
+	if p.value != "" {
+		b.WriteString(" " + p.value)
+	}
+	if p.from != "" {
+		b.WriteString(" (" + p.from + ")")
+	}
+	if b.Len() > 0 {
+		b.WriteString(": ")
+	}
+	return b.String() + p.why
+}
+
+type problems []problem
+
+func (p problems) err() error {
+	if len(p) == 0 {
+		return nil
+	}
+	return &ConfigError{p}
+}
+
+// Validate reports each value out of its range and each combination that cannot
+// work, as a [*ConfigError].
+func (c Config) Validate() error {
+	v := validation{from: c.from}
+	c.checkHTTP(&v)
+	c.checkSockets(&v)
+	c.checkNode(&v)
+	c.checkNATS(&v)
+	c.checkRedis(&v)
+	return v.problems.err()
+}
+
+// validation collects problems.
+type validation struct {
+	from     map[string]string
+	problems problems
+}
+
+// require notes a problem with a key unless ok.
+func (v *validation) require(ok bool, key string, value any, why string) {
+	if !ok {
+		v.problems = append(v.problems, problem{key, shown(key, value), v.from[key], why})
+	}
+}
+
+// positive requires a time longer than nothing.
+func (v *validation) positive(key string, d time.Duration) {
+	v.require(d > 0, key, d, "must be more than 0s")
+}
+
+// between requires a number within limits.
+func between[N int | int64](v *validation, key string, n, low, high N) {
+	v.require(low <= n && n <= high, key, n, fmt.Sprintf("must be %d to %d", low, high))
+}
+
+func (c Config) checkHTTP(v *validation) {
+	v.require(validAddr(c.HTTP.Addr), "http.addr", c.HTTP.Addr, "must be host:port or :port")
+	v.positive("http.reply_timeout", c.HTTP.ReplyTimeout)
+	v.positive("http.read_header_timeout", c.HTTP.ReadHeaderTimeout)
+	between(v, "http.max_body", c.HTTP.MaxBody, 1024, 64<<20)
+	v.require(c.HTTP.ShutdownDelay >= 0, "http.shutdown_delay", c.HTTP.ShutdownDelay, "must be 0s or more")
+
+	for _, o := range c.Origins {
+		v.require(o != "*", "origins", o, "must stand alone")
+		v.require(o == "*" || validOrigin(o), "origins", o, "must be scheme://host or scheme://host:port, such as https://codewar.example")
+	}
+
+	v.require(c.Ops.Addr == "" || validAddr(c.Ops.Addr), "ops.addr", c.Ops.Addr, "must be host:port, or nothing to serve it on http.addr")
+	sameAddr := c.Ops.Addr == c.HTTP.Addr && !strings.HasSuffix(c.Ops.Addr, ":0")
+	v.require(!sameAddr, "ops.addr", c.Ops.Addr, "must be another address than http.addr, or nothing to serve it there")
+	v.require(c.Auth.Mode == authNone, "auth.mode", c.Auth.Mode, "must be none; there is no other mode yet")
+	v.require(slices.Contains([]string{logText, logJSON}, c.Log.Format), "log.format", c.Log.Format, "must be text or json")
+	v.require(c.Drain.Duration >= 0, "drain.duration", c.Drain.Duration, "must be 0s or more")
+}
+
+func (c Config) checkSockets(v *validation) {
+	s := c.Sockets
+	v.require(validTransports(s.Transports), "sockets.transports", s.Transports, "must be websocket, polling or both")
+	v.positive("sockets.ping_interval", s.PingInterval)
+	v.positive("sockets.ping_timeout", s.PingTimeout)
+	v.positive("sockets.upgrade_timeout", s.UpgradeTimeout)
+	v.positive("sockets.connect_timeout", s.ConnectTimeout)
+	v.positive("sockets.write_timeout", s.WriteTimeout)
+	between(v, "sockets.max_inbound", s.MaxInbound, 1024, 64<<20)
+	// A socket whose bound is below one message could never receive it.
+	between(v, "sockets.max_pending", int64(s.MaxPending), c.HTTP.MaxBody, 1<<30)
+	between(v, "sockets.events_per_minute", s.EventsPerMinute, 0, 1_000_000)
+	v.require(s.PerUser == perUserAll || s.PerUser == perUserLatest, "sockets.per_user", s.PerUser, "must be all or latest")
+	v.positive("sockets.session_ttl", s.SessionTTL)
+
+	v.positive("history.ttl", c.History.TTL)
+	between(v, "history.max_per_user", c.History.MaxPerUser, 1, 1_000_000)
+}
+
+func (c Config) checkNode(v *validation) {
+	v.require(c.Node.ID == "" || bridge.ValidNodeID(c.Node.ID), "node.id", c.Node.ID, "must be 1 to 64 characters of A-Z, a-z, 0-9, _ and -, or nothing for a random one")
+	v.require(c.Node.Lease >= time.Second, "node.lease", c.Node.Lease, "must be 1s or more")
+}
+
+// checkNATS leaves to the subscriber what is its own business.
+func (c Config) checkNATS(v *validation) {
+	for _, u := range list(c.NATS.URL) {
+		v.require(validNATS(u), "nats.url", c.NATS.URL, "must be nats://host:port (or tls://, ws://, wss://), several with commas between them")
+	}
+	for _, err := range unjoin(c.NATS.Validate()) {
+		v.problems = append(v.problems, problem{why: oneLine(err)})
+	}
+}
+
+func (c Config) checkRedis(v *validation) {
+	r := c.Redis
+	for _, a := range r.Addrs {
+		v.require(strings.HasPrefix(a, "/") || validDial(a), "redis.addrs", a, "must be host:port, or the path of a unix socket")
+	}
+	// Without an address the bridge would silently use its own memory.
+	none := len(r.Addrs) == 0
+	for _, s := range []struct{ key, value string }{
+		{"redis.master_name", r.MasterName}, {"redis.username", r.Username}, {"redis.password", r.Password},
+	} {
+		v.require(!none || s.value == "", s.key, s.value, "needs redis.addrs (or REDIS_HOST)")
+	}
+	cluster := r.MasterName == "" && (r.Cluster || len(r.Addrs) > 1)
+	v.require(!r.Cluster || r.MasterName == "", "redis.cluster", r.Cluster, "must be false with redis.master_name, which makes the addresses Sentinels")
+	v.require(r.DB >= 0, "redis.db", r.DB, "must be 0 or more")
+	v.require(!cluster || r.DB == 0, "redis.db", r.DB, "must be 0: several addresses without redis.master_name are a Cluster, which has one database")
+	v.require(r.MasterName != "" || r.SentinelPassword == "", "redis.sentinel_password", r.SentinelPassword, "needs redis.master_name")
+	v.require(r.Prefix != "" && !strings.ContainsAny(r.Prefix, "{} "), "redis.prefix", r.Prefix, "must be text without braces and spaces")
+	between(v, "redis.pool_size", r.PoolSize, 0, 10_000)
+	v.require(10*time.Millisecond <= r.Timeout && r.Timeout < c.Node.Lease, "redis.timeout", r.Timeout, "must be 10ms or more, and less than node.lease")
+
+	tls := r.TLS
+	v.require((tls.Cert == "") == (tls.Key == ""), "redis.tls.cert", tls.Cert, "must be set together with redis.tls.key, or not at all")
+	v.require(tls.Enabled || tls.CA+tls.Cert+tls.Key+tls.ServerName == "", "redis.tls.enabled", tls.Enabled, "must be true when other keys of redis.tls are set")
+}
+
+// validAddr accepts what one can listen on.
+func validAddr(s string) bool {
+	_, port, err := net.SplitHostPort(s)
+	return err == nil && validPort(port)
+}
+
+// validDial accepts what one can connect to.
+func validDial(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	return err == nil && host != "" && port != "0" && validPort(port) && !strings.ContainsAny(host, "/@ ")
+}
+
+func validPort(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 16)
+	return err == nil
+}
+
+func validTransports(names []string) bool {
+	known := []string{"websocket", "polling"}
+	return len(names) > 0 && len(unique(names)) == len(names) &&
+		!slices.ContainsFunc(names, func(n string) bool { return !slices.Contains(known, n) })
+}
+
+// validOrigin accepts an origin as browsers write it: no path, no slash at the end.
+func validOrigin(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.Scheme != "" && u.Host != "" && s == u.Scheme+"://"+u.Host
+}
+
+func validNATS(s string) bool {
+	if !strings.Contains(s, "://") {
+		s = "nats://" + s
+	}
+	u, err := url.Parse(s)
+	return err == nil && slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) && u.Hostname() != ""
+}
+
+// unjoin returns the errors that errors.Join put together, in any depth.
+func unjoin(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the shape of this very error, not of one it wraps
+	if !ok {
+		if err == nil {
+			return nil
+		}
+		return []error{err}
+	}
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, unjoin(e)...)
+	}
+	return all
+}

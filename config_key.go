@@ -1,0 +1,117 @@
+package main
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// setting is one leaf of [Config].
+type setting struct {
+	key   string        // its path in the file, such as "http.reply_timeout"
+	field reflect.Value // what it fills; addressable
+}
+
+// env is the variable of this key.
+func (s setting) env() string { return strings.ToUpper(strings.ReplaceAll(s.key, ".", "_")) }
+
+// settingsOf lists the leaves of c in the order of their declaration.
+func settingsOf(c *Config) []setting { return appendSettings(nil, "", reflect.ValueOf(c).Elem()) }
+
+func appendSettings(to []setting, section string, v reflect.Value) []setting {
+	for f, field := range v.Fields() {
+		name := f.Tag.Get("mapstructure")
+		switch {
+		case name == "" || name == "-": // not configuration
+		case f.Type.Kind() == reflect.Struct:
+			to = appendSettings(to, section+name+".", field)
+		default:
+			to = append(to, setting{key: section + name, field: field})
+		}
+	}
+	return to
+}
+
+// decode fills the field from a value of the file or from a text. When it cannot
+// it says what is wanted. It is strict where a guess could hide a mistake: a
+// duration without its unit, or a password that YAML read as a number.
+func (s setting) decode(value any) (want string, ok bool) {
+	text, isText := value.(string)
+	if !isText {
+		text = fmt.Sprint(value)
+	}
+	var err error
+	switch p := s.field.Addr().Interface().(type) {
+	case *string:
+		*p = text
+		return "text; put it in quotes", isText
+	case *[]string:
+		*p, ok = texts(value)
+		return "a list of texts", ok
+	case *bool:
+		*p, err = strconv.ParseBool(text)
+		return "true or false", err == nil
+	case *int:
+		*p, err = strconv.Atoi(text)
+		return "a whole number", err == nil
+	case *int64:
+		*p, err = strconv.ParseInt(text, 10, 64)
+		return "a whole number", err == nil
+	case *time.Duration:
+		*p, err = time.ParseDuration(text)
+		return "a duration with its unit, such as 500ms, 10s or 24h", err == nil && isText
+	case encoding.TextUnmarshaler:
+		err = p.UnmarshalText([]byte(text))
+		return "one of debug, info, warn, error", err == nil && isText
+	default:
+		panic(fmt.Sprintf("config: no decoding for %s of type %T", s.key, p))
+	}
+}
+
+// texts reads a list of the file, or a text with commas.
+func texts(value any) ([]string, bool) {
+	switch v := value.(type) {
+	case string:
+		return list(v), true
+	case []string:
+		return v, true
+	case []any:
+		out := make([]string, len(v))
+		for i, e := range v {
+			s, ok := e.(string)
+			if !ok {
+				return nil, false
+			}
+			out[i] = s
+		}
+		return out, true
+	default:
+		return nil, false
+	}
+}
+
+// list splits at commas and drops what is empty.
+func list(text string) []string {
+	out := []string{}
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+// unique drops what came before, keeping the order.
+func unique(in []string) []string {
+	var out []string
+	for _, s := range in {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}

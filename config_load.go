@@ -1,0 +1,328 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"github.com/spf13/viper"
+)
+
+// Read from the working directory when they are there.
+const (
+	configFile = "config.yaml"
+	dotenvFile = ".env"
+)
+
+// addConfigFlags defines the flags that [loadConfig] reads. --set reaches every
+// key; the others are shorthands for what is typed most.
+func addConfigFlags(flags *pflag.FlagSet) {
+	flags.String("config", "", "configuration `file`; ./"+configFile+" if it is there")
+	flags.String("port", "", "`port` of http.addr")
+	flags.String("log-level", "", "log `level`: debug, info, warn or error")
+	flags.StringArray("set", nil, "any `key=value` of the configuration, such as http.addr=:3005; may be repeated")
+}
+
+// loadConfig reads the configuration, each step over the one before: defaults,
+// file, .env file, environment, flags. Its error is a [*ConfigError] that lists
+// everything that is wrong.
+func loadConfig(flags *pflag.FlagSet) (Config, error) {
+	l := newLoader()
+	named, err := flags.GetString("config")
+	if err != nil {
+		return Config{}, fmt.Errorf("read flag config: %w", err)
+	}
+	l.readFile(named)
+	dotenv := l.readDotenv()
+	l.environment(".env", dotenv, dotenv)
+	l.environment("environment", os.Getenv, func(name string) string {
+		if v := os.Getenv(name); v != "" {
+			return v
+		}
+		return dotenv(name)
+	})
+	l.flags(flags)
+	return l.finish()
+}
+
+// loader collects values by key until finish decodes those that won. A value
+// that is overridden is never decoded, so it cannot be wrong.
+type loader struct {
+	cfg      Config
+	settings []setting
+	v        *viper.Viper      // the values, as texts or as the file has them
+	from     map[string]string // who set each one
+	problems problems
+}
+
+func newLoader() *loader {
+	l := &loader{cfg: defaultConfig(), v: viper.New(), from: map[string]string{}}
+	l.settings = settingsOf(&l.cfg)
+	for _, s := range l.settings {
+		l.v.SetDefault(s.key, s.field.Interface())
+	}
+	return l
+}
+
+// set overrides what a key had before.
+func (l *loader) set(key string, value any, from string) {
+	l.v.Set(key, value)
+	l.from[key] = from
+}
+
+// refuse notes a value that cannot even be set.
+func (l *loader) refuse(name string, value any, from, why string) {
+	l.problems = append(l.problems, problem{name, shown(name, value), from, why})
+}
+
+// unknown notes a key that does not exist. Its value is not shown: the key may
+// be a secret's, misspelt.
+func (l *loader) unknown(key, from string) {
+	l.problems = append(l.problems, problem{key: key, from: from, why: "unknown key; " + l.allowed(key)})
+}
+
+func (l *loader) finish() (Config, error) {
+	for _, s := range l.settings {
+		from, ok := l.from[s.key]
+		if !ok {
+			continue
+		}
+		value := l.v.Get(s.key)
+		if want, ok := s.decode(value); !ok {
+			l.refuse(s.key, value, from, "must be "+want)
+		}
+	}
+	// One wildcard, alone, is how the Node service spelled "every origin".
+	if slices.Equal(l.cfg.Origins, []string{"*"}) {
+		l.cfg.Origins = []string{}
+	}
+	l.cfg.from = l.from
+	if err := l.problems.err(); err != nil {
+		return Config{}, err
+	}
+	return l.cfg, l.cfg.Validate()
+}
+
+// readFile reads the named file, or config.yaml if no name is given and it exists.
+func (l *loader) readFile(named string) {
+	path := named
+	if path == "" {
+		path = configFile
+	}
+	text, err := os.ReadFile(path)
+	switch {
+	case err == nil:
+		l.parseFile(path, text)
+	case named == "" && errors.Is(err, fs.ErrNotExist):
+	default:
+		l.refuse("file", path, "", "must be a file that can be read: "+oneLine(err))
+	}
+}
+
+// parseFile reads YAML, whatever the file is called.
+func (l *loader) parseFile(path string, text []byte) {
+	f := viper.New()
+	f.SetConfigType("yaml")
+	if err := f.ReadConfig(bytes.NewReader(text)); err != nil {
+		l.refuse("file", path, "", "must be keys and values in YAML: "+oneLine(err))
+		return
+	}
+	keys := f.AllKeys()
+	slices.Sort(keys)
+	for _, key := range keys {
+		value := f.Get(key)
+		switch {
+		case l.knows(key):
+			if value != nil { // a key without a value has its default
+				l.set(key, value, path)
+			}
+		case value == nil && l.names(key) != nil: // a section whose keys are all commented out
+		default:
+			l.unknown(key, path)
+		}
+	}
+}
+
+// readDotenv returns a look-up in the .env file.
+func (l *loader) readDotenv() func(string) string {
+	text, err := os.ReadFile(dotenvFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		l.refuse("file", dotenvFile, "", "must be a file that can be read: "+oneLine(err))
+	}
+	vars, err := parseDotenv(text)
+	if err != nil {
+		l.refuse("file", dotenvFile, "", "must be lines of the form NAME=value: "+oneLine(err))
+	}
+	return vars.GetString
+}
+
+// parseDotenv reads lines of the form NAME=value. The parser's own error quotes
+// the line, which may hold a secret, so ours gives its number instead.
+func parseDotenv(text []byte) (*viper.Viper, error) {
+	parse := func(text []byte) (*viper.Viper, error) {
+		f := viper.New()
+		f.SetConfigType("env")
+		return f, f.ReadConfig(bytes.NewReader(text))
+	}
+	vars, err := parse(text)
+	if err == nil {
+		return vars, nil
+	}
+	n := 0
+	for line := range bytes.Lines(text) {
+		n++
+		if _, err := parse(line); err != nil {
+			return viper.New(), fmt.Errorf("line %d is not", n)
+		}
+	}
+	return viper.New(), errors.New("a quote is left open")
+}
+
+// environment takes every variable that belongs to a key. A variable that is set
+// but empty counts as not set, because compose files and shells leave such ones
+// behind. get looks into one source; all also into the source below it, for the
+// old names that make one value of two variables.
+func (l *loader) environment(source string, get, all func(string) string) {
+	l.oldNames(source, get, all)
+	for _, s := range l.settings {
+		if text := get(s.env()); text != "" {
+			l.set(s.key, text, source+" "+s.env())
+		}
+	}
+	if port := get("PORT"); port != "" {
+		l.setPort("PORT", port, source+" PORT")
+	}
+}
+
+// oldNames takes the variables of the Node service whose names are not those of
+// their keys. They come before the names that are, which win over them.
+func (l *loader) oldNames(source string, get, all func(string) string) {
+	has := func(names ...string) bool {
+		return slices.ContainsFunc(names, func(n string) bool { return get(n) != "" })
+	}
+	if host := all("REDIS_HOST"); host != "" && has("REDIS_HOST", "REDIS_PORT") {
+		l.setRedis(host, all("REDIS_PORT"), source)
+	}
+	if has("ORIGIN", "ALLOWED_ORIGINS") {
+		both := slices.Concat(list(all("ORIGIN")), list(all("ALLOWED_ORIGINS")))
+		l.set("origins", unique(both), source+" ORIGIN, ALLOWED_ORIGINS")
+	}
+	if has("SOCKET_TRANSPORTS") {
+		l.set("sockets.transports", get("SOCKET_TRANSPORTS"), source+" SOCKET_TRANSPORTS")
+	}
+	l.setMillis("sockets.ping_interval", "SOCKET_PING_INTERVAL", source, get)
+	l.setMillis("sockets.ping_timeout", "SOCKET_PING_TIMEOUT", source, get)
+}
+
+// setRedis makes one address of REDIS_HOST and REDIS_PORT.
+func (l *loader) setRedis(host, port, source string) {
+	if port == "" {
+		port = "6379"
+	}
+	if net.ParseIP(host) == nil && strings.ContainsAny(host, ":/@, ") {
+		l.refuse("REDIS_HOST", host, source, "must be a host name or an IP address; for more use REDIS_ADDRS")
+		return
+	}
+	if !validPort(port) {
+		// Kubernetes sets REDIS_PORT=tcp://… for a service that is called redis.
+		l.refuse("REDIS_PORT", port, source, "must be a port number from 0 to 65535; or use REDIS_ADDRS")
+		return
+	}
+	l.set("redis.addrs", []string{net.JoinHostPort(host, port)}, source+" REDIS_HOST, REDIS_PORT")
+}
+
+// setPort changes the port of http.addr, whoever set the rest of it.
+func (l *loader) setPort(name, port, from string) {
+	if !validPort(port) {
+		l.refuse(name, port, from, "must be a port number from 0 to 65535")
+		return
+	}
+	host, _, err := net.SplitHostPort(l.v.GetString("http.addr"))
+	if err != nil {
+		return // http.addr is wrong itself and is reported as such
+	}
+	l.set("http.addr", net.JoinHostPort(host, port), from)
+}
+
+// setMillis reads a variable that counts milliseconds.
+func (l *loader) setMillis(key, name, source string, get func(string) string) {
+	text := get(name)
+	if text == "" {
+		return
+	}
+	ms, err := strconv.ParseUint(text, 10, 31)
+	if err != nil {
+		l.refuse(name, text, source, "must be whole milliseconds, such as 25000; with a unit use "+setting{key: key}.env())
+		return
+	}
+	l.set(key, (time.Duration(ms) * time.Millisecond).String(), source+" "+name)
+}
+
+func (l *loader) flags(flags *pflag.FlagSet) {
+	flags.Visit(func(f *pflag.Flag) {
+		switch f.Name {
+		case "log-level":
+			l.set("log.level", f.Value.String(), "flag --log-level")
+		case "set":
+			for _, pair := range f.Value.(pflag.SliceValue).GetSlice() {
+				l.setPair(pair)
+			}
+		}
+	})
+	if f := flags.Lookup("port"); f.Changed { // last, because it changes a part of http.addr
+		l.setPort("--port", f.Value.String(), "flag --port")
+	}
+}
+
+func (l *loader) setPair(pair string) {
+	key, text, ok := strings.Cut(pair, "=")
+	switch {
+	case !ok:
+		l.refuse("--set", pair, "", "must be key=value")
+	case !l.knows(key):
+		l.unknown(key, "flag --set")
+	default:
+		l.set(key, text, "flag --set")
+	}
+}
+
+func (l *loader) knows(key string) bool {
+	return slices.ContainsFunc(l.settings, func(s setting) bool { return s.key == key })
+}
+
+// names lists what a section contains, nil if there is no such section.
+func (l *loader) names(section string) []string {
+	var names []string
+	for _, s := range l.settings {
+		rest, ok := s.key, true
+		if section != "" {
+			rest, ok = strings.CutPrefix(s.key, section+".")
+		}
+		if ok {
+			name, _, _ := strings.Cut(rest, ".")
+			names = append(names, name)
+		}
+	}
+	return unique(names)
+}
+
+// allowed tells what the section that an unknown key is in does contain.
+func (l *loader) allowed(key string) string {
+	section := key
+	for section != "" && l.names(section) == nil {
+		section = section[:max(0, strings.LastIndexByte(section, '.'))]
+	}
+	names := strings.Join(l.names(section), ", ")
+	if section == "" {
+		return "there are " + names
+	}
+	return section + " has " + names
+}

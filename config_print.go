@@ -1,0 +1,142 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+)
+
+// print writes the configuration in effect as YAML that could be a config.yaml,
+// with who set what, and with secrets masked.
+func (c Config) print(w io.Writer) error {
+	root := &yaml.Node{Kind: yaml.MappingNode}
+	for _, s := range settingsOf(&c) {
+		path := strings.Split(s.key, ".")
+		section := root
+		for _, name := range path[:len(path)-1] {
+			section = subsection(section, name)
+		}
+		name := &yaml.Node{Kind: yaml.ScalarNode, Value: path[len(path)-1]}
+		value := &yaml.Node{}
+		if err := value.Encode(masked(s.key, plain(s.field.Interface()))); err != nil {
+			return fmt.Errorf("encode %s: %w", s.key, err)
+		}
+		value.Style |= yaml.FlowStyle // lists on one line
+		value.LineComment = c.from[s.key]
+		section.Content = append(section.Content, name, value)
+	}
+	e := yaml.NewEncoder(w)
+	e.SetIndent(2)
+	if err := e.Encode(root); err != nil {
+		return fmt.Errorf("write configuration: %w", err)
+	}
+	return e.Close()
+}
+
+// subsection returns the mapping under name, made at the end when it is not there.
+func subsection(in *yaml.Node, name string) *yaml.Node {
+	for i := 0; i < len(in.Content); i += 2 {
+		if in.Content[i].Value == name {
+			return in.Content[i+1]
+		}
+	}
+	sub := &yaml.Node{Kind: yaml.MappingNode}
+	in.Content = append(in.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: name}, sub)
+	return sub
+}
+
+// plain turns a value into what one would write in the file.
+func plain(value any) any {
+	switch v := value.(type) {
+	case time.Duration:
+		// 24h0m0s is what nobody writes.
+		s := v.String()
+		if strings.HasSuffix(s, "m0s") {
+			s = strings.TrimSuffix(s, "0s")
+		}
+		if strings.HasSuffix(s, "h0m") {
+			s = strings.TrimSuffix(s, "0m")
+		}
+		return s
+	case slog.Level:
+		return strings.ToLower(v.String())
+	default:
+		return value
+	}
+}
+
+// shown is a value for one line of text, quoted, without secrets. Nil is nothing.
+func shown(key string, value any) string {
+	switch v := masked(key, plain(value)).(type) {
+	case nil:
+		return ""
+	case []string:
+		return strconv.Quote(strings.Join(v, ","))
+	default:
+		return strconv.Quote(fmt.Sprint(v))
+	}
+}
+
+// mask replaces a secret.
+const mask = "***"
+
+// masked hides secrets: the values of some keys, and what stands before the @ of
+// an address. Nothing that is not set is hidden, so that one sees it is not.
+func masked(key string, value any) any {
+	switch v := value.(type) {
+	case string:
+		if v != "" && secret(key) {
+			return mask
+		}
+		return maskAddrs(v)
+	case []string:
+		v = slices.Clone(v)
+		for i := range v {
+			v[i] = maskAddrs(v[i])
+		}
+		return v
+	default:
+		if value != nil && secret(key) { // a password that YAML took for a number
+			return mask
+		}
+		return value
+	}
+}
+
+func secret(key string) bool {
+	name := key[strings.LastIndexByte(key, '.')+1:]
+	return strings.HasSuffix(name, "password") || name == "token"
+}
+
+// maskAddrs hides the user part of each address in a list with commas.
+func maskAddrs(text string) string {
+	if !strings.Contains(text, "@") {
+		return text
+	}
+	addrs := strings.Split(text, ",")
+	for i, a := range addrs {
+		at := strings.LastIndexByte(a, '@')
+		if at < 0 {
+			continue
+		}
+		scheme := strings.Index(a, "://")
+		if scheme < 0 && i > 0 {
+			return mask // may be the rest of a password with a comma in it
+		}
+		start := 0
+		if scheme >= 0 {
+			start = scheme + len("://")
+		}
+		addrs[i] = a[:start] + mask + a[at:]
+	}
+	return strings.Join(addrs, ",")
+}
+
+// oneLine is an error's text on one line, however the parser broke it.
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

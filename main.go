@@ -1,0 +1,118 @@
+// Command socketbridge brings messages from NATS to browsers over Socket.IO.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the release build: -ldflags "-X main.version=v1.2.3".
+var version = "dev"
+
+// Exit statuses, by contract.
+const (
+	exitStopped = 0 // stopped as asked
+	exitFailed  = 1
+	exitUsage   = 2 // configuration or usage wrong
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the first signal drains, a second one kills
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the whole program; it returns the exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	cmd := newCommand()
+	cmd.SetArgs(args)
+	cmd.SetOut(stdout)
+	cmd.SetErr(stderr)
+	err := cmd.ExecuteContext(ctx)
+	if err == nil {
+		return exitStopped
+	}
+	fmt.Fprintln(stderr, "socketbridge:", err)
+	_, badConfig := errors.AsType[*ConfigError](err)
+	_, badUsage := errors.AsType[*usageError](err)
+	if badConfig || badUsage {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// usageError means that the command line is wrong.
+type usageError struct{ error }
+
+func newCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "socketbridge",
+		Short: "Brings messages from NATS to browsers over Socket.IO, in order, each once",
+		Long: "Without a command it serves. Nothing needs to be configured: without NATS_URL a NATS server runs\n" +
+			"inside this process, without REDIS_HOST everything is kept in memory.",
+		Example: "  socketbridge                      serve on :3004 with everything embedded\n" +
+			"  socketbridge --port 3005 --log-level debug\n" +
+			"  NATS_URL=nats://nats:4222 REDIS_HOST=redis socketbridge",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noArgs,
+		RunE:          serveCommand,
+	}
+	addConfigFlags(root.PersistentFlags())
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.AddCommand(
+		&cobra.Command{Use: "serve", Short: "Serve until told to stop (the default)", Args: noArgs, RunE: serveCommand},
+		&cobra.Command{Use: "check", Short: "Validate the configuration and print it, secrets masked", Args: noArgs, RunE: checkCommand},
+		&cobra.Command{Use: "version", Short: "Print the version", Args: noArgs, RunE: versionCommand},
+	)
+	return root
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return &usageError{fmt.Errorf("unknown command %q for %q; see %s --help", args[0], cmd.CommandPath(), cmd.CommandPath())}
+	}
+	return nil
+}
+
+func checkCommand(cmd *cobra.Command, _ []string) error {
+	cfg, err := loadConfig(cmd.Flags())
+	if err != nil {
+		return err
+	}
+	cfg.print(cmd.OutOrStdout())
+	return nil
+}
+
+func versionCommand(cmd *cobra.Command, _ []string) error {
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "socketbridge %s (%s)\n", version, revision())
+	return err
+}
+
+// revision is the commit that the binary was built from, where the build knows it.
+func revision() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return s.Value
+			}
+		}
+	}
+	return "unknown revision"
+}
+
+func serveCommand(cmd *cobra.Command, _ []string) error {
+	cfg, err := loadConfig(cmd.Flags())
+	if err != nil {
+		return err
+	}
+	return serve(cmd.Context(), cfg, cmd.ErrOrStderr())
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestImportDirection holds the packages against the picture in
+// docs/ARCHITECTURE.md: the domain knows nobody's client library, and the three
+// adapters do not know each other.
+func TestImportDirection(t *testing.T) {
+	t.Parallel()
+	const module = "github.com/codewar/socketbridge"
+	mayImport := map[string][]string{ // of our own packages; nil: standard library only
+		"":                     {"/bridge", "/gateway", "/gateway/sio", "/store", "/subscriber"},
+		"/bridge":              nil,
+		"/bridge/bridgetest":   {"/bridge"},
+		"/gateway":             {"/bridge", "/gateway/sio"},
+		"/gateway/sio":         nil,
+		"/gateway/siotest":     nil,
+		"/store":               {"/bridge"},
+		"/store/redistest":     nil,
+		"/subscriber":          {"/bridge"},
+		"/subscriber/natstest": nil,
+		"/e2e":                 nil,
+	}
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		pkg := strings.TrimPrefix(fields[0], module)
+		allowed, known := mayImport[pkg]
+		if !known {
+			t.Errorf("package %s has no place in the picture", fields[0])
+			continue
+		}
+		for _, imp := range fields[1:] {
+			ours, own := strings.CutPrefix(imp, module)
+			if own && !slices.Contains(allowed, ours) {
+				t.Errorf("%s imports %s", pkg, ours)
+			}
+			if outside := strings.Contains(strings.Split(imp, "/")[0], "."); pkg == "/bridge" && outside && !own {
+				t.Errorf("the domain imports %s", imp)
+			}
+			if strings.Contains(imp, "zishang520") && pkg != "/gateway/sio" {
+				t.Errorf("%s imports %s: only gateway/sio may", pkg, imp)
+			}
+		}
+	}
+}

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/gateway"
+	"github.com/codewar/socketbridge/gateway/sio"
+	"github.com/codewar/socketbridge/store"
+	"github.com/codewar/socketbridge/subscriber"
+)
+
+// leaderLease is how long a silent leader is believed: the longest that messages
+// can stand still when a leader is killed.
+const leaderLease = 5 * time.Second
+
+// serve starts everything, waits until ctx ends or something dies, and stops
+// everything in the reverse order.
+func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
+	log := newLogger(cfg.Log, stderr)
+	node := bridge.NodeID(cmp.Or(cfg.Node.ID, rand.Text()))
+	log = log.With("node", string(node))
+	for _, w := range cfg.warnings() {
+		log.LogAttrs(ctx, slog.LevelWarn, w)
+	}
+	asked := ctx
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var down teardown
+	defer func() { err = errors.Join(err, down.run(ctx, log)) }()
+
+	m := newMetrics()
+	st, err := openStore(ctx, cfg, node, m, log)
+	if err != nil {
+		return fmt.Errorf("open store: %w", err)
+	}
+	down.add("store", 2*time.Second, func(ctx context.Context) error {
+		return errors.Join(st.Leave(ctx), st.Close())
+	})
+	sub, err := subscriber.Open(ctx, cfg.NATS, node, log)
+	if err != nil {
+		return fmt.Errorf("open nats: %w", err)
+	}
+	down.add("nats", 5*time.Second, sub.Close)
+
+	hub := gateway.NewHub(st, gateway.HubConfig{
+		LatestOnly: cfg.Sockets.PerUser == perUserLatest,
+		MaxPending: cfg.Sockets.MaxPending,
+		SessionTTL: cfg.Sockets.SessionTTL,
+	}, log)
+	down.add("hub", 2*time.Second, background(hub.Run))
+	if err := sub.ServeLinks(receiver(hub), hub.Resync); err != nil {
+		return fmt.Errorf("serve links: %w", err)
+	}
+	member := bridge.Member{Lease: cfg.Node.Lease, Beat: st.Beat, Rejoined: hub.Rejoined, Log: log}
+	down.add("lease", 2*time.Second, background(member.Run))
+
+	router := bridge.NewRouter(node, st, bridge.Routes{
+		LatestOnly: cfg.Sockets.PerUser == perUserLatest,
+		Push:       hub.Push,
+		Forward:    sub.Forward,
+		Beat:       sub.Beat,
+		DeadLetter: sub.DeadLetter,
+		Receipt:    sub.SendReceipt,
+	}, log)
+	intake := sub.NewIntake(st, cfg.History.TTL, subscriber.IntakeHandler{
+		Begin: func(term uint64) {
+			hub.Resync() // what the leader before us forwarded here may have been lost
+			router.Begin(term)
+		},
+		Route: router.Route,
+		End:   router.End,
+	})
+	srv := gateway.NewServer(gatewayConfig(cfg), hub, st, asker(sub, m), []gateway.Check{
+		{Name: "nats", Err: func(context.Context) error { return sub.Ready() }},
+		{Name: "store", Err: st.Ping},
+	}, m.registry, log)
+	m.watch(hub, srv, router, intake)
+
+	if err := listen("http.addr", cfg.HTTP.Addr, srv.Serve, fail, log); err != nil {
+		return err
+	}
+	if cfg.Ops.Addr != "" {
+		if err := listen("ops.addr", cfg.Ops.Addr, srv.ServeOps, fail, log); err != nil {
+			return err
+		}
+	}
+	down.add("gateway", cfg.Drain.Duration+10*time.Second, srv.Shutdown)
+	running := make(chan struct{})
+	go func() {
+		defer close(running)
+		if err := intake.Run(context.WithoutCancel(ctx)); err != nil {
+			fail(fmt.Errorf("intake: %w", err))
+		}
+	}()
+	down.add("intake", 10*time.Second, func(ctx context.Context) error {
+		err := intake.Drain(ctx)
+		<-running
+		return err
+	})
+	down.add("payloads", cfg.HTTP.ReplyTimeout+time.Second, srv.DrainPayloads)
+	srv.SetReady()
+	down.add("readiness", cfg.HTTP.ShutdownDelay+time.Second, func(ctx context.Context) error {
+		return srv.Unready(ctx, cfg.HTTP.ShutdownDelay)
+	})
+	log.LogAttrs(ctx, slog.LevelInfo, "started", slog.String("version", version), slog.String("http", cfg.HTTP.Addr),
+		slog.Bool("embedded_nats", cfg.NATS.URL == ""), slog.Bool("memory_store", len(cfg.Redis.Addrs) == 0))
+
+	<-ctx.Done()
+	if asked.Err() != nil {
+		log.LogAttrs(ctx, slog.LevelInfo, "stopping")
+		return nil
+	}
+	return context.Cause(ctx)
+}
+
+func openStore(ctx context.Context, cfg Config, node bridge.NodeID, m *metrics, log *slog.Logger) (bridge.Store, error) {
+	limits := store.Limits{
+		HistoryTTL:  cfg.History.TTL,
+		MaxPerUser:  cfg.History.MaxPerUser,
+		NodeLease:   cfg.Node.Lease,
+		LeaderLease: leaderLease,
+		SessionTTL:  cfg.Sockets.SessionTTL,
+	}
+	if len(cfg.Redis.Addrs) == 0 {
+		memory := store.NewMemory(limits)
+		memory.Observe = m.observeStore
+		return memory.Node(node), nil
+	}
+	redis, err := store.OpenRedis(ctx, cfg.Redis, limits, node, log)
+	if err != nil {
+		return nil, err
+	}
+	redis.Observe = m.observeStore
+	return redis, nil
+}
+
+func gatewayConfig(cfg Config) gateway.Config {
+	origins := gateway.Origins(cfg.Origins)
+	return gateway.Config{
+		Sockets: sio.Config{
+			Transports:      cfg.Sockets.Transports,
+			PingInterval:    cfg.Sockets.PingInterval,
+			PingTimeout:     cfg.Sockets.PingTimeout,
+			UpgradeTimeout:  cfg.Sockets.UpgradeTimeout,
+			ConnectTimeout:  cfg.Sockets.ConnectTimeout,
+			MaxInbound:      cfg.Sockets.MaxInbound,
+			MaxPending:      cfg.Sockets.MaxPending,
+			WriteTimeout:    cfg.Sockets.WriteTimeout,
+			EventsPerMinute: cfg.Sockets.EventsPerMinute,
+			AllowRequest: func(r *http.Request) error {
+				if origin := r.Header.Get("Origin"); origin != "" && !origins.Allow(origin) {
+					return errors.New("origin not allowed")
+				}
+				return nil
+			},
+			AllowOrigin: origins.Allow,
+		},
+		Origins:           origins,
+		MaxBody:           cfg.HTTP.MaxBody,
+		ReplyTimeout:      cfg.HTTP.ReplyTimeout,
+		ReadHeaderTimeout: cfg.HTTP.ReadHeaderTimeout,
+		OpsOnOwnListener:  cfg.Ops.Addr != "",
+	}
+}
+
+// receiver pushes what another node forwards to the sockets here.
+func receiver(hub *gateway.Hub) func([]*bridge.Envelope) []bridge.Count {
+	return func(batch []*bridge.Envelope) []bridge.Count {
+		counts := make([]bridge.Count, len(batch))
+		for i, e := range batch {
+			counts[i] = hub.Push(e)
+		}
+		return counts
+	}
+}
+
+// asker puts /sendPayload's messages into the stream.
+func asker(sub *subscriber.Client, m *metrics) gateway.AskFunc {
+	return func(ctx context.Context, topic string, header map[string][]string, body []byte) (bridge.Receipt, error) {
+		began := time.Now()
+		receipt, err := sub.Ask(ctx, subscriber.Publication{Topic: topic, Header: header, Body: body})
+		m.observeAsk(time.Since(began), err)
+		return receipt, err
+	}
+}
+
+// listen binds an address and serves it in the background. A listener that dies
+// later ends the program with its reason.
+func listen(key, addr string, serve func(net.Listener) error, fail context.CancelCauseFunc, log *slog.Logger) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("listen on %s %s: %w", key, addr, err)
+	}
+	log.LogAttrs(context.Background(), slog.LevelInfo, "listening", slog.String("key", key), slog.String("addr", l.Addr().String()))
+	go func() { // ends with srv.Shutdown, or by failing
+		if err := serve(l); err != nil {
+			fail(fmt.Errorf("serve %s: %w", key, err))
+		}
+	}()
+	return nil
+}
+
+// background runs something until its stop function is called, which waits for it.
+func background(run func(context.Context)) (stop func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		run(ctx)
+	}()
+	return func(ctx context.Context) error {
+		cancel()
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func newLogger(cfg logConfig, w io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: cfg.Level}
+	if cfg.Format == logJSON {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
