@@ -115,6 +115,9 @@ func (c *pageConn) Push(p *sio.Packet) error {
 	if c.ctx.Err() != nil {
 		return errGone
 	}
+	if strings.Contains(p.String(), offsetEvent) {
+		return nil
+	}
 	text := strings.TrimSuffix(p.String(), `"]`)
 	o, err := bridge.ParseOffset(text[strings.LastIndexByte(text, '"')+1:])
 	if err != nil {

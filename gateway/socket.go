@@ -40,6 +40,7 @@ type socket struct {
 	// them. again: one came since the last page was asked for, so read once more.
 	// busy: somebody runs the replay.
 	replaying, again, busy bool
+	announce               bool // the page has not been given any offset yet
 
 	claimed *bridge.Offset // what the browser presented when it connected, until used
 }
@@ -93,7 +94,7 @@ func (s *socket) give(e *bridge.Envelope) error {
 	if err := s.conn.Push(p.of(s)); err != nil {
 		return err
 	}
-	s.last = e.Offset
+	s.last, s.announce = e.Offset, false
 	return nil
 }
 
@@ -123,6 +124,11 @@ func (s *socket) dropReplay() {
 	s.busy = false
 }
 
+// offsetEvent carries the offset at which a page begins. The stock client keeps
+// it, listener or not, and so can resume before its user's first message: without
+// it, a page that has received nothing would come back as a new one.
+const offsetEvent = "bridge:offset"
+
 // endReplay lets live messages through, unless one came since the last page was
 // asked for or the socket was told to read again.
 func (s *socket) endReplay() bool {
@@ -132,6 +138,10 @@ func (s *socket) endReplay() bool {
 		return false
 	}
 	s.replaying, s.busy = false, false
+	if s.announce && s.offsets {
+		_ = s.conn.Push(sio.EventPacket(offsetEvent, []byte("{}"), s.last.String())) // a closed page needs none
+	}
+	s.announce = false
 	return true
 }
 
@@ -156,7 +166,7 @@ func (s *socket) bind(user bridge.UserID) {
 	defer s.mu.Unlock()
 	s.user, s.token = user, rand.Text()
 	s.last, s.taken = bridge.Offset{}, bridge.Offset{}
-	s.replaying, s.again, s.busy = true, false, true
+	s.replaying, s.again, s.busy, s.announce = true, false, true, true
 }
 
 // unbind ends the mapping and returns the registration to remove and how far

@@ -29,14 +29,14 @@ type conn struct {
 	limiter   limiter    // guarded by inbound
 	strangers int        // guarded by inbound: CONNECTs to other namespaces
 
-	writers  sync.WaitGroup // the goroutine of write, while there is one
-	finished sync.Once
+	writers sync.WaitGroup // the goroutine of write, while there is one
 
-	mu    sync.Mutex // guards what follows
-	kind  string     // websocketTransport or pollingTransport
-	sock  *Socket    // from CONNECT on
-	ended bool
-	kill  *time.Timer // ends the grace of a connection that is closing
+	mu       sync.Mutex  // guards what follows
+	kind     string      // websocketTransport or pollingTransport
+	sock     *Socket     // from CONNECT on
+	ended    bool        // nothing more is queued
+	kill     *time.Timer // ends the grace of a connection that is closing
+	finished bool        // nothing is left
 
 	link     *link // the websocket; nil while polling
 	probe    *link // a websocket that may become the link
@@ -140,15 +140,23 @@ func (c *conn) end(reason string, how farewell) {
 	}
 }
 
-// finish is called when nothing of the connection is left but its Socket's calls.
+// finish is called when nothing of the connection is left but its Socket's
+// calls. With c.mu held.
 func (c *conn) finish() {
-	c.finished.Do(func() {
-		c.mu.Lock()
-		if c.kill != nil {
-			c.kill.Stop()
-		}
-		c.mu.Unlock()
-		c.srv.forgetConn(c)
-		c.srv.work.Done()
-	})
+	if c.finished {
+		return
+	}
+	c.finished = true
+	if c.kill != nil {
+		c.kill.Stop()
+	}
+	c.srv.forgetConn(c)
+	c.srv.work.Done()
+}
+
+// finishNow is finish without c.mu.
+func (c *conn) finishNow() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.finish()
 }

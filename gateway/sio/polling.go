@@ -94,7 +94,7 @@ func (c *conn) takePayload(mustGo bool) (payload *buffer, letGo bool) {
 	case c.ended:
 		c.append(closePacket)
 		payload, c.out = c.out, nil
-		c.srv.work.Go(c.finish)
+		c.finish()
 	default:
 		if mustGo && c.out == nil {
 			c.append(noopPacket)
@@ -132,9 +132,9 @@ func (c *conn) endPolling() {
 	case c.getting:
 		// It has been woken, and finishes the connection.
 	case c.out != nil:
-		c.kill = time.AfterFunc(closeGrace, c.finish)
+		c.kill = time.AfterFunc(closeGrace, c.finishNow)
 	default:
-		c.srv.work.Go(c.finish)
+		c.finish()
 	}
 }
 

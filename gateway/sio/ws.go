@@ -139,7 +139,7 @@ func (c *conn) endLink(how farewell) {
 // read hands on what the client sends until the link ends, and is the last to
 // leave: when it returns the connection is closed and nobody writes to it.
 func (c *conn) read(l *link) {
-	defer c.finish()
+	defer c.finishNow()
 	defer l.nc.Close()
 	err := c.readMessages(l)
 	var closed *websocket.CloseError
