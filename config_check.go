@@ -222,7 +222,7 @@ func validNATS(s string) bool {
 
 // unjoin returns the errors that errors.Join put together, in any depth.
 func unjoin(err error) []error {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // the shape of this very error, not of one it wraps
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		if err == nil {
 			return nil

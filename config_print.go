@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,10 +14,12 @@ import (
 )
 
 // print writes the configuration in effect as YAML that could be a config.yaml,
-// with who set what, and with secrets masked.
+// with secrets masked and, where a value is not the default, who set it.
 func (c Config) print(w io.Writer) error {
 	root := &yaml.Node{Kind: yaml.MappingNode}
-	for _, s := range settingsOf(&c) {
+	usual := defaultConfig()
+	defaults := settingsOf(&usual)
+	for i, s := range settingsOf(&c) {
 		path := strings.Split(s.key, ".")
 		section := root
 		for _, name := range path[:len(path)-1] {
@@ -28,7 +31,9 @@ func (c Config) print(w io.Writer) error {
 			return fmt.Errorf("encode %s: %w", s.key, err)
 		}
 		value.Style |= yaml.FlowStyle // lists on one line
-		value.LineComment = c.from[s.key]
+		if !reflect.DeepEqual(s.field.Interface(), defaults[i].field.Interface()) {
+			value.LineComment = c.from[s.key]
+		}
 		section.Content = append(section.Content, name, value)
 	}
 	e := yaml.NewEncoder(w)

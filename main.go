@@ -88,8 +88,7 @@ func checkCommand(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	cfg.print(cmd.OutOrStdout())
-	return nil
+	return cfg.print(cmd.OutOrStdout())
 }
 
 func versionCommand(cmd *cobra.Command, _ []string) error {

@@ -30,7 +30,7 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	node := bridge.NodeID(cmp.Or(cfg.Node.ID, rand.Text()))
 	log = log.With("node", string(node))
 	for _, w := range cfg.warnings() {
-		log.LogAttrs(ctx, slog.LevelWarn, w)
+		log.LogAttrs(ctx, slog.LevelWarn, "configuration", slog.String("warning", w))
 	}
 	asked := ctx
 	ctx, fail := context.WithCancelCause(ctx)

@@ -31,7 +31,7 @@ func BenchmarkAppend(b *testing.B) {
 		server := redistest.Server(b)
 		benchAppend(b, benchRedis(b, server), server)
 	})
-	b.Run("redis_plain_pipeline", func(b *testing.B) { // what the scripts are measured against
+	b.Run("redis_plain_pipeline", func(b *testing.B) { // what the script is measured against: no marks, no order, no liveness
 		server := redistest.Server(b)
 		client := redis.NewClient(&redis.Options{Addr: server.Addr, Protocol: 2, ContextTimeoutEnabled: true})
 		b.Cleanup(func() { _ = client.Close() })

@@ -19,7 +19,7 @@ const (
 )
 
 // errTooSlow is the cause of a context that ended because of our own limit.
-var errTooSlow = errors.New("no answer in time")
+var errTooSlow = fmt.Errorf("%w: no answer in time", bridge.ErrUnavailable)
 
 // breaker stands before every round trip. It spares callers the wait for a
 // server that is known not to answer, and a server that comes back the rush of

@@ -10,7 +10,8 @@ import (
 //
 //	<prefix>:presence:{<user>}     hash    socket -> <incarnation>|<since, µs>|<token>
 //	<prefix>:history:{<user>}      stream  offset -> t topic, d payload, p the offset before
-//	<prefix>:marks:{<user>}        hash    last, taken, seen; and <withdrawn offset> -> the offset before
+//	<prefix>:last:{<user>}         string  the user's last offset
+//	<prefix>:marks:{<user>}        hash    taken, seen; and <withdrawn offset> -> the offset before
 //	<prefix>:session:{<pid>}       string  JSON
 //	<prefix>:{cluster}:nodes       zset    incarnation -> lease deadline, ms by the server's clock
 //	<prefix>:{cluster}:joins       string  the newest join number ever given out
@@ -19,7 +20,7 @@ import (
 //	<prefix>:{cluster}:checkpoint  string  offset
 //
 // What stands in braces decides the Cluster slot. A user's keys share one, and
-// no script needs two. An incarnation is <node>.<join number>: one stay of a
+// in a Cluster no script call needs two. An incarnation is <node>.<join number>: one stay of a
 // node among the living. It never comes back after its lease lapsed.
 type keyspace struct {
 	prefix string
@@ -37,14 +38,14 @@ func newKeyspace(prefix string) keyspace {
 }
 
 // userKeys are the keys of one user.
-type userKeys struct{ history, marks, presence string }
+type userKeys struct{ history, last, marks, presence string }
 
 // user spells a user's keys. They share one allocation, because the message
 // path makes them for every message.
 func (k keyspace) user(id bridge.UserID) userKeys {
 	tag := escape(string(id))
 	var b strings.Builder
-	b.Grow(3*(len(k.prefix)+len(tag)) + len(":history:{}:marks:{}:presence:{}"))
+	b.Grow(4*(len(k.prefix)+len(tag)) + len(":history:{}:last:{}:marks:{}:presence:{}"))
 	key := func(kind string) int {
 		b.WriteString(k.prefix)
 		b.WriteString(kind)
@@ -53,10 +54,11 @@ func (k keyspace) user(id bridge.UserID) userKeys {
 		return b.Len()
 	}
 	i := key(":history:{")
-	j := key(":marks:{")
+	j := key(":last:{")
+	l := key(":marks:{")
 	key(":presence:{")
 	all := b.String()
-	return userKeys{history: all[:i], marks: all[i:j], presence: all[j:]}
+	return userKeys{history: all[:i], last: all[i:j], marks: all[j:l], presence: all[l:]}
 }
 
 func (k keyspace) session(pid string) string { return k.prefix + ":session:{" + escape(pid) + "}" }

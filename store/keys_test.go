@@ -33,7 +33,7 @@ func FuzzKeys(f *testing.F) {
 	})
 }
 
-func (k userKeys) all() []string { return []string{k.history, k.marks, k.presence} }
+func (k userKeys) all() []string { return []string{k.history, k.last, k.marks, k.presence} }
 
 // hashTag is the part of a key that decides its slot, as the Cluster
 // specification has it: between the first brace and the next closing one.
@@ -51,7 +51,7 @@ func hashTag(key string) string {
 
 func TestKeySpelling(t *testing.T) {
 	got := newKeyspace("p").user("a{b}%").all()
-	want := []string{"p:history:{a%7Bb%7D%25}", "p:marks:{a%7Bb%7D%25}", "p:presence:{a%7Bb%7D%25}"}
+	want := []string{"p:history:{a%7Bb%7D%25}", "p:last:{a%7Bb%7D%25}", "p:marks:{a%7Bb%7D%25}", "p:presence:{a%7Bb%7D%25}"}
 	for i := range want {
 		if got[i] != want[i] {
 			t.Errorf("got %q, want %q", got[i], want[i])

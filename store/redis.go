@@ -18,7 +18,7 @@ import (
 var _ bridge.Store = (*Redis)(nil)
 
 // Redis is the store of a bridge of many nodes. It works on a single server,
-// behind Sentinel and on a Cluster, with Redis 5 or later or Valkey.
+// behind Sentinel and on a Cluster, with Redis 6.2 or later or Valkey.
 //
 // What another node appends or registers is seen at once; that another node has
 // died or started again is seen within a third of the node lease. No call
@@ -35,6 +35,8 @@ type Redis struct {
 	timeout time.Duration
 	breaker breaker
 	args    fixedArgs
+
+	usersPerCall int // of Append
 
 	self   atomic.Pointer[string] // this node's incarnation; nil before the first Beat and after Leave
 	roster atomic.Pointer[roster] // replaced by its holder
@@ -65,16 +67,20 @@ func OpenRedis(_ context.Context, cfg Config, limits Limits, node bridge.NodeID,
 	}
 	quietClient()
 	r := &Redis{
-		client:  redis.NewUniversalClient(opts),
-		keys:    newKeyspace(cfg.Prefix),
-		node:    node,
-		holder:  string(node) + "/" + rand.Text(),
-		limits:  limits,
-		timeout: cfg.Timeout,
-		breaker: breaker{log: log.With("component", "store")},
-		args:    fixedArgs{limits.MaxPerUser, limits.HistoryTTL.Milliseconds(), limits.marksTTL().Milliseconds()},
-		asking:  make(chan struct{}, 1),
-		reaping: make(chan grave, 256),
+		client:       redis.NewUniversalClient(opts),
+		keys:         newKeyspace(cfg.Prefix),
+		node:         node,
+		holder:       string(node) + "/" + rand.Text(),
+		limits:       limits,
+		timeout:      cfg.Timeout,
+		breaker:      breaker{log: log.With("component", "store")},
+		args:         fixedArgs{limits.MaxPerUser, limits.HistoryTTL.Milliseconds(), limits.marksTTL().Milliseconds()},
+		usersPerCall: usersPerCall,
+		asking:       make(chan struct{}, 1),
+		reaping:      make(chan grave, 256),
+	}
+	if cfg.isCluster() {
+		r.usersPerCall = 1
 	}
 	r.life, r.end = context.WithCancel(context.Background())
 	r.owned.Go(r.reap)

@@ -31,7 +31,7 @@ func (r *Redis) Beat(ctx context.Context) (rejoined bool, err error) {
 			return err
 		}
 		if len(c.Val()) == 0 {
-			return errors.New("beat: empty answer")
+			return errAnswer
 		}
 		now := c.Val()[0]
 		m, err := parseRoster(c.Val()[1:], asked)

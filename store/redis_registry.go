@@ -27,8 +27,8 @@ func (r *Redis) Register(ctx context.Context, reg bridge.Registration) (page bri
 		if self == nil {
 			return errNotJoined
 		}
-		c := registerScript.call(ctx, []string{k.history, k.marks, k.presence},
-			after, fetch(reg.Limit), string(reg.Socket), *self, reg.Token)
+		c := registerScript.call(ctx, []string{k.history, k.last, k.marks, k.presence},
+			after, fetch(reg.Limit), string(reg.Socket), *self, reg.Token, r.args.marksTTL)
 		if err := r.run(ctx, c); err != nil {
 			return err
 		}

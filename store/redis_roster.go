@@ -58,7 +58,7 @@ func cutIncarnation(s string) (node bridge.NodeID, join uint64, ok bool) {
 // a lease may end a round trip early by this clock, never late.
 func parseRoster(reply []string, asked time.Time) (*roster, error) {
 	if len(reply)%2 != 1 {
-		return nil, fmt.Errorf("members: %d elements", len(reply))
+		return nil, errAnswer
 	}
 	joins, err := strconv.ParseUint(reply[0], 10, 64)
 	if err != nil {
@@ -122,7 +122,7 @@ func (r *Redis) lockRoster(ctx context.Context) error {
 	case r.asking <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("wait for the list of nodes: %w", ctx.Err())
+		return fmt.Errorf("wait for the list of nodes: %w", context.Cause(ctx))
 	}
 }
 

@@ -14,8 +14,8 @@ import (
 //go:embed lua/*.lua
 var lua embed.FS
 
-// The Lua scripts. Each runs in one step on the server, touches the keys of one
-// slot only, so that it works in a Cluster, and answers with an array of strings.
+// The Lua scripts. Each call runs in one step on the server, names every key it
+// touches, and answers with an array of strings.
 var (
 	appendScript     = newScript("order", "append")
 	withdrawScript   = newScript("order", "withdraw")
@@ -56,16 +56,17 @@ func newScript(names ...string) *script {
 	return &script{source: b.String(), hash: hex.EncodeToString(sum[:])}
 }
 
-// The first arguments of each script call, boxed once.
+// Arguments of many commands, boxed once.
 var (
-	evalsha  any = "evalsha"
-	keyCount     = [...]any{0, 1, 2, 3}
+	evalsha any = "evalsha"
+	none    any = ""
+	yes     any = "1"
 )
 
-// call makes one command of the script. It is to be run by [Redis.run].
+// call makes one command of the script, to be run by [Redis.run].
 func (s *script) call(ctx context.Context, keys []string, args ...any) *redis.StringSliceCmd {
 	all := make([]any, 0, 3+len(keys)+len(args))
-	all = append(all, evalsha, s.hash, keyCount[len(keys)])
+	all = append(all, evalsha, s.hash, len(keys))
 	for _, k := range keys {
 		all = append(all, k)
 	}
@@ -86,3 +87,7 @@ func load(ctx context.Context, conn *redis.Conn) error {
 	}
 	return err
 }
+
+// errAnswer means that a script answered in a way that it cannot: another
+// program wrote to the same keys.
+var errAnswer = errors.New("unexpected answer of a script")

@@ -1,7 +1,9 @@
 package store_test
 
 import (
+	"crypto/rand"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -27,5 +29,14 @@ func TestRedis(t *testing.T) {
 	bridgetest.TestStore(t, func(t testing.TB, l bridgetest.Limits) func(bridge.NodeID) bridge.Store {
 		open := opener(t, server, l)
 		return func(id bridge.NodeID) bridge.Store { return open(id) }
+	})
+}
+
+func TestRedisCluster(t *testing.T) {
+	t.Parallel()
+	server := redistest.Cluster(t)
+	bridgetest.TestStore(t, func(t testing.TB, l bridgetest.Limits) func(bridge.NodeID) bridge.Store {
+		cfg := store.Config{Addrs: []string{server.Addr}, Cluster: true, Prefix: "test-" + rand.Text(), Timeout: 10 * time.Second}
+		return func(id bridge.NodeID) bridge.Store { return openRedis(t, cfg, l, id) }
 	})
 }

@@ -63,6 +63,8 @@ const (
 	maxCalls = 256
 	// maxStrangers is how often one connection may ask for a namespace that is not there.
 	maxStrangers = 8
+	// maxNamespace is how long the name of a namespace may be, in bytes.
+	maxNamespace = 128
 	// maxSessionText is for the private id and the offset that a client presents.
 	maxSessionText = 64
 )

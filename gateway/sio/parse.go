@@ -1,6 +1,7 @@
 package sio
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,6 +51,9 @@ func parsePacket(b []byte) (p inPacket, err error) {
 		for end < len(b) && b[end] != ',' {
 			end++
 		}
+		if !validNamespace(b[:end]) {
+			return p, fmt.Errorf("%w: namespace", errPacket)
+		}
 		p.nsp, b = string(b[:end]), b[min(end+1, len(b)):]
 	}
 	digits := 0
@@ -64,6 +68,11 @@ func parsePacket(b []byte) (p inPacket, err error) {
 		p.id, b = &id, b[digits:]
 	}
 	return p, p.parseData(b)
+}
+
+// validNamespace keeps out what could not be written back to the client.
+func validNamespace(b []byte) bool {
+	return len(b) <= maxNamespace && !bytes.ContainsFunc(b, func(r rune) bool { return r < ' ' })
 }
 
 // parseData reads and checks what follows the id: each type has one shape.

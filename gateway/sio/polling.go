@@ -78,8 +78,8 @@ func (c *conn) awaitPayload(ctx context.Context) (*buffer, error) {
 	}
 }
 
-// takePayload takes what is queued, if there is anything, and ends it with a
-// close packet when the connection has ended. When the GET must go, because of
+// takePayload takes what is queued, if there is anything, and a close packet
+// when the connection has ended and nothing is. When the GET must go, because of
 // an upgrade, it takes at least a packet that says nothing. With a payload the
 // GET is given back: the client may send the next one, on another connection,
 // when it has read the answer and before poll has returned.
@@ -91,10 +91,16 @@ func (c *conn) takePayload(mustGo bool) (payload *buffer, letGo bool) {
 		payload = buffers.Get().(*buffer)
 		payload.b = append(payload.b, noopPacket.text...)
 		c.queued += len(payload.b)
-	case c.ended:
+	case c.ended && c.out == nil:
 		c.append(closePacket)
 		payload, c.out = c.out, nil
 		c.finish()
+	case c.ended:
+		// The close packet has an answer of its own. Together with events, the
+		// JavaScript client would first close, keep the events for its next
+		// connection and deliver them there a second time.
+		payload, c.out = c.out, nil
+		c.linger()
 	default:
 		if mustGo && c.out == nil {
 			c.append(noopPacket)
@@ -126,15 +132,22 @@ func (c *conn) respond(w http.ResponseWriter, payload *buffer) error {
 }
 
 // endPolling ends a session that polls. A GET that hangs takes what is queued;
-// without one the next GET has closeGrace to come for it. With c.mu held.
+// without one the next GETs have closeGrace to come for it. With c.mu held.
 func (c *conn) endPolling() {
 	switch {
 	case c.getting:
-		// It has been woken, and finishes the connection.
+		// It has been woken and comes by takePayload.
 	case c.out != nil:
-		c.kill = time.AfterFunc(closeGrace, c.finishNow)
+		c.linger()
 	default:
 		c.finish()
+	}
+}
+
+// linger gives the client closeGrace to poll for the rest. With c.mu held.
+func (c *conn) linger() {
+	if c.kill == nil {
+		c.kill = time.AfterFunc(closeGrace, c.finishNow)
 	}
 }
 

@@ -1,30 +1,30 @@
--- Appends messages to one user's history, in order and all in one step, and
--- reads who is there.
--- KEYS  history, marks, presence
+-- Appends messages to users' histories, each user's in order and all in one
+-- step, and reads who is there.
+-- KEYS  for each user: history, last, presence
 -- ARGV  most entries, history ms, marks ms,
 --       live incarnations as ",a.1,b.2,", newest join number known,
---       then for each message: offset, topic, payload, "1" if it is of no use to
---       an absent user; the two above may be empty when none of them is
--- Returns the presence hash and, as last element, a letter for each message:
--- (k)ept, (r)efused, (a)bsent.
-local history, marks = KEYS[1], KEYS[2]
-local sockets = redis.call('HGETALL', KEYS[3])
+--       then for each user: how many messages, and for each of them
+--       offset, topic, payload, "1" if it is of no use to an absent user;
+--       the incarnations and the number may be empty when none is
+-- Returns for each user: a letter for each message, (k)ept, (r)efused or
+-- (a)bsent; the number of elements of the presence hash; the elements.
+local most, historyMs, marksMs, live, joins = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 
 -- A node that joined after the caller's list was made counts as live here: the
 -- caller asks again, and can withdraw, but could not append later in order.
-local function anybody()
+local function anybody(sockets)
   for i = 2, #sockets, 2 do
     local incarnation, join = string.match(sockets[i], '^([^|]*%.(%d+))|')
-    if string.find(ARGV[4], ',' .. incarnation .. ',', 1, true) or tonumber(join) > tonumber(ARGV[5]) then
+    if string.find(live, ',' .. incarnation .. ',', 1, true) or tonumber(join) > joins then
       return true
     end
   end
   return false
 end
 
--- withdrawn reports whether the stream refuses an offset that the marks allow:
--- it remembers the last one that was removed.
-local function withdrawn(id)
+-- withdrawn reports whether the stream refuses an offset that is after the
+-- user's last one: it remembers what was removed.
+local function withdrawn(history, id)
   local info = redis.pcall('XINFO', 'STREAM', history)
   for i = 1, #info, 2 do
     if info[i] == 'last-generated-id' then return not after(id, info[i + 1]) end
@@ -32,32 +32,43 @@ local function withdrawn(id)
   return false
 end
 
-local first = redis.call('HGET', marks, 'last')
-local last, letters = first, ''
-for i = 6, #ARGV, 4 do
-  local id, only = ARGV[i], ARGV[i + 3] == '1'
-  local letter = 'k'
-  if only and not anybody() then
-    letter = 'a'
-  elseif last and not after(id, last) then
-    letter = 'r'
-  else
-    local added = redis.pcall('XADD', history, 'MAXLEN', '~', ARGV[1], id,
-      't', ARGV[i + 1], 'd', ARGV[i + 2], 'p', last or '0-0')
-    if type(added) == 'string' then
-      last = id
-    elseif withdrawn(id) then
-      letter = only and 'a' or 'r'
+local out, n, arg = {}, 0, 6
+for k = 1, #KEYS, 3 do
+  local history = KEYS[k]
+  local sockets = redis.call('HGETALL', KEYS[k + 2])
+  local first = redis.call('GET', KEYS[k + 1])
+  local last, letters = first, ''
+  local count = tonumber(ARGV[arg])
+  for i = arg + 1, arg + 4 * count, 4 do
+    local id, only = ARGV[i], ARGV[i + 3] ~= ''
+    local letter = 'k'
+    if only and not anybody(sockets) then
+      letter = 'a'
+    elseif last and not after(id, last) then
+      letter = 'r'
     else
-      return added
+      local added = redis.pcall('XADD', history, 'MAXLEN', '~', most, id,
+        't', ARGV[i + 1], 'd', ARGV[i + 2], 'p', last or '0-0')
+      if type(added) == 'string' then
+        last = id
+      elseif withdrawn(history, id) then
+        letter = only and 'a' or 'r'
+      else
+        if last ~= first then redis.call('SET', KEYS[k + 1], last, 'PX', marksMs) end
+        return added
+      end
     end
+    letters = letters .. letter
   end
-  letters = letters .. letter
+  arg = arg + 1 + 4 * count
+  if last ~= first then
+    redis.call('PEXPIRE', history, historyMs)
+    redis.call('SET', KEYS[k + 1], last, 'PX', marksMs)
+  end
+  out[n + 1] = letters
+  out[n + 2] = #sockets
+  n = n + 2
+  for i = 1, #sockets do out[n + i] = sockets[i] end
+  n = n + #sockets
 end
-if last ~= first then
-  redis.call('PEXPIRE', history, ARGV[2])
-  redis.call('HSET', marks, 'last', last)
-  redis.call('PEXPIRE', marks, ARGV[3])
-end
-sockets[#sockets + 1] = letters
-return sockets
+return out

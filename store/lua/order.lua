@@ -3,9 +3,10 @@
 -- digits is the greater one and equal lengths compare as text: exact for every
 -- 64-bit value, which Lua's own numbers are not.
 local function after(a, b)
-  if a == b then return false end
-  local x, xs = string.match(a, '^(%d+)-(%d+)$')
-  local y, ys = string.match(b, '^(%d+)-(%d+)$')
-  if x == y then x, y = xs, ys end
-  return #x > #y or (#x == #y and x > y)
+  local i, j = string.find(a, '-', 1, true), string.find(b, '-', 1, true)
+  if i == j and #a == #b then return a > b end -- nearly always
+  if i ~= j then return i > j end
+  local x, y = string.sub(a, 1, i), string.sub(b, 1, j)
+  if x ~= y then return x > y end
+  return #a > #b
 end

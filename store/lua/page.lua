@@ -1,10 +1,9 @@
 -- page reads the user's messages after an offset, an empty one meaning what the
 -- user has taken. Returns {last, from, the first message's predecessor,
 -- then offset, topic and payload of each}.
-local function page(history, marks, from, count)
-  local mark = redis.call('HMGET', marks, 'last', 'taken')
-  if from == '' then from = mark[2] or '0-0' end
-  local out = {mark[1] or '0-0', from, '0-0'}
+local function page(history, last, marks, from, count)
+  if from == '' then from = redis.call('HGET', marks, 'taken') or '0-0' end
+  local out = {redis.call('GET', last) or '0-0', from, '0-0'}
   -- The start is included and then skipped: the offset after it need not exist.
   for _, entry in ipairs(redis.call('XRANGE', history, from, '+', 'COUNT', count + 1)) do
     if entry[1] ~= from then

@@ -1,39 +1,41 @@
 -- Removes an entry that nobody can have read.
--- KEYS  history, marks
--- ARGV  offset
+-- KEYS  history, last, marks
+-- ARGV  offset, marks ms
 -- Returns "1" when the entry is gone, "0" when it stays.
+local history, last, marks = KEYS[1], KEYS[2], KEYS[3]
 local id = ARGV[1]
-local seen = redis.call('HGET', KEYS[2], 'seen')
+local seen = redis.call('HGET', marks, 'seen')
 if seen and not after(id, seen) then return {'0'} end
 
-local found = redis.call('XRANGE', KEYS[1], id, id)
+local found = redis.call('XRANGE', history, id, id)
 if #found == 0 then return {'1'} end
-redis.call('XDEL', KEYS[1], id)
+redis.call('XDEL', history, id)
 
 -- Each entry names the one before it. Mend the chain around the hole: skip the
 -- holes before this one, then either step the last offset back or note this
 -- hole for the entry that names it.
 local before = found[1][2][6]
 while true do
-  local skip = redis.call('HGET', KEYS[2], before)
+  local skip = redis.call('HGET', marks, before)
   if not skip then break end
-  redis.call('HDEL', KEYS[2], before)
+  redis.call('HDEL', marks, before)
   before = skip
 end
-if redis.call('HGET', KEYS[2], 'last') == id then
+if redis.call('GET', last) == id then
   if before == '0-0' then
-    redis.call('HDEL', KEYS[2], 'last')
+    redis.call('DEL', last)
   else
-    redis.call('HSET', KEYS[2], 'last', before)
+    redis.call('SET', last, before, 'KEEPTTL')
   end
   return {'1'}
 end
-if redis.call('HLEN', KEYS[2]) > 100 then
+if redis.call('HLEN', marks) > 100 then
   -- Forgetting old holes bounds the hash; the worst it does is a gap reported
   -- to a browser that was away since before them.
-  for _, field in ipairs(redis.call('HKEYS', KEYS[2])) do
-    if string.find(field, '-', 1, true) then redis.call('HDEL', KEYS[2], field) end
+  for _, field in ipairs(redis.call('HKEYS', marks)) do
+    if string.find(field, '-', 1, true) then redis.call('HDEL', marks, field) end
   end
 end
-redis.call('HSET', KEYS[2], id, before)
+redis.call('HSET', marks, id, before)
+redis.call('PEXPIRE', marks, ARGV[2])
 return {'1'}

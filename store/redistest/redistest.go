@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,18 +21,44 @@ import (
 // Redis is one redis-server without persistence. Its methods are for one
 // goroutine at a time and fail the test when they cannot do their work.
 type Redis struct {
-	// Addr is the path of a unix socket, which a Redis client takes for an address.
+	// Addr is the path of a unix socket, which a Redis client takes for an
+	// address; of a Cluster it is host:port.
 	Addr string
 
-	t      testing.TB
-	binary string
-	dir    string
-	cmd    *exec.Cmd // nil after Kill
+	t       testing.TB
+	cluster bool
+	binary  string
+	dir     string
+	cmd     *exec.Cmd // nil after Kill
 }
 
 // Server starts a server that is killed when the test ends. Without a redis-server
 // in the PATH the test is skipped, or fails when the variable CI is set.
 func Server(t testing.TB) *Redis {
+	t.Helper()
+	s := prepare(t)
+	s.Addr = filepath.Join(s.dir, "s")
+	s.Restart()
+	return s
+}
+
+// Cluster starts a Cluster of one server: enough to refuse a script whose keys
+// are in different slots. Otherwise it is like Server.
+func Cluster(t testing.TB) *Redis {
+	t.Helper()
+	s := prepare(t)
+	s.cluster = true
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("find a port for redis: %v", err)
+	}
+	s.Addr = l.Addr().String()
+	_ = l.Close()
+	s.Restart()
+	return s
+}
+
+func prepare(t testing.TB) *Redis {
 	t.Helper()
 	binary, err := exec.LookPath("redis-server")
 	if err != nil {
@@ -45,14 +72,13 @@ func Server(t testing.TB) *Redis {
 	if err != nil {
 		t.Fatalf("make directory for redis: %v", err)
 	}
-	s := &Redis{Addr: filepath.Join(dir, "s"), t: t, binary: binary, dir: dir}
+	s := &Redis{t: t, binary: binary, dir: dir}
 	t.Cleanup(func() {
 		if s.cmd != nil {
 			s.Kill()
 		}
 		_ = os.RemoveAll(dir)
 	})
-	s.Restart()
 	return s
 }
 
@@ -62,20 +88,43 @@ func (s *Redis) Restart() {
 	if s.cmd != nil {
 		s.t.Fatal("redis still runs: Kill it first")
 	}
-	cmd := exec.Command(s.binary, "--port", "0", "--unixsocket", s.Addr,
-		"--save", "", "--appendonly", "no", "--dir", s.dir, "--daemonize", "no")
+	cmd := exec.Command(s.binary, append(s.where(), "--save", "", "--appendonly", "no", "--dir", s.dir)...)
 	var output lockedBuilder
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Start(); err != nil {
 		s.t.Fatalf("start redis: %v", err)
 	}
 	s.cmd = cmd
-	deadline := time.Now().Add(10 * time.Second)
-	for !s.answers() {
-		if time.Now().After(deadline) {
+	s.poll(&output, func() bool { line, err := s.ask("PING"); return err == nil && line == "+PONG" })
+	if s.cluster {
+		s.Do("CLUSTER ADDSLOTSRANGE 0 16383")
+		s.poll(&output, func() bool { _, err := s.ask("GET x"); return err == nil })
+	}
+}
+
+// where are the arguments that say where to listen.
+func (s *Redis) where() []string {
+	if !s.cluster {
+		return []string{"--port", "0", "--unixsocket", s.Addr}
+	}
+	_, port, _ := net.SplitHostPort(s.Addr)
+	// The bus of a Cluster of one has no peers, but wants a port of its own: any
+	// other one below those that the system hands out.
+	n, _ := strconv.Atoi(port)
+	return []string{"--bind", "127.0.0.1", "--port", port, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(n%20000 + 10000)}
+}
+
+func (s *Redis) poll(output *lockedBuilder, ready func() bool) {
+	s.t.Helper()
+	deadline := time.After(10 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ready() {
+		select {
+		case <-tick.C:
+		case <-deadline:
 			s.t.Fatalf("redis does not answer:\n%s", output.String())
 		}
-		<-time.After(5 * time.Millisecond)
 	}
 }
 
@@ -87,7 +136,11 @@ func (s *Redis) Kill() {
 	}
 	_ = s.cmd.Wait() // says "killed"
 	s.cmd = nil
-	_ = os.Remove(s.Addr)
+	if s.cluster {
+		_ = os.Remove(filepath.Join(s.dir, "nodes.conf")) // where it keeps its slots
+	} else {
+		_ = os.Remove(s.Addr)
+	}
 }
 
 // Stop makes the server stall: connections stay open and nothing is answered.
@@ -123,13 +176,12 @@ func (s *Redis) signal(sig syscall.Signal) {
 	}
 }
 
-func (s *Redis) answers() bool {
-	line, err := s.ask("PING")
-	return err == nil && line == "+PONG"
-}
-
 func (s *Redis) ask(command string) (string, error) {
-	conn, err := net.DialTimeout("unix", s.Addr, time.Second)
+	network := "unix"
+	if s.cluster {
+		network = "tcp"
+	}
+	conn, err := net.DialTimeout(network, s.Addr, time.Second)
 	if err != nil {
 		return "", err
 	}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestValidate(t *testing.T) {
+	tests := []struct {
+		key  string // that the line begins with; empty: no problem
+		edit func(*Config)
+	}{
+		{"", func(*Config) {}},
+		{"http.addr", func(c *Config) { c.HTTP.Addr = "3004" }},
+		{"http.addr", func(c *Config) { c.HTTP.Addr = ":70000" }},
+		{"http.reply_timeout", func(c *Config) { c.HTTP.ReplyTimeout = 0 }},
+		{"http.read_header_timeout", func(c *Config) { c.HTTP.ReadHeaderTimeout = 0 }},
+		{"http.max_body", func(c *Config) { c.HTTP.MaxBody = 0 }},
+		{"http.shutdown_delay", func(c *Config) { c.HTTP.ShutdownDelay = -1 }},
+		{"", func(c *Config) { c.Origins = []string{"https://a.io", "http://[::1]:80", "capacitor://localhost"} }},
+		{"origins", func(c *Config) { c.Origins = []string{"a.io"} }},
+		{"origins", func(c *Config) { c.Origins = []string{"https://a.io/"} }},
+		{"origins", func(c *Config) { c.Origins = []string{"https://a.io", "*"} }},
+		{"sockets.transports", func(c *Config) { c.Sockets.Transports = nil }},
+		{"sockets.transports", func(c *Config) { c.Sockets.Transports = []string{"polling", "polling"} }},
+		{"sockets.transports", func(c *Config) { c.Sockets.Transports = []string{"webtransport"} }},
+		{"sockets.ping_interval", func(c *Config) { c.Sockets.PingInterval = 0 }},
+		{"sockets.ping_timeout", func(c *Config) { c.Sockets.PingTimeout = 0 }},
+		{"sockets.upgrade_timeout", func(c *Config) { c.Sockets.UpgradeTimeout = 0 }},
+		{"sockets.connect_timeout", func(c *Config) { c.Sockets.ConnectTimeout = 0 }},
+		{"sockets.write_timeout", func(c *Config) { c.Sockets.WriteTimeout = 0 }},
+		{"sockets.max_inbound", func(c *Config) { c.Sockets.MaxInbound = 0 }},
+		{"sockets.max_pending", func(c *Config) { c.Sockets.MaxPending = 1 << 19 }},
+		{"sockets.events_per_minute", func(c *Config) { c.Sockets.EventsPerMinute = -1 }},
+		{"sockets.per_user", func(c *Config) { c.Sockets.PerUser = "first" }},
+		{"", func(c *Config) { c.Sockets.PerUser = perUserLatest }},
+		{"sockets.session_ttl", func(c *Config) { c.Sockets.SessionTTL = 0 }},
+		{"history.ttl", func(c *Config) { c.History.TTL = 0 }},
+		{"history.max_per_user", func(c *Config) { c.History.MaxPerUser = 0 }},
+		{"", func(c *Config) { c.NATS.URL = "localhost, tls://b:4222,nats://u:p@c" }},
+		{"nats.url", func(c *Config) { c.NATS.URL = "http://a" }},
+		{"nats.subject_prefix", func(c *Config) { c.NATS.SubjectPrefix = "a.*" }},
+		{"nats.subject_prefix", func(c *Config) { c.NATS.SubjectPrefix = "bridge.x" }},
+		{"nats.stream.duplicates", func(c *Config) { c.NATS.Stream.Duplicates = c.NATS.Stream.MaxAge + 1 }},
+		{"nats.stream.replicas", func(c *Config) { c.NATS.Stream.Replicas = 3 }},
+		{"nats.embedded.addr", func(c *Config) { c.NATS.Embedded.Addr = "0.0.0.0:4222" }},
+		{"", func(c *Config) { c.NATS.Embedded.Addr, c.NATS.Token = "0.0.0.0:4222", "t" }},
+		{"nats.embedded.max_store", func(c *Config) { c.NATS.Embedded.MaxStore = 1 << 30 }},
+		{"nats.embedded.sync", func(c *Config) { c.NATS.Embedded.Sync = "never" }},
+		{"", func(c *Config) { c.Redis.Addrs = []string{"/run/redis.sock"} }},
+		{"redis.addrs", func(c *Config) { c.Redis.Addrs = []string{"redis"} }},
+		{"redis.addrs", func(c *Config) { c.Redis.Addrs = []string{"redis://redis:6379"} }},
+		{"redis.master_name", func(c *Config) { c.Redis.MasterName = "m" }},
+		{"redis.username", func(c *Config) { c.Redis.Username = "u" }},
+		{"redis.password", func(c *Config) { c.Redis.Password = "p" }},
+		{"redis.sentinel_password", func(c *Config) { c.Redis.Addrs, c.Redis.SentinelPassword = []string{"a:1"}, "p" }},
+		{"redis.db", func(c *Config) { c.Redis.Addrs, c.Redis.DB = []string{"a:1", "b:1"}, 1 }},
+		{"redis.db", func(c *Config) { c.Redis.DB = -1 }},
+		{"", func(c *Config) { c.Redis.Addrs, c.Redis.MasterName, c.Redis.DB = []string{"a:1", "b:1"}, "m", 1 }},
+		{"redis.cluster", func(c *Config) { c.Redis.Addrs, c.Redis.MasterName, c.Redis.Cluster = []string{"a:1"}, "m", true }},
+		{"redis.prefix", func(c *Config) { c.Redis.Prefix = "{x}" }},
+		{"redis.pool_size", func(c *Config) { c.Redis.PoolSize = -1 }},
+		{"redis.timeout", func(c *Config) { c.Redis.Timeout = time.Minute }},
+		{"redis.tls.cert", func(c *Config) { c.Redis.TLS.Enabled, c.Redis.TLS.Cert = true, "x.pem" }},
+		{"redis.tls.enabled", func(c *Config) { c.Redis.TLS.CA = "x.pem" }},
+		{"node.id", func(c *Config) { c.Node.ID = "a b" }},
+		{"node.lease", func(c *Config) { c.Node.Lease = time.Second - 1 }},
+		{"auth.mode", func(c *Config) { c.Auth.Mode = "jwt" }},
+		{"ops.addr", func(c *Config) { c.Ops.Addr = "x" }},
+		{"ops.addr", func(c *Config) { c.Ops.Addr = c.HTTP.Addr }},
+		{"", func(c *Config) { c.HTTP.Addr, c.Ops.Addr = "127.0.0.1:0", "127.0.0.1:0" }},
+		{"drain.duration", func(c *Config) { c.Drain.Duration = -1 }},
+		{"log.format", func(c *Config) { c.Log.Format = "xml" }},
+	}
+	for _, test := range tests {
+		c := defaultConfig()
+		test.edit(&c)
+		err := c.Validate()
+		got := ""
+		if err != nil {
+			got = err.Error()
+		}
+		line, _, _ := strings.Cut(got, "\n")
+		if (test.key == "") != (got == "") || !strings.HasPrefix(line, test.key) || strings.Contains(got, "\n") {
+			t.Errorf("want one line that begins with %q, got %q", test.key, got)
+		}
+	}
+}
+
+func TestPrintIsAConfigFile(t *testing.T) {
+	clean(t)
+	t.Setenv("PORT", "4000")
+	t.Setenv("ORIGIN", "https://a.io")
+	want := mustLoad(t)
+	var out bytes.Buffer
+	if err := want.print(&out); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "  addr: :4000 # environment PORT\n") {
+		t.Errorf("does not say who set http.addr:\n%s", &out)
+	}
+	if n := strings.Count(out.String(), "#"); n != 2 {
+		t.Errorf("%d keys have a comment, want the two that are not the default:\n%s", n, &out)
+	}
+	clean(t, configFile, out.String())
+	if diff := cmp.Diff(want, mustLoad(t), ignoreFrom); diff != "" {
+		t.Errorf("printed and read again (-want +got):\n%s\n%s", diff, &out)
+	}
+}
+
+func TestPrintMasksSecrets(t *testing.T) {
+	clean(t)
+	t.Setenv("REDIS_HOST", "redis")
+	for _, name := range []string{"REDIS_PASSWORD", "NATS_TOKEN"} {
+		t.Setenv(name, "hunter2")
+	}
+	t.Setenv("NATS_URL", "nats://me:hunter2@a:4222,nats://hunter2@b:4222,nats://c:4222")
+	var out bytes.Buffer
+	if err := mustLoad(t).print(&out); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(out.String(), "hunter2") {
+		t.Errorf("a secret is shown:\n%s", &out)
+	}
+	for _, want := range []string{"nats://***@a:4222,nats://***@b:4222,nats://c:4222", "password: '***'", `sentinel_password: ""`} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("lacks %q:\n%s", want, &out)
+		}
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	c := defaultConfig()
+	if got := c.warnings(); len(got) != 2 {
+		t.Errorf("defaults: got %q, want one for auth.mode and one for origins", got)
+	}
+	c.Origins, c.NATS.URL = []string{"https://a.io"}, "nats://a:4222"
+	if got := c.warnings(); !slices.ContainsFunc(got, func(w string) bool { return strings.HasPrefix(w, "redis.addrs") }) {
+		t.Errorf("external NATS with a store in memory: got %q", got)
+	}
+}
