@@ -129,7 +129,7 @@ func (r *Router) settle(t *routerTerm, b *batch, i int) {
 		r.close(f, outcome)
 		return
 	}
-	t.running.Go(func() { r.close(f, r.withdraw(f, found)) })
+	t.running.Go(func() { r.close(f, r.withdraw(f)) })
 }
 
 // decide is the whole of what counts mean. sure is false when the message must
@@ -150,10 +150,10 @@ func decide(c Count, unsure, onlyIfPresent, absent bool) (o Outcome, sure bool) 
 
 // withdraw takes a message back from the history of a user whose sockets have
 // all gone between the look-up and the push.
-func (r *Router) withdraw(f *flight, found *Appended) Outcome {
+func (r *Router) withdraw(f *flight) Outcome {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	gone, err := r.store.Withdraw(ctx, f.User, f.Offset, found.Sockets)
+	gone, err := r.store.Withdraw(ctx, f.User, f.Offset)
 	switch {
 	case err != nil:
 		r.log.LogAttrs(ctx, slog.LevelWarn, "not withdrawn, stays in the inbox", slog.Uint64("stream_seq", f.Offset.Seq), slog.Any("err", err))

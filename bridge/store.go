@@ -31,10 +31,10 @@ type Log interface {
 	// entries may have been appended; calling it again with the same entries is
 	// the right thing to do.
 	Append(ctx context.Context, entries []Entry) ([]Appended, error)
-	// Withdraw removes an entry that was appended and that none of the tried
-	// sockets took, unless another socket of the user has registered in the
-	// meantime (and so may have read it). It reports whether the entry is gone.
-	Withdraw(ctx context.Context, user UserID, at Offset, tried []Presence) (bool, error)
+	// Withdraw removes an entry that was appended and that no socket took, unless
+	// a socket of the user has registered since then and so may have read it. It
+	// reports whether the entry is gone.
+	Withdraw(ctx context.Context, user UserID, at Offset) (bool, error)
 }
 
 // Entry is one message to append.

@@ -39,7 +39,7 @@ func TestCluster(t *testing.T) {
 			onB.wantNumbers("tick", 0, 3)
 
 			// One leaves: the other still gets everything, from either node.
-			onA.close()
+			onA.Disconnect()
 			waitFor(t, "one socket is left", func() string {
 				if _, answer := a.send(t, fmt.Sprintf(`{"userId":%q,"topic":"last","n":0}`, user)); answer["sockets"] != 1.0 {
 					return fmt.Sprint(answer)
@@ -47,7 +47,7 @@ func TestCluster(t *testing.T) {
 				return ""
 			})
 			// The last one leaves: both nodes say so within 100 ms.
-			onB.close()
+			onB.Disconnect()
 			time.Sleep(100 * time.Millisecond)
 			for _, n := range []*node{a, b} {
 				if status, answer := n.send(t, fmt.Sprintf(`{"userId":%q,"topic":"tick"}`, user)); status != http.StatusNotFound {

@@ -156,5 +156,5 @@ func TestStop(t *testing.T) {
 	if took := time.Since(began); took > 15*time.Second {
 		t.Errorf("stopping took %v", took)
 	}
-	p.waitDisconnected()
+	p.Disconnected()
 }

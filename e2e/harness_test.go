@@ -36,7 +36,6 @@ func TestMain(m *testing.M) {
 	build("-race", "-o", binaries.bridge, "github.com/codewar/socketbridge")
 	build("-o", binaries.nats, "github.com/nats-io/nats-server/v2")
 	code := m.Run()
-	stopDriver()
 	_ = os.RemoveAll(dir)
 	if err := goleak.Find(); code == 0 && err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -37,7 +37,7 @@ func (m *Memory) append(e bridge.Entry, now time.Time) bridge.Appended {
 }
 
 // Withdraw removes an entry that no socket took: see [Redis.Withdraw].
-func (n *MemoryNode) Withdraw(ctx context.Context, user bridge.UserID, at bridge.Offset, _ []bridge.Presence) (gone bool, err error) {
+func (n *MemoryNode) Withdraw(ctx context.Context, user bridge.UserID, at bridge.Offset) (gone bool, err error) {
 	err = n.do(ctx, "withdraw", func(m *Memory, now time.Time) error {
 		gone = m.user(user, now).withdraw(at)
 		return nil

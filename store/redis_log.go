@@ -11,7 +11,7 @@ import (
 // Withdraw removes an entry that no socket took. It goes by the mark that every
 // registration leaves, not by comparing sockets: that also knows of a socket
 // that has come, read the entry, and gone.
-func (r *Redis) Withdraw(ctx context.Context, user bridge.UserID, at bridge.Offset, _ []bridge.Presence) (gone bool, err error) {
+func (r *Redis) Withdraw(ctx context.Context, user bridge.UserID, at bridge.Offset) (gone bool, err error) {
 	k := r.keys.user(user)
 	err = r.do(ctx, "withdraw", func(ctx context.Context) error {
 		c := withdrawScript.call(ctx, []string{k.history, k.last, k.marks}, at.String(), r.args.marksTTL)

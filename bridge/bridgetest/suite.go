@@ -142,7 +142,7 @@ func (n node) unregister(r bridge.Registration, taken uint64) {
 
 func (n node) withdraw(user bridge.UserID, seq uint64) (gone bool) {
 	n.t.Helper()
-	gone, err := n.Withdraw(n.t.Context(), user, at(seq), nil)
+	gone, err := n.Withdraw(n.t.Context(), user, at(seq))
 	n.check("Withdraw", err)
 	return gone
 }
