@@ -10,22 +10,31 @@ import (
 
 // batch is some messages on their way through the router.
 type batch struct {
-	last    Offset // of the batch's last message, dead ones too
+	read    time.Time
+	handed  time.Time // when pushing began
+	last    Offset    // of the batch's last message, dead ones too
 	flights []flight
 	entries []Entry    // of the flights, in the same order
 	found   []Appended // what the store answered, in the same order
 	dead    []deadMessage
 
-	mu sync.Mutex // guards the flights' counts once the batch is handed on
+	mu sync.Mutex // guards the flights' tries once the batch is handed on
 }
 
 // flight is one envelope of a batch, until its outcome is known.
 type flight struct {
 	Envelope
 	msg     *Message
-	count   Count
-	waiting int  // answers still to come
-	unsure  bool // a node did not answer
+	tries   []try // one for each node that has sockets of the user
+	one     [1]try
+	waiting int // tries without an answer
+}
+
+// try is what one node did with a flight.
+type try struct {
+	node NodeID
+	Count
+	err error
 }
 
 type deadMessage struct {
@@ -33,9 +42,11 @@ type deadMessage struct {
 	why *InvalidError
 }
 
-// newBatch decodes messages. It keeps msgs.
-func newBatch(msgs []Message) *batch {
+// newBatch decodes messages. It keeps msgs. ack is how long pages have that are
+// asked to confirm.
+func newBatch(msgs []Message, ack time.Duration) *batch {
 	b := &batch{
+		read:    time.Now(),
 		last:    msgs[len(msgs)-1].Offset,
 		flights: make([]flight, 0, len(msgs)),
 		entries: make([]Entry, 0, len(msgs)),
@@ -47,6 +58,9 @@ func newBatch(msgs []Message) *batch {
 			b.dead = append(b.dead, deadMessage{m, invalid})
 			continue
 		}
+		if m.header(HeaderAck) == AckClient {
+			e.Ack = ack
+		}
 		b.flights = append(b.flights, flight{Envelope: e, msg: m}) // never grows: pointers stay good
 		b.entries = append(b.entries, Entry{
 			Envelope:      &b.flights[len(b.flights)-1].Envelope,
@@ -56,39 +70,67 @@ func newBatch(msgs []Message) *batch {
 	return b
 }
 
+// forwards are the flights that go to each node, in order. One that waits for
+// pages to confirm is forwarded on its own, so that no other waits with it.
+type forwards map[NodeID][][]int
+
+func (fw forwards) add(node NodeID, i int, alone bool) {
+	runs := fw[node]
+	if alone {
+		runs = append(runs, []int{i}, nil)
+	} else if len(runs) == 0 {
+		runs = [][]int{{i}}
+	} else {
+		runs[len(runs)-1] = append(runs[len(runs)-1], i)
+	}
+	fw[node] = runs
+}
+
 // handBatch gives every envelope to its user's sockets: here at once, elsewhere
 // with one forward a node. Outcomes follow when the nodes have answered.
 func (r *Router) handBatch(t *routerTerm, b *batch) {
-	away := make(map[NodeID][]int) // flights by node, in order
+	b.handed = time.Now()
+	away := make(forwards)
 	for i := range b.flights {
 		f := &b.flights[i]
-		here := false
+		f.tries = f.one[:0]
 		for _, p := range r.targets(b.found[i].Sockets) {
-			if p.Node == r.self {
-				here = true
-			} else if to := away[p.Node]; len(to) == 0 || to[len(to)-1] != i {
-				away[p.Node] = append(to, i)
-				f.waiting++
+			if f.tried(p.Node) == nil {
+				f.tries = append(f.tries, try{node: p.Node})
+				if p.Node != r.self {
+					away.add(p.Node, i, f.Ack > 0)
+					f.waiting++
+				}
 			}
 		}
-		if here {
-			f.count = r.routes.Push(&f.Envelope)
+		if here := f.tried(r.self); here == nil {
+		} else if f.Ack > 0 {
+			f.waiting++
+			r.pushAcked(t, b, i)
+		} else {
+			here.Count = r.routes.Push(&f.Envelope)
 		}
-		if f.waiting == 0 {
+		if len(f.tries) == 0 || f.waiting == 0 {
 			r.settle(t, b, i)
 		}
 	}
-	for node, flights := range away {
-		envelopes := make([]*Envelope, len(flights))
-		for j, i := range flights {
-			envelopes[j] = &b.flights[i].Envelope
+	for node, runs := range away {
+		for _, flights := range runs {
+			if len(flights) > 0 {
+				r.forward(t, b, node, flights)
+			}
 		}
-		t.running.Add(1)
-		r.routes.Forward(t.number, node, envelopes, func(counts []Count, err error) {
-			defer t.running.Done()
-			r.answered(t, b, flights, counts, err)
-		})
 	}
+}
+
+// tried returns the node's try, or nil.
+func (f *flight) tried(node NodeID) *try {
+	for j := range f.tries {
+		if f.tries[j].node == node {
+			return &f.tries[j]
+		}
+	}
+	return nil
 }
 
 // targets are the sockets that should have a message.
@@ -99,17 +141,39 @@ func (r *Router) targets(sockets []Presence) []Presence {
 	return sockets
 }
 
+// pushAcked pushes a flight here, whose count comes when the pages have confirmed.
+func (r *Router) pushAcked(t *routerTerm, b *batch, i int) {
+	t.running.Add(1)
+	r.routes.PushAcked(&b.flights[i].Envelope, func(c Count) {
+		defer t.running.Done()
+		r.answered(t, b, r.self, []int{i}, []Count{c}, nil)
+	})
+}
+
+func (r *Router) forward(t *routerTerm, b *batch, node NodeID, flights []int) {
+	envelopes := make([]*Envelope, len(flights))
+	for j, i := range flights {
+		envelopes[j] = &b.flights[i].Envelope
+	}
+	t.running.Add(1)
+	r.routes.Forward(t.number, node, envelopes, func(counts []Count, err error) {
+		defer t.running.Done()
+		r.answered(t, b, node, flights, counts, err)
+	})
+}
+
 // answered takes one node's answer for its flights.
-func (r *Router) answered(t *routerTerm, b *batch, flights []int, counts []Count, err error) {
+func (r *Router) answered(t *routerTerm, b *batch, node NodeID, flights []int, counts []Count, err error) {
+	if err == nil && len(counts) != len(flights) {
+		err = errors.New("wrong number of counts")
+	}
 	var settled []int
 	b.mu.Lock()
 	for j, i := range flights {
 		f := &b.flights[i]
-		switch {
-		case err == nil && j < len(counts):
-			f.count = f.count.Add(counts[j])
-		case !errors.Is(err, ErrNodeGone):
-			f.unsure = true
+		here := f.tried(node)
+		if here.err = err; err == nil {
+			here.Count = counts[j]
 		}
 		if f.waiting--; f.waiting == 0 {
 			settled = append(settled, i)
@@ -124,12 +188,23 @@ func (r *Router) answered(t *routerTerm, b *batch, flights []int, counts []Count
 // settle gives a flight, whose answers are all there, its outcome.
 func (r *Router) settle(t *routerTerm, b *batch, i int) {
 	f := &b.flights[i]
-	found := &b.found[i]
-	if outcome, sure := decide(f.count, f.unsure, b.entries[i].OnlyIfPresent, found.Absent); sure {
-		r.close(f, outcome)
+	var sum Count
+	unsure := false // a node may have got it or not
+	for _, try := range f.tries {
+		sum = sum.Add(try.Count)
+		unsure = unsure || try.err != nil && !errors.Is(try.err, ErrNodeGone)
+	}
+	if outcome, sure := decide(sum, unsure, b.entries[i].OnlyIfPresent, b.found[i].Absent); sure {
+		r.close(b, i, outcome, sum)
 		return
 	}
-	t.running.Go(func() { r.close(f, r.withdraw(f)) })
+	t.running.Go(func() {
+		outcome := r.withdraw(f)
+		if outcome == Pushed {
+			sum.Took = 1 // a socket has registered since then, and its replay has the message
+		}
+		r.close(b, i, outcome, sum)
+	})
 }
 
 // decide is the whole of what counts mean. sure is false when the message must
@@ -161,16 +236,41 @@ func (r *Router) withdraw(f *flight) Outcome {
 	case gone:
 		return Offline
 	}
-	f.count.Took = 1 // a socket has registered since then, and its replay has the message
 	return Pushed
 }
 
-// close enters the outcome in the ledger and tells who asked.
-func (r *Router) close(f *flight, o Outcome) {
+// close enters the outcome in the ledger, tells who asked, and leaves a trace.
+func (r *Router) close(b *batch, i int, o Outcome, sum Count) {
+	f := &b.flights[i]
 	r.ledger.settle(o)
-	r.receipt(f.msg, Receipt{Outcome: o, Sockets: f.count.Took, Offset: f.Offset, Topic: f.Topic})
+	receipt := Receipt{Outcome: o, Sockets: sum.Took, Offset: f.Offset, Topic: f.Topic}
+	if f.Ack > 0 {
+		receipt.Acks = &sum.Acked
+		receipt.AckMillis = float64(time.Since(b.handed).Microseconds()) / 1000
+	}
+	r.receipt(f.msg, receipt)
+	r.traces.add(b.trace(i, o))
 	if r.log.Enabled(context.Background(), slog.LevelDebug) {
 		r.log.LogAttrs(context.Background(), slog.LevelDebug, "settled", slog.String("user", string(f.User)), slog.String("topic", f.Topic),
-			slog.Uint64("stream_seq", f.Offset.Seq), slog.String("outcome", string(o)), slog.Int("sockets", f.count.Took))
+			slog.Uint64("stream_seq", f.Offset.Seq), slog.String("outcome", string(o)), slog.Int("sockets", sum.Took))
 	}
+}
+
+// trace tells what happened to a flight.
+func (b *batch) trace(i int, o Outcome) *Trace {
+	f := &b.flights[i]
+	t := &Trace{Offset: f.Offset, Subject: f.msg.Subject, User: f.User, Read: b.read.UTC(), Settled: time.Now().UTC(), Outcome: o}
+	for _, try := range f.tries {
+		told := Try{Node: try.node, Took: try.Took, Seen: try.Seen, Acked: try.Acked}
+		if try.err != nil {
+			told.Error = try.err.Error()
+		}
+		for _, p := range b.found[i].Sockets {
+			if p.Node == try.node {
+				told.Sockets = append(told.Sockets, p.Socket)
+			}
+		}
+		t.Tries = append(t.Tries, told)
+	}
+	return t
 }

@@ -1,8 +1,11 @@
 package bridge
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"sync/atomic"
+	"time"
 )
 
 // Ledger proves that no message vanishes: each one that was read and appended
@@ -12,6 +15,7 @@ type Ledger struct {
 	received atomic.Uint64
 	pushed, inboxed, offline, duplicate,
 	dead atomic.Uint64
+	breaches atomic.Uint64
 }
 
 // count is where an outcome is counted.
@@ -60,6 +64,27 @@ func (b Balance) InFlight() int64 {
 	}
 	return n
 }
+
+// Audit checks the ledger every minute until ctx ends. A breach is a bug in this
+// program: it is logged as an error and counted.
+func (l *Ledger) Audit(ctx context.Context, log *slog.Logger) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if err := l.Balance().Err(); err != nil {
+				l.breaches.Add(1)
+				log.LogAttrs(ctx, slog.LevelError, "ledger does not balance", slog.Any("err", err))
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Breaches is how often [Ledger.Audit] has found the ledger broken.
+func (l *Ledger) Breaches() uint64 { return l.breaches.Load() }
 
 // Err says whether the ledger is broken. Messages in flight are no breach.
 func (b Balance) Err() error {

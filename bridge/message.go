@@ -1,5 +1,7 @@
 package bridge
 
+import "time"
+
 // Headers that a publisher may set on a message.
 const (
 	// HeaderReceipt names a subject to which the receipt of the message is published.
@@ -8,6 +10,9 @@ const (
 	// use later: when no socket of the user is there it is not kept.
 	HeaderOffline = "Bridge-Offline"
 	OfflineDrop   = "drop"
+	// HeaderAck with the value [AckClient] asks the pages themselves to confirm.
+	HeaderAck = "Bridge-Ack"
+	AckClient = "client"
 )
 
 // Message is one message as the stream has it, before decoding.
@@ -36,13 +41,19 @@ type Envelope struct {
 	// shared by many sockets.
 	Payload []byte
 	Offset  Offset
+	// Ack is how long pages have to confirm a live message; zero when they need
+	// not. It is not kept in the history.
+	Ack time.Duration
 }
 
 // Count is what one gateway did with one envelope.
 type Count struct {
-	Took int // sockets that were given it, or will find it in the replay they are in
-	Seen int // sockets that already had it
+	Took  int // sockets that were given it, or will find it in the replay they are in
+	Seen  int // sockets that already had it
+	Acked int // sockets whose page has confirmed it, where that was asked
 }
 
 // Add sums counts of several nodes.
-func (c Count) Add(d Count) Count { return Count{c.Took + d.Took, c.Seen + d.Seen} }
+func (c Count) Add(d Count) Count {
+	return Count{c.Took + d.Took, c.Seen + d.Seen, c.Acked + d.Acked}
+}

@@ -21,10 +21,14 @@ func Outcomes() []Outcome { return []Outcome{Pushed, Inboxed, Offline, Duplicate
 // Receipt says what became of one message, to whoever asked: the HTTP caller
 // or a publisher that named a receipt subject.
 type Receipt struct {
-	Outcome Outcome   `json:"outcome"`
-	Sockets int       `json:"sockets"` // how many sockets took it
-	Offset  Offset    `json:"offset"`
-	Topic   string    `json:"topic,omitempty"`
-	Code    string    `json:"code,omitempty"` // why, when Outcome is Dead
-	At      time.Time `json:"timestamp"`
+	Outcome Outcome `json:"outcome"`
+	Sockets int     `json:"sockets"` // how many sockets took it
+	// Acks is how many pages confirmed it, and AckMillis the time until the last
+	// of them did or time was up. Both are missing when none was asked to.
+	Acks      *int      `json:"acks,omitempty"`
+	AckMillis float64   `json:"ackMs,omitempty"`
+	Offset    Offset    `json:"offset"`
+	Topic     string    `json:"topic,omitempty"`
+	Code      string    `json:"code,omitempty"` // why, when Outcome is Dead
+	At        time.Time `json:"timestamp"`
 }

@@ -14,8 +14,13 @@ type Routes struct {
 	// LatestOnly restores the Node service's rule: a user's newest socket gets
 	// everything, older ones nothing.
 	LatestOnly bool
+	// AckTimeout is how long a page has to confirm a message whose sender asks for that.
+	AckTimeout time.Duration
 	// Push gives an envelope to this node's sockets of its user.
 	Push func(*Envelope) Count
+	// PushAcked does the same with one whose pages are to confirm it, and calls
+	// done once, when all have or Envelope.Ack has passed.
+	PushAcked func(e *Envelope, done func(Count))
 	// Forward hands envelopes to another node, in order, and calls done once:
 	// with a count for each, or with an error.
 	Forward func(term uint64, node NodeID, batch []*Envelope, done func([]Count, error))
@@ -30,6 +35,7 @@ type Routes struct {
 // routerStore is the part of the store that routing needs.
 type routerStore interface {
 	Log
+	SaveTraces(ctx context.Context, records []TraceRecord) error
 	Nodes(ctx context.Context) ([]NodeID, error)
 	SaveCheckpoint(ctx context.Context, term uint64, o Offset) error
 }
@@ -46,6 +52,7 @@ type Router struct {
 	routes Routes
 	log    *slog.Logger
 	ledger Ledger
+	traces traces
 
 	term *routerTerm // of the term in progress
 }
@@ -63,7 +70,7 @@ type routerTerm struct {
 	number  uint64
 	stop    context.CancelFunc
 	batches chan *batch    // sender: Route; receiver: hand; closed by End
-	running sync.WaitGroup // hand, beat, forwards that wait for their answer, withdrawals
+	running sync.WaitGroup // hand, beat, keepTraces, pushes and forwards that wait for their answer, withdrawals
 }
 
 // Begin starts a term.
@@ -73,6 +80,7 @@ func (r *Router) Begin(term uint64) {
 	r.term = t
 	t.running.Go(func() { r.hand(t) })
 	t.running.Go(func() { r.beat(ctx, term) })
+	t.running.Go(func() { r.keepTraces(ctx) })
 }
 
 // End waits until what was appended is handed on and answered for, and saves the
@@ -82,6 +90,7 @@ func (r *Router) End(uint64) {
 	close(t.batches)
 	t.stop()
 	t.running.Wait()
+	r.saveTraces()
 	r.term = nil
 }
 
@@ -90,7 +99,7 @@ func (r *Router) End(uint64) {
 // Redis is away. It returns an error only when ctx has ended; the batch was then
 // not handed on, and may safely be routed again.
 func (r *Router) Route(ctx context.Context, _ uint64, msgs []Message) error {
-	b := newBatch(msgs)
+	b := newBatch(msgs, r.routes.AckTimeout)
 	for _, d := range b.dead {
 		if err := r.deadLetter(ctx, d); err != nil {
 			return err
@@ -109,6 +118,7 @@ func (r *Router) Route(ctx context.Context, _ uint64, msgs []Message) error {
 	for _, d := range b.dead {
 		r.ledger.settle(Dead)
 		r.receipt(d.msg, Receipt{Outcome: Dead, Offset: d.msg.Offset, Topic: d.msg.Topic, Code: d.why.Code})
+		r.traces.add(&Trace{Offset: d.msg.Offset, Subject: d.msg.Subject, Read: b.read.UTC(), Settled: time.Now().UTC(), Outcome: Dead, Code: d.why.Code})
 	}
 	r.term.batches <- b // hand never waits for the network, so neither does this
 	return nil

@@ -17,6 +17,7 @@ type Store interface {
 	Log
 	Registry
 	Sessions
+	Traces
 	Leases
 	// Ping reports whether the store answers.
 	Ping(ctx context.Context) error
@@ -109,6 +110,9 @@ type Replay struct {
 type Session struct {
 	User   UserID
 	Socket SocketID
+	// Acked is the last message that the page has confirmed, and so every one
+	// before it. The stock client does not remember the offset of such a message.
+	Acked Offset
 }
 
 // Sessions is what connection state recovery needs. A session is saved while the
@@ -124,6 +128,14 @@ type Sessions interface {
 
 // ErrNoSession means that a private session id is unknown.
 var ErrNoSession = errors.New("no such session")
+
+// Traces keep what happened to each message for as long as the history.
+type Traces interface {
+	// SaveTraces keeps records, later ones over earlier ones of the same offset.
+	SaveTraces(ctx context.Context, records []TraceRecord) error
+	// Trace returns ErrNoTrace when nothing is known of the message.
+	Trace(ctx context.Context, at Offset) (Trace, error)
+}
 
 // Leases is how nodes know of each other and choose who reads the stream. All
 // deadlines are by the store's clock.

@@ -49,6 +49,7 @@ type TLS struct {
 type Limits struct {
 	HistoryTTL  time.Duration // how long a user's messages are kept after the newest one; default 10m
 	MaxPerUser  int           // about how many messages are kept for a user; default 1000
+	MaxTraces   int           // about how many messages leave a trace; default 500,000
 	NodeLease   time.Duration // how long a silent node is believed; default 10s. Beat every third of it.
 	LeaderLease time.Duration // how long a silent leader is believed; default 5s
 	SessionTTL  time.Duration // how long a session can be resumed after it was last saved; default 24h
@@ -62,6 +63,7 @@ func (l Limits) withDefaults() Limits {
 	return Limits{
 		HistoryTTL:  cmp.Or(l.HistoryTTL, 10*time.Minute),
 		MaxPerUser:  cmp.Or(l.MaxPerUser, 1000),
+		MaxTraces:   cmp.Or(l.MaxTraces, 500_000),
 		NodeLease:   cmp.Or(l.NodeLease, 10*time.Second),
 		LeaderLease: cmp.Or(l.LeaderLease, 5*time.Second),
 		SessionTTL:  cmp.Or(l.SessionTTL, 24*time.Hour),

@@ -24,6 +24,7 @@ type Memory struct {
 	mu       sync.Mutex // guards everything below, the users included
 	users    map[bridge.UserID]*memoryUser
 	sessions map[string]memorySession
+	traces   []*memoryTraces // oldest first
 	nodes    map[bridge.NodeID]*memoryLease
 	joins    uint64 // the newest join number
 	leader   *MemoryNode

@@ -87,6 +87,7 @@ func (r *Redis) Taken(ctx context.Context, marks map[bridge.UserID]bridge.Offset
 type session struct {
 	User   bridge.UserID   `json:"user"`
 	Socket bridge.SocketID `json:"socket"`
+	Acked  bridge.Offset   `json:"acked,omitzero"`
 }
 
 // SaveSessions writes the sessions in one round trip.

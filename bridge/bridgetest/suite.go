@@ -16,6 +16,7 @@ import (
 type Limits struct {
 	HistoryTTL  time.Duration
 	MaxPerUser  int // a store may keep some more
+	MaxTraces   int // likewise
 	NodeLease   time.Duration
 	LeaderLease time.Duration
 	SessionTTL  time.Duration
@@ -28,7 +29,7 @@ type Open func(t testing.TB, limits Limits) func(node bridge.NodeID) bridge.Stor
 // long outlives every test, so that only what a test makes short can lapse.
 func long() Limits {
 	return Limits{
-		HistoryTTL: time.Hour, MaxPerUser: 1000,
+		HistoryTTL: time.Hour, MaxPerUser: 1000, MaxTraces: 100_000,
 		NodeLease: time.Hour, LeaderLease: time.Hour, SessionTTL: time.Hour,
 	}
 }
@@ -49,6 +50,7 @@ func TestStore(t *testing.T, open Open) {
 		{"node", nodeTests},
 		{"leader", leaderTests},
 		{"session", sessionTests},
+		{"trace", traceTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for name, test := range group.tests {
