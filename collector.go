@@ -27,13 +27,14 @@ var (
 	receivedDesc    = prometheus.NewDesc("bridge_intake_messages_total", "Messages that this node read from the stream as leader.", nil, nil)
 	outcomesDesc    = prometheus.NewDesc("bridge_intake_outcomes_total", "What became of them. The sum and what is in flight are the messages read.", []string{"outcome"}, nil)
 	inFlightDesc    = prometheus.NewDesc("bridge_intake_in_flight", "Messages read that have no outcome yet.", nil, nil)
+	breachesDesc    = prometheus.NewDesc("bridge_ledger_breaches_total", "Times that the ledger did not balance. Each one is a bug.", nil, nil)
 	leaderDesc      = prometheus.NewDesc("bridge_leader", "1 on the node that reads the stream, 0 on the others.", nil, nil)
 	lagDesc         = prometheus.NewDesc("bridge_intake_lag", "Messages in the stream that the leader has not handled yet; 0 on other nodes.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{connectionsDesc, socketsDesc, usersDesc, dropsDesc, panicsDesc, pushesDesc, receivedDesc, outcomesDesc, inFlightDesc, leaderDesc, lagDesc} {
+	for _, d := range []*prometheus.Desc{connectionsDesc, socketsDesc, usersDesc, dropsDesc, panicsDesc, pushesDesc, receivedDesc, outcomesDesc, inFlightDesc, breachesDesc, leaderDesc, lagDesc} {
 		ch <- d
 	}
 }
@@ -65,6 +66,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		counter(outcomesDesc, n, string(outcome))
 	}
 	gauge(inFlightDesc, float64(balance.InFlight()))
+	counter(breachesDesc, c.router.Ledger().Breaches())
 	leader, lag := 0.0, 0.0
 	if c.intake.Leading() {
 		l := c.intake.Lag()

@@ -50,6 +50,7 @@ type socketsConfig struct {
 	EventsPerMinute int           `mapstructure:"events_per_minute"`
 	PerUser         string        `mapstructure:"per_user"` // perUserAll or perUserLatest
 	SessionTTL      time.Duration `mapstructure:"session_ttl"`
+	AckTimeout      time.Duration `mapstructure:"ack_timeout"`
 }
 
 // Values of sockets.per_user.
@@ -61,6 +62,7 @@ const (
 type historyConfig struct {
 	TTL        time.Duration `mapstructure:"ttl"`
 	MaxPerUser int           `mapstructure:"max_per_user"`
+	Traces     int           `mapstructure:"traces"` // messages; 0: none
 }
 
 type nodeConfig struct {
@@ -118,8 +120,9 @@ func defaultConfig() Config {
 			EventsPerMinute: 100,
 			PerUser:         perUserAll,
 			SessionTTL:      24 * time.Hour,
+			AckTimeout:      3 * time.Second,
 		},
-		History: historyConfig{TTL: 10 * time.Minute, MaxPerUser: 1000},
+		History: historyConfig{TTL: 10 * time.Minute, MaxPerUser: 1000, Traces: 500_000},
 		NATS:    subscriber.DefaultConfig(),
 		Redis:   store.Config{Addrs: []string{}, Prefix: "bridge", Timeout: 500 * time.Millisecond},
 		Node:    nodeConfig{Lease: 10 * time.Second, Env: "development"},

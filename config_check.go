@@ -137,9 +137,11 @@ func (c Config) checkSockets(v *validation) {
 	between(v, "sockets.events_per_minute", s.EventsPerMinute, 0, 1_000_000)
 	v.require(s.PerUser == perUserAll || s.PerUser == perUserLatest, "sockets.per_user", s.PerUser, "must be all or latest")
 	v.positive("sockets.session_ttl", s.SessionTTL)
+	v.positive("sockets.ack_timeout", s.AckTimeout)
 
 	v.positive("history.ttl", c.History.TTL)
 	between(v, "history.max_per_user", c.History.MaxPerUser, 1, 1_000_000)
+	between(v, "history.traces", c.History.Traces, 0, 100_000_000)
 }
 
 func (c Config) checkNode(v *validation) {

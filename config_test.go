@@ -261,7 +261,7 @@ func TestConfigProblems(t *testing.T) {
 			"foo.bar (config.yaml): unknown key; there are http, origins, sockets, history, nats, redis, node, auth, ops, drain, log",
 		}},
 		{name: "section as value", file: "history: 5", want: []string{
-			"history (config.yaml): unknown key; history has ttl, max_per_user",
+			"history (config.yaml): unknown key; history has ttl, max_per_user, traces",
 		}},
 		{name: "unknown key may be a secret", file: "redis: {pasword: hunter2}", want: []string{
 			"redis.pasword (config.yaml): unknown key; redis has addrs, master_name, cluster, username, password, sentinel_password, db, prefix, tls, timeout, pool_size",

@@ -66,12 +66,16 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 
 	router := bridge.NewRouter(node, st, bridge.Routes{
 		LatestOnly: cfg.Sockets.PerUser == perUserLatest,
+		AckTimeout: cfg.Sockets.AckTimeout,
+		Traced:     cfg.History.Traces > 0,
 		Push:       hub.Push,
+		PushAcked:  hub.PushAcked,
 		Forward:    sub.Forward,
 		Beat:       sub.Beat,
 		DeadLetter: sub.DeadLetter,
 		Receipt:    sub.SendReceipt,
 	}, log)
+	down.add("audit", time.Second, background(func(ctx context.Context) { router.Ledger().Audit(ctx, log) }))
 	intake := sub.NewIntake(st, cfg.History.TTL, subscriber.IntakeHandler{
 		Begin: func(term uint64) {
 			hub.Resync() // what the leader before us forwarded here may have been lost
@@ -94,7 +98,9 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 			return err
 		}
 	}
-	down.add("gateway", cfg.Drain.Duration+10*time.Second, srv.Shutdown)
+	down.add("gateway", cfg.Drain.Duration+10*time.Second, func(ctx context.Context) error {
+		return srv.Shutdown(ctx, cfg.Drain.Duration)
+	})
 	running := make(chan struct{})
 	go func() {
 		defer close(running)
@@ -127,6 +133,7 @@ func openStore(ctx context.Context, cfg Config, node bridge.NodeID, m *metrics, 
 	limits := store.Limits{
 		HistoryTTL:  cfg.History.TTL,
 		MaxPerUser:  cfg.History.MaxPerUser,
+		MaxTraces:   cfg.History.Traces,
 		NodeLease:   cfg.Node.Lease,
 		LeaderLease: leaderLease,
 		SessionTTL:  cfg.Sockets.SessionTTL,

@@ -249,7 +249,7 @@ func (r *Router) close(b *batch, i int, o Outcome, sum Count) {
 		receipt.AckMillis = float64(time.Since(b.handed).Microseconds()) / 1000
 	}
 	r.receipt(f.msg, receipt)
-	r.traces.add(b.trace(i, o))
+	r.trace(func() *Trace { return b.trace(i, o) })
 	if r.log.Enabled(context.Background(), slog.LevelDebug) {
 		r.log.LogAttrs(context.Background(), slog.LevelDebug, "settled", slog.String("user", string(f.User)), slog.String("topic", f.Topic),
 			slog.Uint64("stream_seq", f.Offset.Seq), slog.String("outcome", string(o)), slog.Int("sockets", sum.Took))

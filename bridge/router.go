@@ -16,6 +16,8 @@ type Routes struct {
 	LatestOnly bool
 	// AckTimeout is how long a page has to confirm a message whose sender asks for that.
 	AckTimeout time.Duration
+	// Traced says whether each message is to leave a trace.
+	Traced bool
 	// Push gives an envelope to this node's sockets of its user.
 	Push func(*Envelope) Count
 	// PushAcked does the same with one whose pages are to confirm it, and calls
@@ -118,7 +120,9 @@ func (r *Router) Route(ctx context.Context, _ uint64, msgs []Message) error {
 	for _, d := range b.dead {
 		r.ledger.settle(Dead)
 		r.receipt(d.msg, Receipt{Outcome: Dead, Offset: d.msg.Offset, Topic: d.msg.Topic, Code: d.why.Code})
-		r.traces.add(&Trace{Offset: d.msg.Offset, Subject: d.msg.Subject, Read: b.read.UTC(), Settled: time.Now().UTC(), Outcome: Dead, Code: d.why.Code})
+		r.trace(func() *Trace {
+			return &Trace{Offset: d.msg.Offset, Subject: d.msg.Subject, Read: b.read.UTC(), Settled: time.Now().UTC(), Outcome: Dead, Code: d.why.Code}
+		})
 	}
 	r.term.batches <- b // hand never waits for the network, so neither does this
 	return nil

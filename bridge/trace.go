@@ -59,6 +59,13 @@ type traces struct {
 // dropped, never messages.
 const maxTraces = 100_000
 
+// trace leaves a trace, made only when traces are wanted.
+func (r *Router) trace(make func() *Trace) {
+	if r.routes.Traced {
+		r.traces.add(make())
+	}
+}
+
 func (ts *traces) add(t *Trace) {
 	data := t.append(make([]byte, 0, 320))
 	ts.mu.Lock()

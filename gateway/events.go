@@ -28,7 +28,7 @@ func (ev *events) Connect(c *sio.Socket) {
 		return
 	}
 	if err := ev.hub.bind(c.Context(), s, rec.user, &rec.after, nil); err == nil {
-		ev.saveSession(c, s)
+		ev.hub.saveSession(c.Context(), s)
 		ev.mapped(c, s)
 	}
 }
@@ -92,7 +92,7 @@ func (ev *events) setUserID(c *sio.Socket, s *socket, args []json.RawMessage, ac
 		if err := ev.hub.bind(c.Context(), s, user, after, away); err != nil {
 			return // the socket is gone: nobody is left to answer
 		}
-		ev.saveSession(c, s)
+		ev.hub.saveSession(c.Context(), s)
 		ev.mapped(c, s)
 	}
 	if ack != nil {
@@ -102,21 +102,6 @@ func (ev *events) setUserID(c *sio.Socket, s *socket, args []json.RawMessage, ac
 
 func (ev *events) mapped(c *sio.Socket, s *socket) {
 	ev.log.LogAttrs(c.Context(), slog.LevelDebug, "mapped", slog.String("socket", c.ID()), slog.String("user", string(s.registration().User)))
-}
-
-// saveSession makes the page known on every node before it needs to be: a node
-// that is killed cannot do it at its end. Failing costs the page its recovered
-// state, not its messages: it presents its offset all the same.
-func (ev *events) saveSession(c *sio.Socket, s *socket) {
-	r := s.registration()
-	if c.PID() == "" || r.User == "" {
-		return
-	}
-	ctx, cancel := context.WithTimeout(c.Context(), time.Second)
-	defer cancel()
-	if err := ev.hub.store.SaveSessions(ctx, map[string]bridge.Session{c.PID(): {User: r.User, Socket: r.Socket}}); err != nil {
-		ev.log.LogAttrs(ctx, slog.LevelDebug, "session not saved", slog.Any("err", err))
-	}
 }
 
 // connectionID answers with the user's newest socket anywhere in the cluster, or null.

@@ -134,20 +134,71 @@ func (h *Hub) all() []*socket {
 	return out
 }
 
+// targets returns the user's sockets that are to be pushed to.
+func (h *Hub) targets(user bridge.UserID) []*socket {
+	sockets := h.of(user)
+	if h.cfg.LatestOnly && len(sockets) > 1 {
+		return sockets[len(sockets)-1:]
+	}
+	return sockets
+}
+
 // Push gives one envelope to the user's sockets here. It never waits: a socket
 // that cannot take it is closed by its connection and resumes by offset.
 func (h *Hub) Push(e *bridge.Envelope) (c bridge.Count) {
-	sockets := h.of(e.User)
-	if h.cfg.LatestOnly && len(sockets) > 1 {
-		sockets = sockets[len(sockets)-1:]
-	}
 	p := packets{e: e}
-	for _, s := range sockets {
+	for _, s := range h.targets(e.User) {
 		c = c.Add(s.push(&p))
 	}
+	h.pushed(c)
+	return c
+}
+
+// PushAcked does the same with an envelope whose pages are to confirm it, and
+// calls done once: when every page that was given it has confirmed, has left, or
+// has had Envelope.Ack to do so.
+func (h *Hub) PushAcked(e *bridge.Envelope, done func(bridge.Count)) {
+	var (
+		mu      sync.Mutex // guards c and waiting
+		c       bridge.Count
+		waiting = 1 // this function itself
+	)
+	settle := func(more bridge.Count) {
+		mu.Lock()
+		c = c.Add(more)
+		waiting--
+		last := waiting == 0
+		mu.Unlock()
+		if last {
+			done(c)
+		}
+	}
+	for _, s := range h.targets(e.User) {
+		mu.Lock()
+		waiting++
+		mu.Unlock()
+		given, waits := s.pushAcked(e, func(confirmed bool) {
+			var ack bridge.Count
+			if confirmed {
+				ack.Acked = 1
+				h.saveSession(context.Background(), s) // it must not come again, also when the page leaves now
+			}
+			settle(ack)
+		})
+		h.pushed(given)
+		mu.Lock()
+		c = c.Add(given)
+		mu.Unlock()
+		if !waits {
+			settle(bridge.Count{})
+		}
+	}
+	settle(bridge.Count{})
+}
+
+func (h *Hub) pushed(c bridge.Count) {
 	h.took.Add(uint64(c.Took))
 	h.seen.Add(uint64(c.Seen))
-	return c
 }
 
 // Pushes counts what [Hub.Push] has done since the start.
@@ -166,7 +217,7 @@ func (h *Hub) Pushes() Pushes { return Pushes{h.took.Load(), h.seen.Load()} }
 func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, after *bridge.Offset, away func()) error {
 	h.unbind(s)
 	given := h.given(user)
-	s.bind(user)
+	s.bind(user, after)
 	h.add(user, s) // before the store knows, so that nothing it routes here is dropped
 	r := s.registration()
 	r.After = after

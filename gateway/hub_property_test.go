@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway/sio"
@@ -106,11 +107,12 @@ type pageConn struct {
 
 var errGone = errors.New("gone")
 
-func (c *pageConn) ID() string                             { return c.id }
-func (c *pageConn) PID() string                            { return "" }
-func (c *pageConn) Emit(string, ...any) error              { return nil }
-func (c *pageConn) WaitDrained(context.Context, int) error { return c.ctx.Err() }
-func (c *pageConn) Close(string)                           { c.cancel() }
+func (c *pageConn) ID() string                                                  { return c.id }
+func (c *pageConn) PID() string                                                 { return "" }
+func (c *pageConn) Emit(string, ...any) error                                   { return nil }
+func (c *pageConn) EmitWithAck(string, time.Duration, []any, sio.AckFunc) error { return errGone }
+func (c *pageConn) WaitDrained(context.Context, int) error                      { return c.ctx.Err() }
+func (c *pageConn) Close(string)                                                { c.cancel() }
 func (c *pageConn) Push(p *sio.Packet) error {
 	if c.ctx.Err() != nil {
 		return errGone

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -10,6 +11,8 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/codewar/socketbridge/bridge"
 )
 
 // Check is one thing that a ready node needs.
@@ -27,6 +30,26 @@ type health struct {
 
 // checkTimeout bounds one check: a probe that hangs says nothing.
 const checkTimeout = time.Second
+
+// traces answers what happened to one message.
+type traces struct {
+	find func(context.Context, bridge.Offset) (bridge.Trace, error)
+}
+
+func (tr *traces) handle(c echo.Context) error {
+	at, err := bridge.ParseOffset(c.Param("offset"))
+	if err != nil {
+		return c.JSON(http.StatusBadRequest, newErrorBody(err.Error(), codeInvalidOffset, map[string]any{"action": "message"}))
+	}
+	trace, err := tr.find(c.Request().Context(), at)
+	switch {
+	case errors.Is(err, bridge.ErrNoTrace):
+		return c.JSON(http.StatusNotFound, newErrorBody("No trace: not read yet, or longer ago than the history goes back", codeNotFound, map[string]any{"action": "message", "offset": at}))
+	case err != nil:
+		return c.JSON(http.StatusServiceUnavailable, newErrorBody("The store does not answer", codeUnavailable, map[string]any{"action": "message", "offset": at}))
+	}
+	return c.JSON(http.StatusOK, trace)
+}
 
 func (h *health) routes(e *echo.Echo, metrics *prometheus.Registry) {
 	e.GET("/livez", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })

@@ -67,6 +67,9 @@ type sent struct {
 	Sockets int           `json:"sockets"`
 	Queued  bool          `json:"queued,omitempty"`
 	Offset  bridge.Offset `json:"offset"`
+	// Of a message that pages were asked to confirm.
+	Acks      *int    `json:"acks,omitempty"`
+	AckMillis float64 `json:"ackMs,omitempty"`
 }
 
 func (p *payloads) handle(c echo.Context) error {
@@ -87,19 +90,26 @@ func (p *payloads) handle(c echo.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), p.timeout)
 	defer cancel()
-	receipt, err := p.deliver(ctx, &e, body, wantsQueue(c.Request()))
+	receipt, err := p.deliver(ctx, &e, body, wantsOf(c.Request()))
 	status, code, message := httpStatus(receipt.Outcome, err)
 	if code != "" {
 		return refused(c, e.User, status, code, message)
 	}
-	return c.JSON(status, sent{message, e.User, e.Topic, receipt.Sockets, status == http.StatusAccepted, receipt.Offset})
+	return c.JSON(status, sent{
+		Message: message, UserID: e.User, Topic: e.Topic, Sockets: receipt.Sockets, Queued: status == http.StatusAccepted,
+		Offset: receipt.Offset, Acks: receipt.Acks, AckMillis: receipt.AckMillis,
+	})
 }
 
 // deliver looks the user up first: without a socket anywhere the message is not
 // stored at all, unless the caller wants it queued.
-func (p *payloads) deliver(ctx context.Context, e *bridge.Envelope, body []byte, queue bool) (bridge.Receipt, error) {
-	if queue {
-		return p.ask(ctx, e.Topic, nil, body)
+func (p *payloads) deliver(ctx context.Context, e *bridge.Envelope, body []byte, w wants) (bridge.Receipt, error) {
+	header := make(map[string][]string)
+	if w.ack {
+		header[bridge.HeaderAck] = []string{bridge.AckClient}
+	}
+	if w.queue {
+		return p.ask(ctx, e.Topic, header, body)
 	}
 	if !p.here(e.User) {
 		sockets, err := p.locate(ctx, e.User)
@@ -110,7 +120,8 @@ func (p *payloads) deliver(ctx context.Context, e *bridge.Envelope, body []byte,
 			return bridge.Receipt{Outcome: bridge.Offline}, nil
 		}
 	}
-	return p.ask(ctx, e.Topic, map[string][]string{bridge.HeaderOffline: {bridge.OfflineDrop}}, body)
+	header[bridge.HeaderOffline] = []string{bridge.OfflineDrop}
+	return p.ask(ctx, e.Topic, header, body)
 }
 
 // httpStatus is the answer to a caller; code is empty when the message was taken.
@@ -132,20 +143,22 @@ func httpStatus(o bridge.Outcome, err error) (status int, code, message string) 
 	return http.StatusInternalServerError, codeInternal, "Unexpected outcome"
 }
 
-// wantsQueue reports whether the caller asked that the message wait for an offline
-// user: by `Prefer: respond-async` (RFC 7240) or by `?queue=true`.
-func wantsQueue(r *http.Request) bool {
-	if r.URL.Query().Get("queue") == "true" {
-		return true
-	}
+// wants is what a caller asks for beside the delivery itself.
+type wants struct {
+	queue bool // that the message wait for an offline user
+	ack   bool // that the pages confirm it
+}
+
+// wantsOf reads `?queue=true` or `Prefer: respond-async` (RFC 7240), and `?ack=client`.
+func wantsOf(r *http.Request) wants {
+	query := r.URL.Query()
+	w := wants{queue: query.Get("queue") == "true", ack: query.Get("ack") == bridge.AckClient}
 	for _, line := range r.Header.Values("Prefer") {
 		for preference := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(preference), "respond-async") {
-				return true
-			}
+			w.queue = w.queue || strings.EqualFold(strings.TrimSpace(preference), "respond-async")
 		}
 	}
-	return false
+	return w
 }
 
 // isJSON accepts JSON media types and, as the Node service's clients may leave it

@@ -37,7 +37,7 @@ func newTestServer(t testing.TB, ask AskFunc) *Server {
 	}
 	srv := NewServer(Config{MaxBody: 4096, ReplyTimeout: 50 * time.Millisecond}, NewHub(s, HubConfig{}, log), s, ask, nil, prometheus.NewRegistry(), log)
 	t.Cleanup(func() {
-		if err := srv.Shutdown(context.Background()); err != nil {
+		if err := srv.Shutdown(context.Background(), 0); err != nil {
 			t.Error(err)
 		}
 	})
@@ -153,7 +153,12 @@ func TestSendPayloadAsksNotToKeep(t *testing.T) {
 	})
 	answer(srv, "POST", "/sendPayload", "application/json", `{"userId":"here","topic":"t"}`)
 	answer(srv, "POST", "/sendPayload?queue=true", "application/json", `{"userId":"here","topic":"t"}`)
-	want := []map[string][]string{{bridge.HeaderOffline: {bridge.OfflineDrop}}, nil}
+	answer(srv, "POST", "/sendPayload?ack=client", "application/json", `{"userId":"here","topic":"t"}`)
+	want := []map[string][]string{
+		{bridge.HeaderOffline: {bridge.OfflineDrop}},
+		{},
+		{bridge.HeaderOffline: {bridge.OfflineDrop}, bridge.HeaderAck: {bridge.AckClient}},
+	}
 	if d := cmp.Diff(want, headers); d != "" {
 		t.Errorf("headers (-want +got):\n%s", d)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway/sio"
@@ -31,6 +32,7 @@ func (ev *events) Restore(ctx context.Context, pid, offset string) (sio.Restored
 		}
 		return sio.Restored{}, false
 	}
+	after = after.Max(session.Acked)
 	page, err := ev.hub.store.Read(ctx, session.User, after, 1)
 	if err != nil || page.Gap {
 		return sio.Restored{}, false
@@ -65,4 +67,19 @@ func wantsOffset(c *sio.Socket) bool {
 		return true
 	}
 	return strings.Contains(c.RawQuery(), "EIO=4&transport=") && !strings.HasPrefix(c.Header().Get("User-Agent"), "Python")
+}
+
+// saveSession makes the page known on every node before it needs to be: a node
+// that is killed cannot do it at its end. Failing costs the page its recovered
+// state, not its messages: it presents its offset all the same.
+func (h *Hub) saveSession(ctx context.Context, s *socket) {
+	session := s.session()
+	if s.conn.PID() == "" || session.User == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if err := h.store.SaveSessions(ctx, map[string]bridge.Session{s.conn.PID(): session}); err != nil {
+		h.log.LogAttrs(ctx, slog.LevelDebug, "session not saved", slog.Any("err", err))
+	}
 }

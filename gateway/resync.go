@@ -119,8 +119,8 @@ func (h *Hub) keepSessions(ctx context.Context) {
 		clear(sessions)
 	}
 	for _, s := range h.all() {
-		if r := s.registration(); s.conn.PID() != "" && r.User != "" {
-			sessions[s.conn.PID()] = bridge.Session{User: r.User, Socket: r.Socket}
+		if session := s.session(); s.conn.PID() != "" && session.User != "" {
+			sessions[s.conn.PID()] = session
 		}
 		if len(sessions) == chunk {
 			save()

@@ -40,8 +40,14 @@ type Server struct {
 	log      *slog.Logger
 }
 
+// serverStore is the part of the store that the routes need.
+type serverStore interface {
+	Locate(ctx context.Context, user bridge.UserID) ([]bridge.Presence, error)
+	Trace(ctx context.Context, at bridge.Offset) (bridge.Trace, error)
+}
+
 // NewServer wires the routes. Checks say what keeps the node from being ready.
-func NewServer(cfg Config, hub *Hub, store bridge.Registry, ask AskFunc, checks []Check, metrics *prometheus.Registry, log *slog.Logger) *Server {
+func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Check, metrics *prometheus.Registry, log *slog.Logger) *Server {
 	log = log.With("component", "gateway")
 	s := &Server{
 		sio:      sio.New(cfg.Sockets, &events{hub: hub, log: log}, log),
@@ -57,6 +63,7 @@ func NewServer(cfg Config, hub *Hub, store bridge.Registry, ask AskFunc, checks 
 		operators = s.newEcho(cfg)
 	}
 	s.health.routes(operators, metrics)
+	operators.GET("/messages/:offset", (&traces{store.Trace}).handle)
 	s.http = s.newHTTP(public, cfg)
 	s.ops = s.newHTTP(operators, cfg)
 	return s
@@ -113,11 +120,16 @@ func (s *Server) Unready(ctx context.Context, grace time.Duration) error {
 // their answer. It comes before the intake stops, which the answers need.
 func (s *Server) DrainPayloads(ctx context.Context) error { return s.payloads.drain(ctx) }
 
-// Shutdown closes every socket, so that browsers reconnect elsewhere, and stops
-// serving. Both go on side by side: a held poll would keep the HTTP server waiting.
-func (s *Server) Shutdown(ctx context.Context) error {
+// Shutdown lets every socket go, in waves spread over that long so that the
+// browsers, which reconnect at once, do not all arrive elsewhere in the same
+// moment; then it stops serving. Both go on side by side: a held poll would keep
+// the HTTP server waiting.
+func (s *Server) Shutdown(ctx context.Context, over time.Duration) error {
 	closed := make(chan error, 1)
-	go func() { closed <- s.sio.Close(ctx) }()
+	go func() {
+		s.sio.Drain(ctx, over)
+		closed <- s.sio.Close(ctx)
+	}()
 	err := s.http.Shutdown(ctx)
 	return errors.Join(err, <-closed, s.ops.Shutdown(ctx))
 }

@@ -3,7 +3,9 @@ package gateway
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"sync"
+	"time"
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway/sio"
@@ -18,6 +20,9 @@ type conn interface {
 	// is closed, or is being closed because it is slow.
 	Push(*sio.Packet) error
 	Emit(event string, args ...any) error
+	// EmitWithAck queues an event that the page is to confirm. done is called once,
+	// unless EmitWithAck returns an error.
+	EmitWithAck(event string, timeout time.Duration, args []any, done sio.AckFunc) error
 	// WaitDrained waits until less than that many bytes are queued.
 	WaitDrained(ctx context.Context, below int) error
 	Close(reason string)
@@ -35,6 +40,7 @@ type socket struct {
 	user  bridge.UserID // empty: not mapped
 	token string        // of its registration
 	last  bridge.Offset // of the last message it was given; what is not after it is dropped
+	acked bridge.Offset // up to here the page has said that it has everything
 	taken bridge.Offset // what the store knows of last
 	// replaying: live messages wait in the history, from where a replay brings
 	// them. again: one came since the last page was asked for, so read once more.
@@ -66,21 +72,61 @@ func (p *packets) of(s *socket) *sio.Packet {
 }
 
 // push gives a live message to the socket, or leaves it to the replay in progress.
-func (s *socket) push(p *packets) (c bridge.Count) {
+func (s *socket) push(p *packets) bridge.Count {
+	return s.offer(p.e, func() error { return s.conn.Push(p.of(s)) })
+}
+
+// pushAcked does the same with a message that the page is to confirm. done is
+// called once when the socket was given it, with whether the page has confirmed.
+func (s *socket) pushAcked(e *bridge.Envelope, done func(confirmed bool)) (c bridge.Count, waits bool) {
+	c = s.offer(e, func() error {
+		waits = true
+		return s.conn.EmitWithAck(e.Topic, e.Ack, []any{json.RawMessage(e.Payload)}, func(_ []json.RawMessage, err error) {
+			if err == nil {
+				s.confirmed(e)
+			}
+			done(err == nil)
+		})
+	})
+	return c, waits && c.Took > 0
+}
+
+// offer decides whether a live message is to be given to the socket.
+func (s *socket) offer(e *bridge.Envelope, give func() error) (c bridge.Count) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.user != p.e.User: // it moved to another user a moment ago
+	case s.user != e.User: // it moved to another user a moment ago
 	case s.replaying:
 		s.again = true
 		c.Took = 1
-	case !p.e.Offset.After(s.last):
+	case !e.Offset.After(s.last):
 		c.Seen = 1
-	case s.conn.Push(p.of(s)) == nil:
-		s.last = p.e.Offset
+	case give() == nil:
+		s.last = e.Offset
 		c.Took = 1
 	}
 	return c
+}
+
+// confirmed notes that the page has this message and, as they come in order,
+// every one before it. The stock client does not remember the offset of an event
+// that it confirms, so it is told where it is.
+func (s *socket) confirmed(e *bridge.Envelope) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.user != e.User {
+		return
+	}
+	s.acked = s.acked.Max(e.Offset)
+	s.tellOffset()
+}
+
+// tellOffset tells a page that keeps offsets the last one it was given. With s.mu held.
+func (s *socket) tellOffset() {
+	if s.offsets {
+		_ = s.conn.Push(sio.EventPacket(offsetEvent, []byte("{}"), s.last.String())) // a closed page needs none
+	}
 }
 
 // give gives the socket a message of its history.
@@ -138,10 +184,10 @@ func (s *socket) endReplay() bool {
 		return false
 	}
 	s.replaying, s.busy = false, false
-	if s.announce && s.offsets {
-		_ = s.conn.Push(sio.EventPacket(offsetEvent, []byte("{}"), s.last.String())) // a closed page needs none
+	if s.announce {
+		s.announce = false
+		s.tellOffset()
 	}
-	s.announce = false
 	return true
 }
 
@@ -160,12 +206,16 @@ func (s *socket) registration() bridge.Registration {
 	return bridge.Registration{User: s.user, Socket: bridge.SocketID(s.conn.ID()), Token: s.token, Limit: pageSize}
 }
 
-// bind maps the socket to a user, with the replay still to come.
-func (s *socket) bind(user bridge.UserID) {
+// bind maps the socket to a user, with the replay still to come. The page has
+// everything up to after, if it says so.
+func (s *socket) bind(user bridge.UserID, after *bridge.Offset) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.user, s.token = user, rand.Text()
-	s.last, s.taken = bridge.Offset{}, bridge.Offset{}
+	s.last, s.acked, s.taken = bridge.Offset{}, bridge.Offset{}, bridge.Offset{}
+	if after != nil {
+		s.acked = *after
+	}
 	s.replaying, s.again, s.busy, s.announce = true, false, true, true
 }
 
@@ -208,4 +258,11 @@ func (s *socket) isReplaying() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.replaying
+}
+
+// session is what the page is recognised by when it comes back.
+func (s *socket) session() bridge.Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bridge.Session{User: s.user, Socket: bridge.SocketID(s.conn.ID()), Acked: s.acked}
 }
