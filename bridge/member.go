@@ -15,11 +15,15 @@ type Member struct {
 	Log      *slog.Logger
 }
 
-// Run beats three times a lease until ctx ends. When the lease had lapsed, or the
-// store came back empty, it has every socket registered again, and again until
-// that has worked.
+// beatEvery bounds how long a store that came back empty takes our users for
+// absent: until the next beat a sender may be told that a connected user is offline.
+const beatEvery = time.Second
+
+// Run beats each second, and at least three times a lease, until ctx ends. When the
+// lease had lapsed, or the store came back empty, it has every socket registered
+// again, and again until that has worked.
 func (m Member) Run(ctx context.Context) {
-	tick := time.NewTicker(m.Lease / 3)
+	tick := time.NewTicker(min(beatEvery, m.Lease/3))
 	defer tick.Stop()
 	void := false // our registrations are
 	for first := true; ; first = false {

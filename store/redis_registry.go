@@ -138,7 +138,7 @@ func (r *Redis) DropSession(ctx context.Context, pid string) error {
 
 // get returns redis.Nil when there is no such key.
 func (r *Redis) get(ctx context.Context, key string) (string, error) {
-	var c *redis.StringCmd
-	err := r.send(ctx, func(p redis.Pipeliner) { c = p.Get(ctx, key) })
+	c := redis.NewStringCmd(ctx, "get", key) // made here: the breaker may let nothing be queued
+	err := r.send(ctx, func(p redis.Pipeliner) { _ = p.Process(ctx, c) })
 	return c.Val(), err
 }

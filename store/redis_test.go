@@ -173,6 +173,13 @@ func TestRedisComesLate(t *testing.T) {
 			t.Errorf("Beat without a server: %v", err)
 		}
 	}
+	// Calls that the breaker refuses fail like those that were tried.
+	if _, err := r.Session(t.Context(), "pid"); !errors.Is(err, bridge.ErrUnavailable) {
+		t.Errorf("Session without a server: %v", err)
+	}
+	if _, err := r.Checkpoint(t.Context()); !errors.Is(err, bridge.ErrUnavailable) {
+		t.Errorf("Checkpoint without a server: %v", err)
+	}
 	server.Restart()
 	waitFor(t, "the first beat", func() bool {
 		rejoined, err := r.Beat(t.Context())
