@@ -82,10 +82,7 @@ func (c *Client) open(ctx context.Context) (err error) {
 	}
 	c.streams = newStreams(c.cfg, c.js, c.conn, c.log)
 	if c.embedded != nil { // it is there, so what fails now will not get better
-		if _, err := c.streams.ensure(ctx); err != nil {
-			return err
-		}
-		if err := c.streams.err(); err != nil {
+		if err := c.streams.ensureBoth(ctx); err != nil {
 			return err
 		}
 	}
@@ -151,7 +148,7 @@ func (c *Client) disconnect(ctx context.Context) error {
 
 // back runs when NATS is there, at first and again.
 func (c *Client) back(nc *nats.Conn) {
-	c.conn.back(nc.ConnectedUrlRedacted())
+	c.conn.back(nc)
 	if s := c.served.Load(); s != nil {
 		s.doubt()
 	}

@@ -23,13 +23,24 @@ type connection struct {
 	said    bool                    // that it is away was logged
 	was     bool                    // it was there at some time
 	why     error                   // the last reason for being away
+	most    int                     // bytes of a message that the server takes
 	changed chan struct{}           // closed and replaced when NATS goes or comes
 }
+
+// errLost ends what was asked over a connection that is gone.
+var errLost = fmt.Errorf("%w: connection lost", ErrUnavailable)
 
 func newConnection(log *slog.Logger) *connection {
 	live, end := context.WithCancelCause(context.Background())
 	end(ErrUnavailable)
-	return &connection{log: log, live: live, end: end, changed: make(chan struct{})}
+	return &connection{log: log, live: live, end: end, most: natsMaxPayload, changed: make(chan struct{})}
+}
+
+// maxPayload is the most bytes, headers included, that NATS takes in a message.
+func (c *connection) maxPayload() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.most
 }
 
 // change returns a channel that is closed when NATS next goes or comes.
@@ -64,11 +75,15 @@ func (c *connection) err() error {
 }
 
 // back records that NATS is there; it says so once per change.
-func (c *connection) back(server string) {
+func (c *connection) back(nc *nats.Conn) {
+	server, most := nc.ConnectedUrlRedacted(), int(nc.MaxPayload())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.live.Err() == nil {
 		return
+	}
+	if most > 0 { // zero: it is gone again
+		c.most = most
 	}
 	text := "nats is back"
 	if !c.was {
@@ -92,7 +107,7 @@ func (c *connection) away(why error) {
 		c.why = why
 	}
 	if c.live.Err() == nil {
-		c.end(ErrUnavailable)
+		c.end(errLost)
 		c.tell()
 	}
 }
@@ -102,6 +117,9 @@ func (c *connection) tell() {
 	close(c.changed)
 	c.changed = make(chan struct{})
 }
+
+// natsMaxPayload is assumed until a server says otherwise: it is the default of all.
+const natsMaxPayload = 1 << 20
 
 // Times of a connection to NATS.
 const (
@@ -158,10 +176,10 @@ func (c *Client) connect(cfg Config, local *server.Server) (*nats.Conn, error) {
 	}
 	nc, err := nats.Connect(cfg.URL, opts...)
 	if err != nil {
-		return nil, fmt.Errorf("nats.url: %w", err)
+		return nil, fmt.Errorf("connect to nats, see nats.url, nats.creds and nats.tls: %w", err)
 	}
 	if nc.IsConnected() {
-		c.conn.back(nc.ConnectedUrlRedacted())
+		c.conn.back(nc)
 	} else {
 		c.conn.away(nc.LastError())
 	}

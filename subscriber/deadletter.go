@@ -37,7 +37,7 @@ const (
 func (c *Client) DeadLetter(ctx context.Context, m *bridge.Message, why *bridge.InvalidError) error {
 	_, err := c.store(ctx, deadLetter(m, why, time.Now()))
 	if errors.Is(err, ErrTooLarge) {
-		_, err = c.store(ctx, cut(deadLetter(m, why, time.Now()), int(c.nc.MaxPayload())))
+		_, err = c.store(ctx, cut(deadLetter(m, why, time.Now()), c.conn.maxPayload()))
 	}
 	if err != nil {
 		return fmt.Errorf("store dead letter: %w", err)

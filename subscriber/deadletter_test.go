@@ -80,7 +80,7 @@ func TestDeadLetterIsCutToFit(t *testing.T) {
 	t.Parallel()
 	c := ready(t, natstest.Server(t), "a")
 	why := &bridge.InvalidError{Code: bridge.CodeInvalidUTF8, Message: "no"}
-	full := int(c.nc.MaxPayload())
+	full := c.conn.maxPayload()
 	for i, m := range []*bridge.Message{
 		{Body: make([]byte, full)},
 		{Body: make([]byte, 100), Header: map[string][]string{"Big": {strings.Repeat("x", full-120)}}},

@@ -48,7 +48,7 @@ func (c *Client) Forward(term uint64, node bridge.NodeID, batch []*bridge.Envelo
 		done(nil, nil)
 		return
 	}
-	parts := encodeForward(batch, int(c.nc.MaxPayload()))
+	parts := encodeForward(batch, c.conn.maxPayload())
 	f := &forward{done: done, waiting: len(parts), counts: make([][]bridge.Count, len(parts))}
 	for i, part := range parts {
 		c.links.send(term, node, part.data, func(counts []bridge.Count, err error) {

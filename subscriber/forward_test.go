@@ -203,6 +203,7 @@ func TestCloseEndsForwards(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	waitFor(t, "ready", func() bool { return c.Ready() == nil })
 	nc := s.Connect()
 	if _, err := nc.Subscribe("bridge.node.silent", func(*nats.Msg) {}); err != nil {
 		t.Fatal(err)

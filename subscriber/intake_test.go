@@ -10,6 +10,7 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/subscriber/natstest"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // bodies are the distinct bodies that were taken, in the order of their first time.
@@ -338,4 +339,52 @@ func TestDrainGivesUpABatchThatDoesNotFinish(t *testing.T) {
 	if l.holder != "" || !l.checkpoint.IsZero() {
 		t.Errorf("holder %q, checkpoint %v: want resigned, and nothing taken", l.holder, l.checkpoint)
 	}
+}
+
+func TestIntakeSaysWhatAgedOut(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	var book logBook
+	c := open(t, testConfig(s), "a", book.logger())
+	publish(t, c, 0, 10)
+	stream, err := c.js.Stream(t.Context(), c.cfg.Stream.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Purge(t.Context(), jetstream.WithPurgeSequence(8)); err != nil {
+		t.Fatal(err)
+	}
+	l := &leases{ttl: 5 * time.Second, checkpoint: bridge.Offset{Epoch: c.streams.epoch(), Seq: 4}}
+	k := &taker{leases: l}
+	run(t, c, &seat{leases: l, node: "a"}, k.handler())
+	waitFor(t, "what is left", func() bool { return k.count() == 3 })
+	if book.count("messages left the stream before they were read") != 1 || book.count("lost=3") != 1 {
+		t.Error("three lost messages were not reported once:\n", book.text.String())
+	}
+}
+
+func TestIntakeSurvivesTheLossOfItsConsumer(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	c := ready(t, s, "a")
+	l := &leases{ttl: 5 * time.Second}
+	k := &taker{leases: l}
+	run(t, c, &seat{leases: l, node: "a"}, k.handler())
+	stream, err := c.js.Stream(t.Context(), c.cfg.Stream.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		publish(t, c, 10*i, 10)
+		waitFor(t, "ten more", func() bool { return k.count() == 10*(i+1) })
+		for name := range stream.ConsumerNames(t.Context()).Name() {
+			if err := stream.DeleteConsumer(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	publish(t, c, 30, 10)
+	waitFor(t, "all", func() bool { return k.count() == 40 })
+	checkSequence(t, k.all(), 40)
+	k.checkOrder(t)
 }

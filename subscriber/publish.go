@@ -111,6 +111,9 @@ func (c *Client) store(ctx context.Context, m *nats.Msg) (*jetstream.PubAck, err
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
 	}
+	if errors.Is(err, ErrUnavailable) {
+		return nil, fmt.Errorf("publish message: %w", err)
+	}
 	return nil, fmt.Errorf("publish message: %w: %w", ErrUnavailable, err)
 }
 

@@ -12,12 +12,8 @@ import (
 )
 
 const (
-	// batchMessages and batchBytes bound one batch, and so one round trip to the store.
-	batchMessages = 512
-	batchBytes    = 4 << 20
-	// readAhead is how many messages wait for the batch before to be routed; what
-	// the client library holds beyond that is bounded by aheadBytes.
-	readAhead  = 2 * batchMessages
+	// aheadBytes bounds what the client library holds beyond the batch in hand and
+	// the one that gathers.
 	aheadBytes = 8 << 20
 	// heartbeat is how often the server says that an idle consumer lives. Two
 	// missing ones end a session.
@@ -47,8 +43,8 @@ type session struct {
 	prefix string // of the subjects, with its dot
 	epoch  uint64 // of the stream, from create on
 
-	arrived chan bridge.Message // sender: arrive; receiver: route; never closed
-	failed  chan error          // capacity 1: the first fault
+	arrived *gathering
+	failed  chan error // capacity 1: the first fault
 
 	// Owned by arrive: consumer and stream sequence of the last arrival.
 	seen, read uint64
@@ -68,10 +64,10 @@ func (s *session) run(reading, work context.Context) error {
 	}
 	defer s.remove(consumer)
 
-	s.arrived = make(chan bridge.Message, readAhead)
+	s.arrived = newGathering()
 	s.failed = make(chan error, 1)
 	consuming, err := consumer.Consume(func(m jetstream.Msg) { s.arrive(reading, m) },
-		jetstream.PullMaxBytes(max(aheadBytes, 2*int(c.nc.MaxPayload()))), // less than one message would stall
+		jetstream.PullMaxBytes(max(aheadBytes, 2*c.conn.maxPayload())), // less than one message would stall
 		jetstream.PullExpiry(pullExpiry),
 		jetstream.PullHeartbeat(heartbeat),
 		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { s.fail(err) }))
@@ -148,8 +144,8 @@ func (s *session) remove(consumer jetstream.Consumer) {
 	}
 }
 
-// arrive takes one message from the library and waits while the read-ahead is
-// full, which stops the server too.
+// arrive takes one message from the library, and waits while the next batch is
+// full: then the library asks the server for no more.
 func (s *session) arrive(ctx context.Context, m jetstream.Msg) {
 	p, ok := parsePlace(m.Reply())
 	if !ok || p.consumer != s.seen+1 {
@@ -160,19 +156,18 @@ func (s *session) arrive(ctx context.Context, m jetstream.Msg) {
 	if p.stream <= s.read {
 		return
 	}
+	if lost := p.stream - s.read - 1; lost > 0 && s.read > 0 {
+		s.intake.lost(lost, p.stream)
+	}
 	s.read = p.stream
 	subject := m.Subject()
-	msg := bridge.Message{
+	s.arrived.add(ctx, bridge.Message{
 		Offset:  bridge.Offset{Epoch: s.epoch, Seq: p.stream},
 		Subject: subject,
 		Topic:   strings.TrimPrefix(subject, s.prefix),
 		Header:  m.Headers(),
 		Body:    m.Data(),
-	}
-	select {
-	case s.arrived <- msg:
-	case <-ctx.Done():
-	}
+	})
 }
 
 // fail records the first fault.
@@ -188,8 +183,11 @@ func (s *session) fail(err error) {
 func (s *session) route(reading, work context.Context) error {
 	for {
 		select {
-		case first := <-s.arrived:
-			batch := s.gather(first)
+		case <-s.arrived.some:
+			batch := s.arrived.take()
+			if len(batch) == 0 {
+				continue
+			}
 			if err := s.intake.handler.Route(work, s.term, batch); err != nil {
 				return fmt.Errorf("route batch: %w", err)
 			}
@@ -204,16 +202,4 @@ func (s *session) route(reading, work context.Context) error {
 			return context.Cause(reading)
 		}
 	}
-}
-
-// gather returns first and what else has arrived, up to the limits of a batch.
-func (s *session) gather(first bridge.Message) []bridge.Message {
-	batch := append(make([]bridge.Message, 0, min(1+len(s.arrived), batchMessages)), first)
-	size := len(first.Body)
-	for len(batch) < cap(batch) && size < batchBytes {
-		m := <-s.arrived // we are its only receiver, so that many are there
-		batch = append(batch, m)
-		size += len(m.Body)
-	}
-	return batch
 }

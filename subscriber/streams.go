@@ -21,8 +21,11 @@ const (
 	lookEvery = 5 * time.Second
 )
 
-// errStream means that a stream exists but cannot serve.
-var errStream = errors.New("stream cannot be used")
+var (
+	// errStream means that a stream exists but cannot serve.
+	errStream = errors.New("stream cannot be used")
+	errUnseen = errors.New("stream not seen yet")
+)
 
 // streams keeps our two streams in existence. An existing one is adopted as it is.
 type streams struct {
@@ -34,10 +37,11 @@ type streams struct {
 
 	one sync.Mutex // held while looking, so that two do not create at once
 
-	mu     sync.Mutex // guards all below
-	main   streamState
-	fault  error             // of either stream; nil when both are there
-	warned map[string]string // by stream, the differences last logged
+	mu      sync.Mutex // guards all below
+	main    streamState
+	mainErr error             // why the main stream cannot be used; nil when it can
+	deadErr error             // the same of the dead letters' stream
+	warned  map[string]string // by stream, the differences last logged
 }
 
 // streamState is what was last seen of the main stream.
@@ -49,7 +53,7 @@ type streamState struct {
 func newStreams(cfg Config, js jetstream.JetStream, conn *connection, log *slog.Logger) *streams {
 	return &streams{
 		cfg: cfg, js: js, conn: conn, log: log, kick: make(chan struct{}, 1),
-		fault: errors.New("streams not seen yet"), warned: make(map[string]string),
+		mainErr: errUnseen, deadErr: errUnseen, warned: make(map[string]string),
 	}
 }
 
@@ -61,8 +65,8 @@ func (s *streams) keep(ctx context.Context) {
 	var said string
 	for {
 		changed := s.conn.change()
-		if _, err := s.ensure(ctx); !errors.Is(err, ErrUnavailable) {
-			said = s.report(ctx, s.err(), said)
+		if err := s.ensureBoth(ctx); !errors.Is(err, ErrUnavailable) {
+			said = s.report(ctx, err, said)
 		}
 		select {
 		case <-tick.C:
@@ -92,17 +96,16 @@ func (s *streams) report(ctx context.Context, err error, said string) string {
 }
 
 // look has the streams looked at soon.
-func (s *streams) look() {
-	select {
-	case s.kick <- struct{}{}:
-	default:
-	}
-}
+func (s *streams) look() { signal(s.kick) }
 
+// err is nil when both streams were there at the last look.
 func (s *streams) err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.fault
+	if s.mainErr != nil {
+		return s.mainErr
+	}
+	return s.deadErr
 }
 
 func (s *streams) epoch() uint64 { return s.state().epoch }
@@ -113,30 +116,40 @@ func (s *streams) state() streamState {
 	return s.main
 }
 
-// ensure sees to it that both streams exist. What it returns is about the main
-// one; the dead letters' stream is looked at too, but reading does not need it.
-func (s *streams) ensure(ctx context.Context) (streamState, error) {
-	if err := s.conn.err(); err != nil {
-		return streamState{}, err
+// ensureBoth sees to it that both streams exist, and returns the first fault.
+func (s *streams) ensureBoth(ctx context.Context) error {
+	_, err := s.ensure(ctx)
+	if deadErr := s.ensureDead(ctx); err == nil {
+		err = deadErr
 	}
-	s.one.Lock()
-	defer s.one.Unlock()
-	ctx, cancel := s.conn.while(ctx)
-	defer cancel()
+	return err
+}
 
+// ensure sees to it that the main stream exists, and returns what it saw of it.
+func (s *streams) ensure(ctx context.Context) (streamState, error) {
 	info, err := s.adopt(ctx, s.mainConfig())
-	_, deadErr := s.adopt(ctx, s.deadConfig())
-
-	if ctx.Err() != nil {
-		return streamState{}, context.Cause(ctx) // nothing was learned
+	if errors.Is(err, ErrUnavailable) {
+		return streamState{}, err // nothing was learned
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fault = errors.Join(err, deadErr)
+	s.mainErr = err
 	if info != nil {
 		s.main = streamState{epoch: uint64(info.Created.UnixMilli()), last: info.State.LastSeq}
 	}
 	return s.main, err
+}
+
+// ensureDead does the same for the dead letters. Reading does not wait for it.
+func (s *streams) ensureDead(ctx context.Context) error {
+	_, err := s.adopt(ctx, s.deadConfig())
+	if errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deadErr = err
+	return err
 }
 
 func (s *streams) mainConfig() jetstream.StreamConfig {
@@ -161,6 +174,13 @@ func (s *streams) deadConfig() jetstream.StreamConfig {
 
 // adopt returns the stream, and creates it when it does not exist.
 func (s *streams) adopt(ctx context.Context, want jetstream.StreamConfig) (*jetstream.StreamInfo, error) {
+	if err := s.conn.err(); err != nil {
+		return nil, err
+	}
+	s.one.Lock()
+	defer s.one.Unlock()
+	ctx, cancel := s.conn.while(ctx)
+	defer cancel()
 	stream, err := s.js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		stream, err = s.js.CreateStream(ctx, want)
@@ -170,6 +190,9 @@ func (s *streams) adopt(ctx context.Context, want jetstream.StreamConfig) (*jets
 		case err == nil:
 			s.log.Info("stream created", "stream", want.Name)
 		}
+	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", want.Name, err)
