@@ -38,13 +38,13 @@ type conn struct {
 	kill     *time.Timer // ends the grace of a connection that is closing
 	finished bool        // nothing is left
 
-	link     *link // the websocket; nil while polling
-	probe    *link // a websocket that may become the link
-	probing  bool  // an upgrade is under way
-	letGo    bool  // GETs are answered without data, so that the client can leave polling
-	getting  bool  // a GET is being served
-	posting  bool  // a POST is being served
-	wake     chan struct{}
+	link     *link         // the websocket; nil while polling
+	probe    *link         // a websocket that may become the link
+	probing  bool          // an upgrade is under way
+	letGo    bool          // the probe is answered: no GET may hang, so that the client can leave polling
+	getting  bool          // a GET is being served
+	posting  bool          // a POST is being served
+	wake     chan struct{} // capacity 1: the GET should look at the queue
 	out      *buffer       // queued and not yet taken by a writer: frames, or a payload while polling
 	queued   int           // bytes in out and in the hands of the writer
 	writing  bool          // write runs
@@ -111,23 +111,13 @@ func (c *conn) hasEnded() bool {
 func (c *conn) end(reason string, how farewell) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.ended {
-		if how == sayGoodbye && c.sock != nil {
-			c.append(disconnectPacket)
-		}
-		c.ended = true
-		c.cancel()
-		c.beat.Stop()
-		c.signal()
-		c.srv.stats.ended(c.kind, reason)
-		if s := c.sock; s != nil {
-			s.seal(reason)
-		}
-		c.srv.work.Go(c.leaveLibrary)
-		if c.probe != nil {
-			c.probe.nc.Close()
-		}
-	} else if how != abort {
+	switch {
+	case !c.ended:
+		c.close(reason, how == sayGoodbye)
+	case how == abort:
+		c.cutProbe()
+		c.letGo = false
+	default:
 		return
 	}
 	if how == abort {
@@ -137,6 +127,25 @@ func (c *conn) end(reason string, how farewell) {
 		c.endLink(how)
 	} else {
 		c.endPolling()
+	}
+}
+
+// close takes nothing more from either side, and has everybody told of it. With c.mu held.
+func (c *conn) close(reason string, goodbye bool) {
+	if goodbye && c.sock != nil {
+		c.append(disconnectPacket)
+	}
+	c.ended = true
+	c.cancel()
+	c.beat.Stop()
+	c.signal()
+	c.srv.stats.ended(c.kind, reason)
+	if c.sock != nil {
+		c.sock.seal(reason)
+	}
+	c.srv.work.Go(c.leaveLibrary)
+	if !c.letGo {
+		c.cutProbe() // else the client is on its way: see endPolling
 	}
 }
 
@@ -154,9 +163,10 @@ func (c *conn) finish() {
 	c.srv.work.Done()
 }
 
-// finishNow is finish without c.mu.
-func (c *conn) finishNow() {
+// giveUp finishes a connection whose client has not come for the rest.
+func (c *conn) giveUp() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.cutProbe()
 	c.finish()
 }

@@ -27,6 +27,6 @@
 // does not hear of it.
 //
 // Locks, in the order in which they may be taken: conn.inbound, conn.mu, then
-// one of Server.mu, Socket.ackMu and calls.mu. None is held while the Handler or
+// one of Server.mu, acks.mu and calls.mu. None is held while the Handler or
 // the library is called, except conn.inbound.
 package sio

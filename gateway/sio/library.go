@@ -140,6 +140,9 @@ func (c *conn) join(auth map[string]any) {
 	if c.srv.restore(s) {
 		connect = `0{"pid":"` + c.sid + `","offset":"-"}`
 	}
+	if c.hasEnded() {
+		return
+	}
 	c.OnPacket(&packet.Packet{Type: packet.MESSAGE, Data: types.NewStringBufferString(connect)})
 }
 

@@ -132,12 +132,15 @@ func (c *conn) respond(w http.ResponseWriter, payload *buffer) error {
 }
 
 // endPolling ends a session that polls. A GET that hangs takes what is queued;
-// without one the next GETs have closeGrace to come for it. With c.mu held.
+// without one the next GETs have closeGrace to come for it, and so has a client
+// that is half-way to websocket: it polls no more, and the JavaScript client,
+// when its websocket closes at this point, waits for nothing until its own ping
+// timeout. With c.mu held.
 func (c *conn) endPolling() {
 	switch {
 	case c.getting:
 		// It has been woken and comes by takePayload.
-	case c.out != nil:
+	case c.out != nil, c.letGo:
 		c.linger()
 	default:
 		c.finish()
@@ -147,7 +150,7 @@ func (c *conn) endPolling() {
 // linger gives the client closeGrace to poll for the rest. With c.mu held.
 func (c *conn) linger() {
 	if c.kill == nil {
-		c.kill = time.AfterFunc(closeGrace, c.finishNow)
+		c.kill = time.AfterFunc(closeGrace, c.giveUp)
 	}
 }
 

@@ -132,7 +132,10 @@ func (s *Server) claim(id string, sock *Socket) (old *Socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old = s.sockets[id]
-	s.sockets[id], sock.id, sock.before = sock, id, old
+	s.sockets[id], sock.id, sock.gone = sock, id, false
+	if old != nil {
+		sock.before = old
+	}
 	return old
 }
 
@@ -150,11 +153,22 @@ func (s *Server) succeeded(sock *Socket) {
 	sock.before = nil
 }
 
-// forgetSocket gives the socket's id free, unless another one has it by now.
+// forgetSocket gives the socket's id up: nothing happens when another one has it
+// by now, and it goes back to the one that had it before when that is not gone yet.
 func (s *Server) forgetSocket(sock *Socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sockets[sock.id] == sock {
+	sock.gone = true
+	if s.sockets[sock.id] != sock {
+		return
+	}
+	before := sock.before
+	for before != nil && (before.gone || before.id != sock.id) {
+		before = before.before
+	}
+	if before != nil {
+		s.sockets[sock.id] = before
+	} else {
 		delete(s.sockets, sock.id)
 	}
 }

@@ -44,8 +44,10 @@ type Socket struct {
 	id, pid   string
 	recovered bool
 
-	// before had the id, while it may not be gone yet. Guarded by Server.mu.
+	// before had the id, while it may not be gone yet; gone: the id is given up.
+	// Guarded by Server.mu.
 	before *Socket
+	gone   bool
 
 	data atomic.Pointer[any]
 }

@@ -40,19 +40,24 @@ func (s *Server) openLink(w http.ResponseWriter, r *http.Request) (*link, error)
 }
 
 // attach makes l the way to the client, for good. What was queued before goes
-// out first. It reports false when the connection has ended.
+// out first. It reports false when nothing of the connection is left.
 func (c *conn) attach(l *link) bool {
 	l.ws.SetPingHandler(func(data string) error { return c.control(opPong, data) })
 	l.ws.SetCloseHandler(func(int, string) error { return nil }) // endLink answers
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.ended {
+	if c.finished {
 		return false
 	}
-	c.srv.stats.moved(c.kind, websocketTransport)
 	c.signal() // a GET that still hangs must go
-	c.kind, c.link, c.probe, c.probing = websocketTransport, l, nil, false
+	c.link, c.probe, c.probing = l, nil, false
 	c.frameQueue()
+	if c.ended {
+		c.endLink(flush)
+		return true
+	}
+	c.srv.stats.moved(c.kind, websocketTransport)
+	c.kind = websocketTransport
 	return true
 }
 
@@ -133,13 +138,16 @@ func (c *conn) endLink(how farewell) {
 		return
 	}
 	c.appendControl(opClose, "\x03\xe8") // 1000, normal
+	if c.kill != nil {
+		c.kill.Stop()
+	}
 	c.kill = time.AfterFunc(closeGrace, func() { c.link.nc.Close() })
 }
 
 // read hands on what the client sends until the link ends, and is the last to
 // leave: when it returns the connection is closed and nobody writes to it.
 func (c *conn) read(l *link) {
-	defer c.finishNow()
+	defer c.giveUp()
 	defer l.nc.Close()
 	err := c.readMessages(l)
 	var closed *websocket.CloseError
@@ -224,12 +232,19 @@ func (c *conn) setProbe(l *link) bool {
 	return !c.ended
 }
 
+// cutProbe closes the websocket of an upgrade. With c.mu held.
+func (c *conn) cutProbe() {
+	if c.probe != nil {
+		c.probe.nc.Close()
+	}
+}
+
 // dropProbe ends an upgrade that came to nothing. The client goes on polling.
 func (c *conn) dropProbe(l *link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.link == l {
-		return
+	if l != nil && c.link == l {
+		return // it has come to something
 	}
 	c.probe, c.probing, c.letGo = nil, false, false
 	if l != nil {

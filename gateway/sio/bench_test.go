@@ -1,0 +1,56 @@
+package sio
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http/httptest"
+	"testing"
+)
+
+// BenchmarkPush gives one packet to many sockets over real connections, whose
+// clients read all the time, and waits until everything is on its way.
+func BenchmarkPush(b *testing.B) {
+	payload := fmt.Appendf(nil, `{"submissionId":"sub_123","status":"IN_PROGRESS","testCase":3,"totalTestCases":10,"pad":"%0200d"}`, 0)
+	for _, sockets := range []int{1, 100} {
+		for _, batch := range []int{1, 16} {
+			b.Run(fmt.Sprintf("sockets=%d/batch=%d", sockets, batch), func(b *testing.B) {
+				r := &recorder{}
+				s := New(Config{MaxPending: 64 << 20}, r, slog.New(slog.DiscardHandler))
+				web := httptest.NewServer(s)
+				defer web.Close()
+				defer s.Close(b.Context())
+				for range sockets {
+					c := joinWS(b, web.URL, "")
+					go io.Copy(io.Discard, c.ws.NetConn())
+				}
+				r.socket(b, sockets-1)
+				b.ReportAllocs()
+				b.ResetTimer()
+				for n := 0; n < b.N; n += sockets * batch {
+					for range batch {
+						p := EventPacket("submissionUpdate", payload, "1735689600000-42")
+						for _, to := range r.sockets {
+							if err := to.Push(p); err != nil {
+								b.Fatal(err)
+							}
+						}
+					}
+					for _, to := range r.sockets {
+						if err := to.WaitDrained(b.Context(), 1); err != nil {
+							b.Fatal(err)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+func BenchmarkEventPacket(b *testing.B) {
+	payload := fmt.Appendf(nil, `{"pad":"%0280d"}`, 0)
+	b.ReportAllocs()
+	for b.Loop() {
+		EventPacket("submissionUpdate", payload, "1735689600000-42")
+	}
+}

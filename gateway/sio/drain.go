@@ -1,0 +1,36 @@
+package sio
+
+import (
+	"context"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// drainWave is how often some connections are let go while draining.
+const drainWave = 100 * time.Millisecond
+
+// Drain takes no new connections and lets those there are go in waves spread over
+// that long, in random order, so that their clients, which reconnect at once, do
+// not all reach the other nodes in the same moment. Each gets what was queued for
+// it. When ctx ends the rest stay open; [Server.Close] ends them.
+func (s *Server) Drain(ctx context.Context, over time.Duration) {
+	s.mu.Lock()
+	s.closed = true
+	conns := slices.Collect(maps.Values(s.conns))
+	s.mu.Unlock()
+	rand.Shuffle(len(conns), func(i, j int) { conns[i], conns[j] = conns[j], conns[i] })
+
+	waves := max(int(over/drainWave), 1)
+	for wave := range slices.Chunk(conns, max((len(conns)+waves-1)/waves, 1)) {
+		for _, c := range wave {
+			c.end(ReasonShutdown, flush)
+		}
+		select {
+		case <-time.After(drainWave/2 + rand.N(drainWave)):
+		case <-ctx.Done():
+			return
+		}
+	}
+}

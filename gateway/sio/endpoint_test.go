@@ -1,0 +1,161 @@
+package sio
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/gorilla/websocket"
+)
+
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	_, url := newServer(t, Config{AllowRequest: func(r *http.Request) error {
+		if r.Header.Get("Origin") == "https://evil.example" {
+			return errors.New("origin not allowed")
+		}
+		return nil
+	}}, &recorder{})
+	sid := dialPolling(t, url).sid
+	for _, tc := range []struct {
+		method, query, origin string
+		status                int
+		body                  string
+	}{
+		{"GET", "EIO=3&transport=polling", "", 400, `{"code":5,"message":"Unsupported protocol version"}`},
+		{"GET", "transport=polling", "", 400, `{"code":5`},
+		{"GET", "EIO=4&EIO=3&transport=polling", "", 400, `{"code":5`},
+		{"GET", "EIO=3&transport=polling&sid=" + sid, "", 400, `{"code":5`},
+		{"GET", "EIO=4&transport=polling&j=0", "", 400, `{"code":3`},
+		{"GET", "EIO=4&transport=polling&b64=1", "", 400, `{"code":3`},
+		{"GET", "EIO=4&transport=polling&%zz", "", 400, `{"code":3`},
+		{"GET", "EIO=4", "", 400, `{"code":0,"message":"Transport unknown"}`},
+		{"GET", "EIO=4&transport=tesla", "", 400, `{"code":0`},
+		{"GET", "EIO=4&transport=polling&transport=websocket", "", 400, `{"code":3`},
+		{"GET", "EIO=4&transport=websocket", "", 400, `{"code":3,"message":"Bad request"}`},
+		{"GET", "EIO=4&transport=polling&sid=nobody", "", 400, `{"code":1,"message":"Session ID unknown"}`},
+		{"POST", "EIO=4&transport=polling", "", 400, `{"code":2,"message":"Bad handshake method"}`},
+		{"PUT", "EIO=4&transport=polling&sid=" + sid, "", 400, `{"code":3`},
+		{"GET", "EIO=4&transport=polling", "https://evil.example", 403, `{"code":4,"message":"origin not allowed"}`},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), tc.method, url+"/socket.io/?"+tc.query, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tc.origin != "" {
+			req.Header.Set("Origin", tc.origin)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != tc.status || !strings.HasPrefix(string(body), tc.body) {
+			t.Errorf("%s %s: %d %s, want %d %s", tc.method, tc.query, resp.StatusCode, body, tc.status, tc.body)
+		}
+	}
+	for query, want := range map[string]int{
+		"&sid=nobody":               http.StatusBadRequest,
+		"&sid=" + sid + "&EIO=3":    http.StatusBadRequest,
+		"&transport=polling":        http.StatusBadRequest,
+		"&sid=" + sid + "&b64=true": http.StatusBadRequest,
+	} {
+		ws, resp, err := websocket.DefaultDialer.Dial(wsURL(url, query), nil)
+		if err == nil {
+			ws.Close()
+			t.Errorf("websocket %s is taken", query)
+		} else if resp == nil || resp.StatusCode != want {
+			t.Errorf("websocket %s: %v", query, resp)
+		}
+	}
+	_, resp, err := websocket.DefaultDialer.Dial(wsURL(url, ""), http.Header{"Origin": {"https://evil.example"}})
+	if err == nil || resp.StatusCode != http.StatusForbidden {
+		t.Errorf("websocket of a bad origin: %v, %v", resp, err)
+	}
+}
+
+func TestTransportsConfigured(t *testing.T) {
+	t.Parallel()
+	_, url := newServer(t, Config{Transports: []string{"polling"}}, &recorder{})
+	resp, err := http.Get(url + "/socket.io/?EIO=4&transport=polling")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, _ := io.ReadAll(resp.Body); !strings.Contains(string(body), `"upgrades":[]`) {
+		t.Errorf("open: %s", body)
+	}
+	if ws, _, err := websocket.DefaultDialer.Dial(wsURL(url, ""), nil); err == nil {
+		ws.Close()
+		t.Error("websocket is taken")
+	}
+}
+
+func TestCORS(t *testing.T) {
+	t.Parallel()
+	const good = "https://app.example"
+	_, url := newServer(t, Config{AllowOrigin: func(origin string) bool { return origin == good }}, &recorder{})
+	for _, tc := range []struct{ method, origin, allow, methods string }{
+		{"GET", good, good, ""},
+		{"OPTIONS", good, good, "GET,POST"},
+		{"GET", "https://evil.example", "", ""},
+		{"OPTIONS", "https://evil.example", "", ""},
+		{"GET", "", "", ""},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), tc.method, url+"/socket.io/?EIO=4&transport=polling", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tc.origin != "" {
+			req.Header.Set("Origin", tc.origin)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		h := resp.Header
+		if h.Get("Access-Control-Allow-Origin") != tc.allow || h.Get("Access-Control-Allow-Methods") != tc.methods ||
+			(h.Get("Access-Control-Allow-Credentials") == "true") != (tc.allow != "") || h.Get("Vary") != "Origin" {
+			t.Errorf("%+v: %v", tc, h)
+		}
+	}
+}
+
+// TestUpgradeFails: an upgrade that comes to nothing leaves the polling session as it was.
+func TestUpgradeFails(t *testing.T) {
+	t.Parallel()
+	r := &recorder{}
+	_, url := newServer(t, Config{}, r)
+	c := joinPolling(t, url, "")
+	s := r.socket(t, 0)
+	for n, talk := range []func(ws *wsClient){
+		func(ws *wsClient) { ws.ws.Close() },
+		func(ws *wsClient) { ws.send("2"); ws.wantEnd() },
+		func(ws *wsClient) { ws.send("2probe"); ws.want("3probe"); ws.send("3"); ws.wantEnd() },
+		func(ws *wsClient) { ws.send("2probe"); ws.want("3probe"); ws.ws.Close() },
+		func(ws *wsClient) { // one at a time
+			if second, _, err := websocket.DefaultDialer.Dial(wsURL(url, "&sid="+c.sid), nil); err == nil {
+				second.Close()
+				t.Error("a second upgrade is taken")
+			}
+			ws.ws.Close()
+		},
+	} {
+		var ws *websocket.Conn
+		waitFor(t, func() (ok bool) { // the one before may not be over yet
+			var err error
+			ws, _, err = websocket.DefaultDialer.Dial(wsURL(url, "&sid="+c.sid), nil)
+			return err == nil
+		})
+		talk(&wsClient{t, ws})
+		ws.Close()
+		push(t, s, n, n+1)
+		if got := c.events(1); got[0] != string(numbered(n).text) {
+			t.Errorf("after failed upgrade %d: %q", n, got)
+		}
+	}
+}

@@ -1,0 +1,118 @@
+package sio
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestRestoreReplaces: a client that comes back while its old connection still
+// stands is given its socket; the old one ends before, and its end, however late,
+// leaves the new one alone.
+func TestRestoreReplaces(t *testing.T) {
+	t.Parallel()
+	r := &recorder{restore: func(pid, offset string) (Restored, bool) {
+		return Restored{ID: "the-one", Data: offset}, pid == "known"
+	}}
+	s, url := newServer(t, Config{}, r)
+	const auth = `{"pid":"known","offset":"1-1"}`
+	old := joinWS(t, url, auth)
+	first := r.socket(t, 0)
+	for n := range 3 {
+		joinWS(t, url, auth)
+		next := r.socket(t, n+1)
+		if next.ID() != "the-one" || next.PID() != "known" || !next.Recovered() || next.Data() != "1-1" {
+			t.Errorf("socket %q %q %v %v", next.ID(), next.PID(), next.Recovered(), next.Data())
+		}
+	}
+	old.wantEnd()
+	<-first.Closed()
+	want := []string{"connect"}
+	for range 3 {
+		want = append(want, "disconnect "+ReasonReplaced, "connect")
+	}
+	waitFor(t, func() bool { return len(r.lines()) == len(want) })
+	if diff := cmp.Diff(want, r.lines()); diff != "" {
+		t.Error(diff)
+	}
+	push(t, r.socket(t, 3), 0, 1) // the last one lives
+	if s.Stats().Websocket != 1 {
+		t.Errorf("stats %+v", s.Stats())
+	}
+}
+
+// TestRestoreAtOnce: many connections of one client at the same time end in one socket.
+func TestRestoreAtOnce(t *testing.T) {
+	t.Parallel()
+	r := &recorder{restore: func(string, string) (Restored, bool) { return Restored{ID: "the-one"}, true }}
+	s, url := newServer(t, Config{}, r)
+	const n = 20
+	for range n {
+		dialWS(t, url, "").try(`40{"pid":"p","offset":"1-1"}`)
+	}
+	waitFor(t, func() bool { return s.Stats().Websocket == 1 })
+	waitFor(t, func() bool { // each Connect but the last has its Disconnect before the next one
+		lines := r.lines()
+		for i, line := range lines {
+			if strings.HasPrefix(line, "connect") != (i%2 == 0) {
+				t.Fatalf("out of order: %q", lines)
+			}
+		}
+		return len(lines)%2 == 1
+	})
+}
+
+// TestRestoreRefused: what is not two strings of sane length is not even asked about.
+func TestRestoreRefused(t *testing.T) {
+	t.Parallel()
+	r := &recorder{}
+	r.restore = func(pid, offset string) (Restored, bool) {
+		r.note("restore %s %s", pid, offset)
+		return Restored{}, false
+	}
+	_, url := newServer(t, Config{}, r)
+	for _, auth := range []string{
+		`{"pid":"p"}`, `{"offset":"1-1"}`, `{"pid":1,"offset":"1-1"}`, `{"pid":["p"],"offset":["1-1"]}`, `{"pid":"","offset":"x"}`,
+		`{"pid":"` + strings.Repeat("p", 65) + `","offset":"1-1"}`, `{"pid":"p","offset":"` + strings.Repeat("1", 65) + `"}`,
+	} {
+		joinWS(t, url, auth)
+	}
+	s := r.socket(t, 6)
+	if s.Recovered() || len(s.ID()) != 24 || len(s.PID()) != 24 {
+		t.Errorf("socket %q %q %v", s.ID(), s.PID(), s.Recovered())
+	}
+	joinWS(t, url, `{"pid":"p","offset":"1-1"}`)
+	r.socket(t, 7)
+	if diff := cmp.Diff([]string{"restore p 1-1", "connect"}, r.lines()[7:]); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestRestoreWaits: when the Handler does not let go of the old socket in time,
+// the client gets a new one rather than two at once.
+func TestRestoreWaits(t *testing.T) {
+	t.Parallel()
+	stuck := make(chan struct{})
+	r := &recorder{
+		restore: func(string, string) (Restored, bool) { return Restored{ID: "the-one"}, true },
+		connect: func(s *Socket) {
+			if s.ID() == "the-one" {
+				<-stuck
+			}
+		},
+	}
+	_, url := newServer(t, Config{}, r)
+	joinWS(t, url, `{"pid":"p","offset":"1-1"}`)
+	waitFor(t, func() bool { return len(r.lines()) == 1 })
+	start := time.Now()
+	joinWS(t, url, `{"pid":"p","offset":"1-1"}`)
+	if s := r.socket(t, 0); s.ID() == "the-one" || s.Recovered() {
+		t.Error("two sockets of one id")
+	}
+	if took := time.Since(start); took < restoreTimeout {
+		t.Errorf("after %v", took)
+	}
+	close(stuck)
+}
