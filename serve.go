@@ -19,9 +19,10 @@ import (
 	"github.com/codewar/socketbridge/subscriber"
 )
 
-// leaderLease is how long a silent leader is believed: the longest that messages
-// can stand still when a leader is killed.
-const leaderLease = 5 * time.Second
+// leaderLease is how long a silent leader is believed. With the second between two
+// campaigns it makes the five seconds that messages can stand still when a leader
+// is killed.
+const leaderLease = 4 * time.Second
 
 // serve starts everything, waits until ctx ends or something dies, and stops
 // everything in the reverse order.
@@ -180,14 +181,19 @@ func gatewayConfig(cfg Config) gateway.Config {
 	}
 }
 
-// receiver pushes what another node forwards to the sockets here.
-func receiver(hub *gateway.Hub) func([]*bridge.Envelope) []bridge.Count {
-	return func(batch []*bridge.Envelope) []bridge.Count {
+// receiver pushes what another node forwards to the sockets here. What pages are
+// to confirm comes alone, and is answered when they have.
+func receiver(hub *gateway.Hub) func([]*bridge.Envelope, func([]bridge.Count)) {
+	return func(batch []*bridge.Envelope, answer func([]bridge.Count)) {
+		if len(batch) == 1 && batch[0].Ack > 0 {
+			hub.PushAcked(batch[0], func(c bridge.Count) { answer([]bridge.Count{c}) })
+			return
+		}
 		counts := make([]bridge.Count, len(batch))
 		for i, e := range batch {
 			counts[i] = hub.Push(e)
 		}
-		return counts
+		answer(counts)
 	}
 }
 

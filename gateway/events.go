@@ -20,6 +20,9 @@ type events struct {
 // Connect maps a recovered socket to the user it had. Any other waits for setUserId.
 func (ev *events) Connect(c *sio.Socket) {
 	s := &socket{conn: c, offsets: wantsOffset(c)}
+	if !s.offsets {
+		c.IgnoresOffsets()
+	}
 	rec, _ := c.Data().(*recovered)
 	c.SetData(s)
 	ev.log.LogAttrs(c.Context(), slog.LevelDebug, "connected", slog.String("socket", c.ID()), slog.String("transport", c.Transport()), slog.Bool("recovered", rec != nil))
@@ -120,7 +123,7 @@ func (ev *events) connectionID(c *sio.Socket, args []json.RawMessage, ack func(.
 	}
 	var id any // null
 	if len(sockets) > 0 {
-		id = sockets[len(sockets)-1].Socket
+		id = string(sockets[len(sockets)-1].Socket)
 	}
 	_ = c.Emit("connectionId", id) // a closed socket needs no answer
 	if ack != nil {

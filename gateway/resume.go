@@ -56,8 +56,8 @@ func claimedOffset(auth map[string]any) *bridge.Offset {
 // JavaScript clients get it: they keep it for connection state recovery and call
 // handlers that take fewer arguments all the same. Others do not: python-socketio
 // raises when a handler is called with one argument more. The JavaScript client is
-// known by the order of its query, `EIO=4&transport=…`, which is in
-// engine.io-client's Transport.createUri; python-engineio writes them the other way.
+// known by the order of its query, `EIO=4&transport=…`, which engine.io-client
+// makes in Socket.createTransport; python-engineio writes them the other way.
 func wantsOffset(c *sio.Socket) bool {
 	auth := c.Auth()
 	if wish, said := auth["resume"].(bool); said {
@@ -66,7 +66,7 @@ func wantsOffset(c *sio.Socket) bool {
 	if _, resuming := auth["pid"].(string); resuming {
 		return true
 	}
-	return strings.Contains(c.RawQuery(), "EIO=4&transport=") && !strings.HasPrefix(c.Header().Get("User-Agent"), "Python")
+	return strings.Contains(c.RawQuery(), "EIO=4&transport=")
 }
 
 // saveSession makes the page known on every node before it needs to be: a node

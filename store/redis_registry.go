@@ -15,27 +15,41 @@ import (
 // errNotJoined means that this node registers sockets before its first Beat.
 var errNotJoined = errors.New("the node has no lease yet")
 
-// Register records a socket and reads what it missed, in one step.
+// Register records a socket and reads what it missed, in one step. When the node
+// has joined anew meanwhile, it does so again: a call that was on its way may have
+// come after the one that registers every socket under the new incarnation, and
+// would leave this socket under the dead one, where no message finds it.
 func (r *Redis) Register(ctx context.Context, reg bridge.Registration) (page bridge.Replay, err error) {
+	err = r.do(ctx, "register", func(ctx context.Context) error {
+		for {
+			self := r.self.Load()
+			if self == nil {
+				return errNotJoined
+			}
+			if page, err = r.register(ctx, reg, *self); err != nil {
+				return err
+			}
+			if now := r.self.Load(); now == nil || *now == *self {
+				return nil
+			}
+		}
+	})
+	return page, err
+}
+
+// register records a socket under an incarnation of this node.
+func (r *Redis) register(ctx context.Context, reg bridge.Registration, self string) (bridge.Replay, error) {
 	k := r.keys.user(reg.User)
 	after := "" // the script starts at the taken mark
 	if reg.After != nil {
 		after = reg.After.String()
 	}
-	err = r.do(ctx, "register", func(ctx context.Context) error {
-		self := r.self.Load()
-		if self == nil {
-			return errNotJoined
-		}
-		c := registerScript.call(ctx, []string{k.history, k.last, k.marks, k.presence},
-			after, fetch(reg.Limit), string(reg.Socket), *self, reg.Token, r.args.marksTTL)
-		if err := r.run(ctx, c); err != nil {
-			return err
-		}
-		page, err = parsePage(c.Val(), reg.User, reg.After, reg.Limit)
-		return err
-	})
-	return page, err
+	c := registerScript.call(ctx, []string{k.history, k.last, k.marks, k.presence},
+		after, fetch(reg.Limit), string(reg.Socket), self, reg.Token, r.args.marksTTL)
+	if err := r.run(ctx, c); err != nil {
+		return bridge.Replay{}, err
+	}
+	return parsePage(c.Val(), reg.User, reg.After, reg.Limit)
 }
 
 // Unregister removes this registration and moves the user's taken mark.

@@ -3,6 +3,7 @@ package subscriber
 import (
 	"encoding/binary"
 	"errors"
+	"time"
 
 	"github.com/codewar/socketbridge/bridge"
 )
@@ -12,15 +13,20 @@ import (
 //	version 1 byte | kind 1 byte | term 8 bytes | link sequence 8 bytes | body
 //
 // The body of a forward is a count and that many envelopes: user, topic, epoch,
-// sequence, payload. The body of an answer is a count and that many pairs of
-// took and seen. A beat has none. Numbers in bodies are uvarints, texts a length
+// sequence, payload, milliseconds to confirm in. The body of an answer is a count
+// and that many times took, seen and acked. A beat has none. Numbers in bodies are uvarints, texts a length
 // and their bytes.
 const (
 	linkVersion = 1
 	headSize    = 18
-	// minEnvelope is the least an envelope can take: five empty fields.
-	minEnvelope = 5
+	// minEnvelope is the least an envelope can take: six empty fields.
+	minEnvelope = 6
+	// minCount is the least a count can take.
+	minCount = 3
 )
+
+// maxAckMillis keeps a broken number from becoming a wait without end.
+const maxAckMillis = 60_000
 
 type linkKind byte
 
@@ -65,7 +71,8 @@ func appendEnvelope(b []byte, e *bridge.Envelope) []byte {
 	b = binary.AppendUvarint(b, e.Offset.Epoch)
 	b = binary.AppendUvarint(b, e.Offset.Seq)
 	b = binary.AppendUvarint(b, uint64(len(e.Payload)))
-	return append(b, e.Payload...)
+	b = append(b, e.Payload...)
+	return binary.AppendUvarint(b, uint64(e.Ack.Milliseconds()))
 }
 
 func appendText(b []byte, s string) []byte {
@@ -88,6 +95,7 @@ func decodeForward(body []byte) ([]*bridge.Envelope, error) {
 		e.Offset.Epoch = r.number()
 		e.Offset.Seq = r.number()
 		e.Payload = r.bytes()
+		e.Ack = time.Duration(min(r.number(), maxAckMillis)) * time.Millisecond
 		batch[i] = e
 	}
 	return batch, r.end()
@@ -98,6 +106,7 @@ func appendCounts(b []byte, counts []bridge.Count) []byte {
 	for _, c := range counts {
 		b = binary.AppendUvarint(b, uint64(c.Took))
 		b = binary.AppendUvarint(b, uint64(c.Seen))
+		b = binary.AppendUvarint(b, uint64(c.Acked))
 	}
 	return b
 }
@@ -105,12 +114,12 @@ func appendCounts(b []byte, counts []bridge.Count) []byte {
 func decodeCounts(body []byte) ([]bridge.Count, error) {
 	r := reader{rest: body}
 	n := r.number()
-	if n > uint64(len(r.rest)/2) {
+	if n > uint64(len(r.rest)/minCount) {
 		return nil, errLink
 	}
 	counts := make([]bridge.Count, n)
 	for i := range counts {
-		counts[i] = bridge.Count{Took: int(r.number()), Seen: int(r.number())}
+		counts[i] = bridge.Count{Took: int(r.number()), Seen: int(r.number()), Acked: int(r.number())}
 	}
 	return counts, r.end()
 }

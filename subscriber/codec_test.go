@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/google/go-cmp/cmp"
@@ -69,7 +70,7 @@ func TestForwardIsSplitToFit(t *testing.T) {
 }
 
 func TestCountsComeBack(t *testing.T) {
-	want := []bridge.Count{{Took: 1}, {}, {Took: 3, Seen: 300}}
+	want := []bridge.Count{{Took: 1}, {}, {Took: 3, Seen: 300, Acked: 2}}
 	got, err := decodeCounts(appendCounts(nil, want))
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Error(err, diff)
@@ -79,7 +80,7 @@ func TestCountsComeBack(t *testing.T) {
 // FuzzForward feeds anything to the decoders, and what they accept must be the
 // same after another round.
 func FuzzForward(f *testing.F) {
-	for _, batch := range [][]*bridge.Envelope{envelopes(1, 10), envelopes(3, 0), {{User: "ü\x00", Topic: "a.b"}}} {
+	for _, batch := range [][]*bridge.Envelope{envelopes(1, 10), envelopes(3, 0), {{User: "ü\x00", Topic: "a.b", Ack: time.Second}}} {
 		data := encodeForward(batch, 1<<20)[0].data
 		head{kindForward, 3, 9}.put(data)
 		f.Add(data)

@@ -11,7 +11,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// answerLimit is how long a node may take to answer a forward.
+// answerLimit is how long a node may take to answer a forward, beside the time
+// that its pages have to confirm.
 const answerLimit = 2 * time.Second
 
 var (
@@ -51,7 +52,7 @@ func (c *Client) Forward(term uint64, node bridge.NodeID, batch []*bridge.Envelo
 	parts := encodeForward(batch, c.conn.maxPayload())
 	f := &forward{done: done, waiting: len(parts), counts: make([][]bridge.Count, len(parts))}
 	for i, part := range parts {
-		c.links.send(term, node, part.data, func(counts []bridge.Count, err error) {
+		c.links.send(term, node, part, func(counts []bridge.Count, err error) {
 			if err == nil && len(counts) != part.envelopes {
 				err = errLink
 			}
@@ -85,17 +86,17 @@ func (l *links) enter(term uint64) {
 }
 
 // send numbers and queues one message, and calls done once.
-func (l *links) send(term uint64, node bridge.NodeID, data []byte, done func([]bridge.Count, error)) {
+func (l *links) send(term uint64, node bridge.NodeID, p part, done func([]bridge.Count, error)) {
 	c := &call{links: l, done: done}
 	c.reply = l.inbox.expect(c.answer)
-	c.timer = time.AfterFunc(answerLimit, func() { c.finish(nil, errNoAnswer) })
+	c.timer = time.AfterFunc(answerLimit+p.ack, func() { c.finish(nil, errNoAnswer) })
 	l.calls.Store(c, nil)
 
 	l.mu.Lock()
 	l.enter(term)
 	l.sent[node]++
-	head{kindForward, term, l.sent[node]}.put(data)
-	m := &nats.Msg{Subject: nodeSubject(node), Reply: c.reply, Data: data}
+	head{kindForward, term, l.sent[node]}.put(p.data)
+	m := &nats.Msg{Subject: nodeSubject(node), Reply: c.reply, Data: p.data}
 	err := l.outbox.put(outgoing{m, c.unsent})
 	l.mu.Unlock()
 	if err != nil {
@@ -192,6 +193,7 @@ func (f *forward) finish() {
 type part struct {
 	data      []byte
 	envelopes int
+	ack       time.Duration // the longest that pages have to confirm one
 }
 
 // encodeForward encodes a batch in as few messages of at most limit bytes as it
@@ -210,10 +212,13 @@ func encodeForward(batch []*bridge.Envelope, limit int) (parts []part) {
 		}
 		data := make([]byte, headSize, size)
 		data = binary.AppendUvarint(data, uint64(end-start))
+		p := part{envelopes: end - start}
 		for _, e := range batch[start:end] {
 			data = appendEnvelope(data, e)
+			p.ack = max(p.ack, e.Ack)
 		}
-		parts = append(parts, part{data, end - start})
+		p.data = data
+		parts = append(parts, p)
 		start = end
 	}
 	return parts

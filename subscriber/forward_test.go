@@ -43,7 +43,7 @@ func (e *linkEnd) count(s string) (n int) {
 
 func (e *linkEnd) serve(t testing.TB, c *Client) {
 	t.Helper()
-	err := c.ServeLinks(func(batch []*bridge.Envelope) []bridge.Count {
+	err := c.ServeLinks(func(batch []*bridge.Envelope, answer func([]bridge.Count)) {
 		counts := make([]bridge.Count, len(batch))
 		text := ""
 		for i, en := range batch {
@@ -51,7 +51,7 @@ func (e *linkEnd) serve(t testing.TB, c *Client) {
 			text += fmt.Sprint(en.Offset.Seq, " ")
 		}
 		e.add(text)
-		return counts
+		answer(counts)
 	}, func() { e.add("resync") })
 	if err != nil {
 		t.Fatal(err)

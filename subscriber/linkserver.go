@@ -14,7 +14,7 @@ import (
 // linkServer is a node's side of the links: it takes what the leader forwards
 // and watches the numbers.
 type linkServer struct {
-	receive func([]*bridge.Envelope) []bridge.Count
+	receive func([]*bridge.Envelope, func([]bridge.Count))
 	resync  func()
 	log     *slog.Logger
 
@@ -24,7 +24,8 @@ type linkServer struct {
 }
 
 // ServeLinks begins to take what leaders forward to this node. receive gets
-// batches in order and returns a count for each envelope; it must not wait.
+// batches in order and must not wait; it calls answer once with a count for each
+// envelope, at once or, where pages are to confirm, when they have.
 //
 // resync is called when something may be missing: a hole in the numbers, a new
 // term, or NATS was away. It is called before the message that showed it is
@@ -33,7 +34,7 @@ type linkServer struct {
 // It may be called often; it must be cheap.
 //
 // Forwards of an older term are still received: pushing is idempotent.
-func (c *Client) ServeLinks(receive func(batch []*bridge.Envelope) []bridge.Count, resync func()) error {
+func (c *Client) ServeLinks(receive func(batch []*bridge.Envelope, answer func([]bridge.Count)), resync func()) error {
 	s := &linkServer{receive: receive, resync: resync, log: c.log}
 	if !c.served.CompareAndSwap(nil, s) {
 		return errors.New("serve links: served already")
@@ -70,12 +71,13 @@ func (s *linkServer) take(m *nats.Msg) {
 		s.resync()
 		return
 	}
-	counts := s.receive(batch)
-	answer := make([]byte, headSize, headSize+10+4*len(counts))
-	head{kindAnswer, h.term, h.seq}.put(answer)
-	if err := m.Respond(appendCounts(answer, counts)); err != nil {
-		s.log.Debug("link not answered", "err", err, "took", time.Since(began))
-	}
+	s.receive(batch, func(counts []bridge.Count) {
+		answer := make([]byte, headSize, headSize+10+6*len(counts))
+		head{kindAnswer, h.term, h.seq}.put(answer)
+		if err := m.Respond(appendCounts(answer, counts)); err != nil {
+			s.log.Debug("link not answered", "err", err, "took", time.Since(began))
+		}
+	})
 }
 
 // follow holds a message's number against the last one. A number that is lower

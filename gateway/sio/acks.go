@@ -2,7 +2,6 @@ package sio
 
 import (
 	"encoding/json"
-	"fmt"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -33,12 +32,12 @@ func (s *Socket) EmitWithAck(name string, timeout time.Duration, args []any, don
 	if reserved[name] {
 		return ErrReserved
 	}
-	data, err := json.Marshal(append([]any{name}, args...))
-	if err != nil {
-		return fmt.Errorf("encode event: %w", err)
-	}
 	id := s.acks.add(done, timeout, s.expireAck)
-	if err := s.Push(textPacket("42" + strconv.FormatUint(id, 10) + string(data))); err != nil {
+	p, err := eventPacket("42"+strconv.FormatUint(id, 10), name, args, false) // what comes last is the function that confirms
+	if err == nil {
+		err = s.Push(p)
+	}
+	if err != nil {
 		if _, ok := s.acks.take(id); ok {
 			return err
 		}

@@ -1,7 +1,6 @@
 package sio
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -36,17 +35,25 @@ func EventPacket(name string, payload []byte, offset string) *Packet {
 	return p
 }
 
-// eventPacket encodes an event whose arguments are Go values.
-func eventPacket(name string, args []any) (*Packet, error) {
-	data, err := json.Marshal(append([]any{name}, args...))
-	if err != nil {
-		return nil, fmt.Errorf("encode event: %w", err)
+// eventPacket encodes an event whose arguments are Go values. Raw JSON among them
+// goes out byte by byte. prefix is the packet's type, with its id if it has one.
+// With guard a null is put behind a string that would come last.
+func eventPacket(prefix, name string, args []any, guard bool) (*Packet, error) {
+	text := appendQuoted(append([]byte(prefix), '['), name)
+	for _, arg := range args {
+		raw, ok := arg.(json.RawMessage)
+		if !ok {
+			var err error
+			if raw, err = json.Marshal(arg); err != nil {
+				return nil, fmt.Errorf("encode event: %w", err)
+			}
+		}
+		text = append(append(text, ','), raw...)
 	}
-	if len(args) > 0 && bytes.HasSuffix(data, []byte(`"]`)) {
-		// The JavaScript client takes a string that comes last for its offset.
-		data = append(data[:len(data)-1], ",null]"...)
+	if guard && len(args) > 0 && text[len(text)-1] == '"' {
+		text = append(text, ",null"...)
 	}
-	return textPacket("42" + string(data)), nil
+	return textPacket(string(append(text, ']'))), nil
 }
 
 // textPacket makes a packet of an Engine.IO packet.

@@ -49,7 +49,8 @@ type Socket struct {
 	before *Socket
 	gone   bool
 
-	data atomic.Pointer[any]
+	data  atomic.Pointer[any]
+	plain atomic.Bool // see IgnoresOffsets
 }
 
 func newSocket(c *conn, auth map[string]any) *Socket {
@@ -124,14 +125,18 @@ func (s *Socket) Transport() string { return s.conn.transport() }
 // Since is when the connection was made.
 func (s *Socket) Since() time.Time { return s.conn.since }
 
+// IgnoresOffsets says that the client does not take a string that comes last for
+// its offset, so [Socket.Emit] need not put a null behind one.
+func (s *Socket) IgnoresOffsets() { s.plain.Store(true) }
+
 // Emit sends an event. It keeps its place among what is pushed. Behind an
-// argument that comes last and is a string it puts a null, because clients take
-// such a string for their offset.
+// argument that comes last and is a string it puts a null, because the JavaScript
+// client takes such a string for its offset.
 func (s *Socket) Emit(name string, args ...any) error {
 	if reserved[name] {
 		return fmt.Errorf("emit %q: %w", name, ErrReserved)
 	}
-	p, err := eventPacket(name, args)
+	p, err := eventPacket("42", name, args, !s.plain.Load())
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,75 @@
+package store
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/store/redistest"
+)
+
+// A registration that is on its way while the node joins anew, and comes after
+// the one that was made because of that, must not leave the socket with a dead
+// incarnation: no message would find it until it reconnects.
+func TestRegisterOvertakenByRejoin(t *testing.T) {
+	t.Parallel()
+	server := redistest.Server(t)
+	r, err := OpenRedis(t.Context(), Config{Addrs: []string{server.Addr}, Timeout: 10 * time.Second}, Limits{}, "a", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	late := &lateRegister{reached: make(chan struct{}), release: make(chan struct{})}
+	r.client.AddHook(late)
+	ctx := t.Context()
+	if _, err := r.Beat(ctx); err != nil {
+		t.Fatal(err)
+	}
+	server.FlushAll()
+
+	reg := bridge.Registration{User: "u", Socket: "s", Token: "t", Limit: 1}
+	registered := make(chan error, 1)
+	go func() {
+		_, err := r.Register(ctx, reg)
+		registered <- err
+	}()
+	<-late.reached
+	if rejoined, err := r.Beat(ctx); err != nil || !rejoined {
+		t.Fatalf("Beat: rejoined %t, %v", rejoined, err)
+	}
+	if _, err := r.Register(ctx, reg); err != nil {
+		t.Fatal(err)
+	}
+	close(late.release)
+	if err := <-registered; err != nil {
+		t.Fatal(err)
+	}
+	if got, err := r.Locate(ctx, "u"); err != nil || len(got) != 1 {
+		t.Errorf("Locate: %v, %v; want the socket", got, err)
+	}
+}
+
+// lateRegister holds the first registration back until it is released.
+type lateRegister struct {
+	reached, release chan struct{}
+	held             bool // by one; its goroutine is the first to come here
+}
+
+func (*lateRegister) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (*lateRegister) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (h *lateRegister) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		if !h.held && slices.Contains(cmds[0].Args(), registerScript.hash) {
+			h.held = true
+			close(h.reached)
+			<-h.release
+		}
+		return next(ctx, cmds)
+	}
+}
