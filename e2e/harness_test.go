@@ -231,7 +231,23 @@ func get(url string) (status int, body string) {
 // send posts to /sendPayload.
 func (n *node) send(t testing.TB, body string) (status int, answer map[string]any) {
 	t.Helper()
-	res, err := client.Post(n.url+"/sendPayload", "application/json", strings.NewReader(body))
+	return n.sendTo(t, "/sendPayload", body)
+}
+
+func (n *node) sendTo(t testing.TB, route, body string) (status int, answer map[string]any) {
+	t.Helper()
+	res, err := client.Post(n.url+route, "application/json", strings.NewReader(body))
+	return decode(t, res, err)
+}
+
+func getJSON(t testing.TB, url string) (status int, answer map[string]any) {
+	t.Helper()
+	res, err := client.Get(url)
+	return decode(t, res, err)
+}
+
+func decode(t testing.TB, res *http.Response, err error) (status int, answer map[string]any) {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}

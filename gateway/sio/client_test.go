@@ -119,7 +119,7 @@ func TestDisconnect(t *testing.T) {
 				for range 50 {
 					c.EventNamed("n")
 				}
-				if got := c.Disconnected(); got != "transport close" {
+				if got := c.Disconnected().Reason; got != "transport close" {
 					t.Errorf("Close: the client says %q", got)
 				}
 				c.Connected()
@@ -131,7 +131,7 @@ func TestDisconnect(t *testing.T) {
 			for range 50 {
 				c.EventNamed("n")
 			}
-			if got := c.Disconnected(); got != "io server disconnect" {
+			if got := c.Disconnected().Reason; got != "io server disconnect" {
 				t.Errorf("Disconnect: the client says %q", got)
 			}
 			waitFor(t, func() bool { return len(r.lines()) == 8 })

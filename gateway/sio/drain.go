@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// drainWave is how often some connections are let go while draining.
+// drainWave is the least time between two waves of a drain.
 const drainWave = 100 * time.Millisecond
 
 // Drain takes no new connections and lets those there are go in waves spread over
@@ -22,13 +22,14 @@ func (s *Server) Drain(ctx context.Context, over time.Duration) {
 	s.mu.Unlock()
 	rand.Shuffle(len(conns), func(i, j int) { conns[i], conns[j] = conns[j], conns[i] })
 
-	waves := max(int(over/drainWave), 1)
+	waves := max(min(int(over/drainWave), len(conns)), 1)
+	pause := over / time.Duration(waves)
 	for wave := range slices.Chunk(conns, max((len(conns)+waves-1)/waves, 1)) {
 		for _, c := range wave {
 			c.end(ReasonShutdown, flush)
 		}
 		select {
-		case <-time.After(drainWave/2 + rand.N(drainWave)):
+		case <-time.After(pause/2 + rand.N(pause+1)): // as long as pause, on average
 		case <-ctx.Done():
 			return
 		}

@@ -239,10 +239,10 @@ func (c *Client) Connected() Message {
 	return c.next("connect", ofType("connect"))
 }
 
-// Disconnected waits for the next `disconnect` and returns its reason.
-func (c *Client) Disconnected() string {
+// Disconnected waits for the next `disconnect`, whose reason is its Reason.
+func (c *Client) Disconnected() Message {
 	c.node.t.Helper()
-	return c.next("disconnect", ofType("disconnect")).Reason
+	return c.next("disconnect", ofType("disconnect"))
 }
 
 // Refused waits for the next `connect_error` and returns its message.
