@@ -1,0 +1,228 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// output is what the program writes, readable while it runs.
+type output struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+// program runs the whole program in this process until the test ends.
+type program struct {
+	url    string
+	stop   context.CancelFunc
+	status chan int
+	stderr *output
+}
+
+func startProgram(t *testing.T, args ...string) *program {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	addr := freeAddr(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &program{url: "http://" + addr, stop: cancel, status: make(chan int, 1), stderr: new(output)}
+	args = append([]string{"--set", "http.addr=" + addr, "--set", "nats.embedded.addr=" + freeAddr(t)}, args...)
+	go func() { p.status <- run(ctx, args, io.Discard, p.stderr) }()
+	t.Cleanup(cancel)
+	for range 1000 {
+		if status, _ := p.get("/readyz"); status == http.StatusOK {
+			return p
+		}
+		select {
+		case code := <-p.status:
+			t.Fatalf("ended with status %d:\n%s", code, p.stderr)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	t.Fatalf("never ready:\n%s", p.stderr)
+	return nil
+}
+
+var httpClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+
+func (p *program) get(path string) (status int, body string) {
+	res, err := httpClient.Get(p.url + path)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer res.Body.Close()
+	b, _ := io.ReadAll(res.Body)
+	return res.StatusCode, string(b)
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func TestServeEmbedded(t *testing.T) {
+	p := startProgram(t)
+	if status, body := p.get("/livez"); status != http.StatusOK {
+		t.Errorf("/livez: %d %s", status, body)
+	}
+	res, err := httpClient.Post(p.url+"/sendPayload", "application/json", strings.NewReader(`{"userId":"nobody","topic":"t"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusNotFound {
+		t.Errorf("/sendPayload for nobody: %d", res.StatusCode)
+	}
+	p.stop()
+	if code := <-p.status; code != exitStopped {
+		t.Errorf("exit status %d:\n%s", code, p.stderr)
+	}
+}
+
+// TestMetricNames is the promise that dashboards rely on: renaming a metric is a
+// breaking change for the changelog.
+func TestMetricNames(t *testing.T) {
+	p := startProgram(t)
+	_, text := p.get("/metrics")
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[string]string)
+	for name, f := range families {
+		if strings.HasPrefix(name, "bridge_") {
+			got[name] = strings.ToLower(f.GetType().String())
+		}
+	}
+	want := map[string]string{
+		"bridge_build_info":            "gauge",
+		"bridge_gateway_connections":   "gauge",
+		"bridge_gateway_drops_total":   "counter",
+		"bridge_gateway_panics_total":  "counter",
+		"bridge_gateway_sockets":       "gauge",
+		"bridge_gateway_users":         "gauge",
+		"bridge_intake_in_flight":      "gauge",
+		"bridge_intake_lag":            "gauge",
+		"bridge_intake_messages_total": "counter",
+		"bridge_intake_outcomes_total": "counter",
+		"bridge_leader":                "gauge",
+		"bridge_ledger_breaches_total": "counter",
+		"bridge_payload_seconds":       "histogram",
+		"bridge_pushes_total":          "counter",
+		"bridge_store_seconds":         "histogram",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("metrics (-want +got):\n%s", d)
+	}
+	for name, f := range families {
+		if strings.HasPrefix(name, "bridge_") && f.GetHelp() == "" {
+			t.Errorf("%s has no help", name)
+		}
+	}
+	p.stop()
+	<-p.status
+}
+
+func TestServeFails(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for name, tt := range map[string]struct {
+		args   []string
+		status int
+		says   string
+	}{
+		"http port taken": {[]string{"--set", "nats.embedded.addr=" + freeAddr(t), "--set", "http.addr=" + taken.Addr().String()}, exitFailed, "http.addr"},
+		"nats port taken": {[]string{"--set", "http.addr=127.0.0.1:0", "--set", "nats.embedded.addr=" + taken.Addr().String()}, exitFailed, "nats.embedded.addr"},
+		"bad value":       {[]string{"--set", "http.reply_timeout=soon"}, exitUsage, `http.reply_timeout "soon"`},
+		"unknown key":     {[]string{"--set", "http.adr=:1"}, exitUsage, "http.adr"},
+		"unknown command": {[]string{"sevre"}, exitUsage, "sevre"},
+		"unknown flag":    {[]string{"--prot", "1"}, exitUsage, "--prot"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			var stderr output
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			if code := run(ctx, tt.args, io.Discard, &stderr); code != tt.status {
+				t.Errorf("exit status %d, want %d", code, tt.status)
+			}
+			if !strings.Contains(stderr.String(), tt.says) {
+				t.Errorf("says %q, want it to name %s", stderr.String(), tt.says)
+			}
+		})
+	}
+}
+
+func TestCommands(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, tt := range []struct{ command, says string }{
+		{"version", "socketbridge " + version},
+		{"check", "addr: :3004"},
+	} {
+		var stdout output
+		if code := run(t.Context(), []string{tt.command}, &stdout, io.Discard); code != exitStopped {
+			t.Errorf("%s: exit status %d", tt.command, code)
+		}
+		if !strings.Contains(stdout.String(), tt.says) {
+			t.Errorf("%s prints %q", tt.command, stdout.String())
+		}
+	}
+}
+
+// TestTeardown: last started, first stopped; a stuck step spends only its own time.
+func TestTeardown(t *testing.T) {
+	t.Parallel()
+	var order []string
+	var down teardown
+	for _, name := range []string{"first", "stuck", "last"} {
+		down.add(name, 10*time.Millisecond, func(ctx context.Context) error {
+			order = append(order, name)
+			if name != "stuck" {
+				return ctx.Err()
+			}
+			<-ctx.Done()
+			return context.Cause(ctx)
+		})
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel() // a stop function must not be given the signal's ended context
+	err := down.run(ended, newLogger(logConfig{}, io.Discard))
+	if d := cmp.Diff([]string{"last", "stuck", "first"}, order); d != "" {
+		t.Errorf("order (-want +got):\n%s", d)
+	}
+	if want := "stop stuck: not done within 10ms"; fmt.Sprint(err) != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
