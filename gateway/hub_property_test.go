@@ -35,7 +35,7 @@ func TestNothingLostNothingTwice(t *testing.T) {
 	t.Run("redis", func(t *testing.T) {
 		t.Parallel()
 		server := redistest.Server(t)
-		rounds(t, 300, func(round int) func(bridge.NodeID) bridge.Store {
+		rounds(t, 1000, func(round int) func(bridge.NodeID) bridge.Store {
 			return func(id bridge.NodeID) bridge.Store {
 				cfg := store.Config{Addrs: []string{server.Addr}, Prefix: fmt.Sprint("round", round)}
 				s, err := store.OpenRedis(t.Context(), cfg, store.Limits{}, id, slog.New(slog.DiscardHandler))

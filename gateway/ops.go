@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +31,20 @@ type health struct {
 
 // checkTimeout bounds one check: a probe that hangs says nothing.
 const checkTimeout = time.Second
+
+// fromHere keeps a route that tells of users for callers on this machine, where
+// the operators have no listener of their own. To others it does not exist. A
+// proxy on this machine adds X-Forwarded-For, and so is not taken for its clients.
+func fromHere(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		from, err := netip.ParseAddrPort(r.RemoteAddr)
+		if err != nil || !from.Addr().Unmap().IsLoopback() || r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("Forwarded") != "" {
+			return echo.ErrNotFound
+		}
+		return next(c)
+	}
+}
 
 // traces answers what happened to one message.
 type traces struct {

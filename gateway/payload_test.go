@@ -221,6 +221,33 @@ func TestReadyNamesWhatIsMissing(t *testing.T) {
 	}
 }
 
+// What happened to a message is told on this machine only, unless operators have a
+// listener of their own.
+func TestTraceIsForOperators(t *testing.T) {
+	t.Parallel()
+	srv := newTestServer(t, pushed)
+	for _, tt := range []struct {
+		name, from, forwarded, code string
+		status                      int
+	}{
+		{"here", "127.0.0.1:5", "", "INVALID_OFFSET", 400},
+		{"here, IPv6", "[::1]:5", "", "INVALID_OFFSET", 400},
+		{"elsewhere", "192.0.2.1:5", "", "NOT_FOUND", 404},
+		{"through a proxy here", "127.0.0.1:5", "192.0.2.1", "NOT_FOUND", 404},
+	} {
+		r := httptest.NewRequest("GET", "/messages/x", nil)
+		r.RemoteAddr = tt.from
+		if tt.forwarded != "" {
+			r.Header.Set("X-Forwarded-For", tt.forwarded)
+		}
+		w := httptest.NewRecorder()
+		srv.http.Handler.ServeHTTP(w, r)
+		if w.Code != tt.status || !strings.Contains(w.Body.String(), tt.code) {
+			t.Errorf("%s: %d %s, want %d %s", tt.name, w.Code, w.Body, tt.status, tt.code)
+		}
+	}
+}
+
 func FuzzSendPayload(f *testing.F) {
 	for _, s := range []string{`{"userId":"here","topic":"t","a":1}`, `{"userId":"away","topic":"t"}`, `[]`, ``, `{"userId":{}}`} {
 		f.Add([]byte(s), "application/json")

@@ -58,12 +58,12 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 	public := s.newEcho(cfg)
 	public.Match([]string{http.MethodPost, http.MethodGet}, "/sendPayload", s.payloads.handle, middleware.BodyLimit(bytesText(cfg.MaxBody)))
 	public.Any(socketPath, echo.WrapHandler(s.sio))
-	operators := public
+	operators, only := public, []echo.MiddlewareFunc{fromHere}
 	if cfg.OpsOnOwnListener {
-		operators = s.newEcho(cfg)
+		operators, only = s.newEcho(cfg), nil
 	}
 	s.health.routes(operators, metrics)
-	operators.GET("/messages/:offset", (&traces{store.Trace}).handle)
+	operators.GET("/messages/:offset", (&traces{store.Trace}).handle, only...)
 	s.http = s.newHTTP(public, cfg)
 	s.ops = s.newHTTP(operators, cfg)
 	return s
