@@ -86,6 +86,16 @@ func (fw forwards) add(node NodeID, i int, alone bool) {
 	fw[node] = runs
 }
 
+// chain tells each envelope which message of its user is before it. Where only
+// the newest socket gets messages, the others have missed some by design.
+func (b *batch) chain(latestOnly bool) {
+	for i := range b.flights {
+		if !latestOnly {
+			b.flights[i].Before = b.found[i].Before
+		}
+	}
+}
+
 // handBatch gives every envelope to its user's sockets: here at once, elsewhere
 // with one forward a node. Outcomes follow when the nodes have answered.
 func (r *Router) handBatch(t *routerTerm, b *batch) {

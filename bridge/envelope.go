@@ -171,7 +171,7 @@ func userText(raw []byte) (string, *InvalidError) {
 // that says setUserId(42) and the publisher that says 42.0 mean the same user.
 // An integer of more than 53 bits, which JavaScript cannot hold, keeps its digits.
 func numberText(raw []byte) (string, *InvalidError) {
-	if bytes.IndexAny(raw, ".eE") < 0 {
+	if !bytes.ContainsAny(raw, ".eE") {
 		if string(raw) == "-0" {
 			return "0", nil
 		}

@@ -91,7 +91,7 @@ func TestDecodeManyKeys(t *testing.T) {
 	if _, err := DecodeRequest([]byte(b.String() + `}`)); err != nil {
 		t.Error(err)
 	}
-	if _, err := DecodeRequest([]byte(b.String() + `,"k3":0}`)); err != errDuplicateKey {
+	if _, err := DecodeRequest([]byte(b.String() + `,"k3":0}`)); !errors.Is(err, errDuplicateKey) {
 		t.Errorf("got %v, want a duplicate key", err)
 	}
 }

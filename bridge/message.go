@@ -41,6 +41,9 @@ type Envelope struct {
 	// shared by many sockets.
 	Payload []byte
 	Offset  Offset
+	// Before is the user's message before this one; zero when that is not known.
+	// A socket that was not given it has missed something. Not kept in the history.
+	Before Offset
 	// Ack is how long pages have to confirm a live message; zero when they need
 	// not. It is not kept in the history.
 	Ack time.Duration

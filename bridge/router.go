@@ -100,7 +100,7 @@ func (r *Router) End(uint64) {
 // again for as long as the store fails, which is what holds the intake while
 // Redis is away. It returns an error only when ctx has ended; the batch was then
 // not handed on, and may safely be routed again.
-func (r *Router) Route(ctx context.Context, _ uint64, msgs []Message) error {
+func (r *Router) Route(ctx context.Context, term uint64, msgs []Message) error {
 	b := newBatch(msgs, r.routes.AckTimeout)
 	for _, d := range b.dead {
 		if err := r.deadLetter(ctx, d); err != nil {
@@ -108,13 +108,10 @@ func (r *Router) Route(ctx context.Context, _ uint64, msgs []Message) error {
 		}
 	}
 	if len(b.entries) > 0 {
-		err := Retry(ctx, r.log, "append to history", func(ctx context.Context) (err error) {
-			b.found, err = r.store.Append(ctx, b.entries)
-			return err
-		})
-		if err != nil {
+		if err := r.append(ctx, term, b); err != nil {
 			return err
 		}
+		b.chain(r.routes.LatestOnly)
 	}
 	r.ledger.receive(len(msgs))
 	for _, d := range b.dead {
@@ -126,6 +123,25 @@ func (r *Router) Route(ctx context.Context, _ uint64, msgs []Message) error {
 	}
 	r.term.batches <- b // hand never waits for the network, so neither does this
 	return nil
+}
+
+// append puts a batch into the histories. A store that failed may have come back
+// empty, and then this term is over: what was read before has to be appended
+// again first, and users that are not registered yet are not offline. So before
+// it tries again the store must confirm the term, which a checkpoint at zero
+// does and nothing else.
+func (r *Router) append(ctx context.Context, term uint64, b *batch) error {
+	failed := false
+	return Retry(ctx, r.log, "append to history", func(ctx context.Context) (err error) {
+		if failed {
+			if err := r.store.SaveCheckpoint(ctx, term, Offset{}); err != nil {
+				return fmt.Errorf("confirm term: %w", err)
+			}
+		}
+		b.found, err = r.store.Append(ctx, b.entries)
+		failed = err != nil
+		return err
+	})
 }
 
 // deadLetter stores a poison message before the checkpoint can pass it.

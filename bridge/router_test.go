@@ -280,3 +280,31 @@ func TestRouteToSocketsThatLeft(t *testing.T) {
 		})
 	}
 }
+
+// TestRetryConfirmsTerm: after a failure the store may be another than before, so
+// a leader that is none any more must not append to it.
+func TestRetryConfirmsTerm(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	term, err := w.store.Lead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Begin(term)
+	defer w.End(term)
+	if err := w.store.Resign(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.away.Lead(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.failing.failures = 1
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if err := w.Route(ctx, term, []bridge.Message{message(1, "u")}); err == nil {
+		t.Error("routed")
+	}
+	if page, err := w.store.Read(t.Context(), "u", bridge.Offset{}, 10); err != nil || len(page.Entries) > 0 {
+		t.Errorf("history has %d entries, %v", len(page.Entries), err)
+	}
+}

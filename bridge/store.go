@@ -52,6 +52,9 @@ type Appended struct {
 	Sockets []Presence // the user's sockets on live nodes, oldest first
 	Refused bool       // the history already had this offset or a later one
 	Absent  bool       // OnlyIfPresent was set and nobody was there: not appended
+	// Before is the user's message before this one, as the history has it; zero
+	// when none is known. It may name one that was withdrawn.
+	Before Offset
 }
 
 // Presence is the fact that a user has a socket on a node. It is believed only

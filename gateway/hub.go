@@ -148,6 +148,7 @@ func (h *Hub) targets(user bridge.UserID) []*socket {
 func (h *Hub) Push(e *bridge.Envelope) (c bridge.Count) {
 	p := packets{e: e}
 	for _, s := range h.targets(e.User) {
+		h.check(s, e)
 		c = c.Add(s.push(&p))
 	}
 	h.pushed(c)
@@ -177,6 +178,7 @@ func (h *Hub) PushAcked(e *bridge.Envelope, done func(bridge.Count)) {
 		mu.Lock()
 		waiting++
 		mu.Unlock()
+		h.check(s, e)
 		given, waits := s.pushAcked(e, func(confirmed bool) {
 			var ack bridge.Count
 			if confirmed {
@@ -194,6 +196,13 @@ func (h *Hub) PushAcked(e *bridge.Envelope, done func(bridge.Count)) {
 		}
 	}
 	settle(bridge.Count{})
+}
+
+// check has the socket brought up to date when the message shows that it missed one.
+func (h *Hub) check(s *socket, e *bridge.Envelope) {
+	if s.missed(e) {
+		h.wantReplays()
+	}
 }
 
 func (h *Hub) pushed(c bridge.Count) {
@@ -294,6 +303,9 @@ func (h *Hub) replay(ctx context.Context, s *socket, user bridge.UserID, page *b
 			}
 		}
 		more := page.More
+		if !more {
+			s.caughtUp(user, page.Last)
+		}
 		*page = bridge.Replay{More: true}
 		if !more && s.endReplay() {
 			return nil

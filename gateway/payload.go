@@ -139,6 +139,7 @@ func httpStatus(o bridge.Outcome, err error) (status int, code, message string) 
 		return http.StatusAccepted, "", "Payload queued"
 	case bridge.Offline:
 		return http.StatusNotFound, codeUserNotFound, "User not connected"
+	case bridge.Dead: // cannot be: the same rules have accepted it here
 	}
 	return http.StatusInternalServerError, codeInternal, "Unexpected outcome"
 }

@@ -139,6 +139,11 @@ func (h *Hub) Resync() {
 	for _, s := range h.all() {
 		s.holdLive()
 	}
+	h.wantReplays()
+}
+
+// wantReplays has [Hub.Run] bring every socket that waits for it up to date.
+func (h *Hub) wantReplays() {
 	select {
 	case h.resyncs <- struct{}{}:
 	default: // one is wanted already, and will see these sockets too

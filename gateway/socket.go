@@ -109,6 +109,29 @@ func (s *socket) offer(e *bridge.Envelope, give func() error) (c bridge.Count) {
 	return c
 }
 
+// missed reports whether the message shows that the socket was not given the one
+// before it, and then makes live messages wait for a replay. It happens when that
+// one found nobody: the store had come back empty, or had written this node off,
+// and the user's sockets were being registered again, another one before this.
+func (s *socket) missed(e *bridge.Envelope) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.user != e.User || s.replaying || !e.Before.After(s.last) {
+		return false
+	}
+	s.replaying, s.again = true, true
+	return true
+}
+
+// caughtUp notes that the socket was given everything of the user that is kept up to o.
+func (s *socket) caughtUp(user bridge.UserID, o bridge.Offset) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.user == user {
+		s.last = s.last.Max(o)
+	}
+}
+
 // confirmed notes that the page has this message and, as they come in order,
 // every one before it. The stock client does not remember the offset of an event
 // that it confirms, so it is told where it is.

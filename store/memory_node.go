@@ -28,9 +28,13 @@ func (m *Memory) append(e bridge.Entry, now time.Time) bridge.Appended {
 		a.Absent = true
 	case !e.Offset.After(u.last):
 		a.Refused = true
+		if at, found := u.find(e.Offset); found {
+			a.Before = u.history[at].before
+		}
 	case !e.Offset.After(u.top): // withdrawn before
 		a.Refused, a.Absent = !e.OnlyIfPresent, e.OnlyIfPresent
 	default:
+		a.Before = u.last
 		u.add(e.Envelope, now, m.limits)
 	}
 	return a

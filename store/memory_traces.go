@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/codewar/socketbridge/bridge"
@@ -32,9 +33,9 @@ func (n *MemoryNode) SaveTraces(ctx context.Context, records []bridge.TraceRecor
 
 // traceBlock finds a block, which is nearly always the newest, or makes it.
 func (m *Memory) traceBlock(block bridge.Offset) *memoryTraces {
-	for i := len(m.traces) - 1; i >= 0; i-- {
-		if m.traces[i].block == block {
-			return m.traces[i]
+	for _, b := range slices.Backward(m.traces) {
+		if b.block == block {
+			return b
 		}
 	}
 	b := &memoryTraces{block: block, records: make(map[bridge.Offset][]byte)}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -40,7 +41,7 @@ func (r *Redis) Append(ctx context.Context, entries []bridge.Entry) (out []bridg
 		if err := r.run(ctx, calls...); err != nil {
 			return err
 		}
-		out, err = r.appended(ctx, m, runs, calls, len(entries))
+		out, err = r.appended(ctx, m, entries, runs, calls)
 		return err
 	})
 	return out, err
@@ -101,23 +102,35 @@ func (r *Redis) appendCall(ctx context.Context, users []userRun, entries []bridg
 }
 
 // appended reads what append.lua answered.
-func (r *Redis) appended(ctx context.Context, m *roster, runs []userRun, calls []*redis.StringSliceCmd, n int) ([]bridge.Appended, error) {
-	out := make([]bridge.Appended, n)
+func (r *Redis) appended(ctx context.Context, m *roster, entries []bridge.Entry, runs []userRun, calls []*redis.StringSliceCmd) ([]bridge.Appended, error) {
+	out := make([]bridge.Appended, len(entries))
 	s := seer{r: r, roster: m, now: time.Now(), slab: make([]bridge.Presence, 0, len(runs))}
 	for i, users := range slices.Collect(slices.Chunk(runs, r.usersPerCall)) {
 		reply := calls[i].Val()
 		for _, u := range users {
-			letters, hash, rest, ok := cutAppended(reply)
+			letters, befores, hash, rest, ok := cutAppended(reply)
 			if !ok || len(letters) != len(u.entries) {
 				return nil, errAnswer
 			}
+			c := chain{rest: befores}
+			last := c.next()
 			reply = rest
 			sockets, err := s.sockets(ctx, u.keys.presence, hash)
 			if err != nil {
 				return nil, err
 			}
 			for j, at := range u.entries {
-				out[at] = bridge.Appended{Sockets: sockets, Refused: letters[j] == 'r', Absent: letters[j] == 'a'}
+				a := bridge.Appended{Sockets: sockets, Refused: letters[j] == 'r', Absent: letters[j] == 'a'}
+				switch letters[j] {
+				case 'k':
+					a.Before, last = last, entries[at].Offset
+				case 'r':
+					a.Before = c.next()
+				}
+				out[at] = a
+			}
+			if c.bad {
+				return nil, errAnswer
 			}
 		}
 	}
@@ -125,13 +138,26 @@ func (r *Redis) appended(ctx context.Context, m *roster, runs []userRun, calls [
 }
 
 // cutAppended takes one user's part off an answer.
-func cutAppended(reply []string) (letters string, hash, rest []string, ok bool) {
-	if len(reply) < 2 {
-		return "", nil, nil, false
+func cutAppended(reply []string) (letters, befores string, hash, rest []string, ok bool) {
+	if len(reply) < 3 {
+		return "", "", nil, nil, false
 	}
-	n, err := strconv.Atoi(reply[1])
-	if err != nil || n < 0 || n > len(reply)-2 {
-		return "", nil, nil, false
+	n, err := strconv.Atoi(reply[2])
+	if err != nil || n < 0 || n > len(reply)-3 {
+		return "", "", nil, nil, false
 	}
-	return reply[0], reply[2 : 2+n], reply[2+n:], true
+	return reply[0], reply[1], reply[3 : 3+n], reply[3+n:], true
+}
+
+// chain takes offsets off a text with spaces between.
+type chain struct {
+	rest string
+	bad  bool
+}
+
+func (c *chain) next() bridge.Offset {
+	text, rest, _ := strings.Cut(c.rest, " ")
+	o, err := bridge.ParseOffset(text)
+	c.rest, c.bad = rest, c.bad || err != nil
+	return o
 }

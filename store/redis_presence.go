@@ -41,6 +41,7 @@ func (s *seer) sockets(ctx context.Context, presenceKey string, hash []string) (
 			s.slab = append(s.slab, p)
 		case dead:
 			s.r.bury(grave{presenceKey, hash[i], hash[i+1]})
+		case unsure: // see vitality: its node is about to register again
 		}
 	}
 	found := s.slab[first:len(s.slab):len(s.slab)]

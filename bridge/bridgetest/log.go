@@ -71,6 +71,19 @@ var logTests = map[string]func(*testing.T, Open){
 		equal(t, "page", got, bridge.Replay{From: o, Last: at(1)})
 	},
 
+	"append names the message before": func(t *testing.T, open Open) {
+		n := one(t, open, long())
+		befores := func(entries ...bridge.Entry) (got []bridge.Offset) {
+			for _, a := range n.append(entries...) {
+				got = append(got, a.Before)
+			}
+			return got
+		}
+		equal(t, "in one batch", befores(entry("u", 1), entry("v", 2), only("u", 3), entry("u", 4)), []bridge.Offset{{}, {}, {}, at(1)})
+		equal(t, "in the next", befores(entry("u", 5), entry("v", 6)), []bridge.Offset{at(4), at(2)})
+		equal(t, "appended again", befores(entry("u", 4), entry("u", 5), entry("u", 7)), []bridge.Offset{at(1), at(4), at(5)})
+	},
+
 	"only if present appends nothing for an absent user": func(t *testing.T, open Open) {
 		n := one(t, open, long())
 		got := n.append(only("u", 1), entry("v", 2))

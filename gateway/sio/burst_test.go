@@ -2,6 +2,7 @@ package sio
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -175,12 +176,12 @@ func TestWaitDrained(t *testing.T) {
 	push(t, s, 10, 11)
 	gone, cancel := context.WithCancelCause(t.Context())
 	cancel(errProbe)
-	if err := s.WaitDrained(gone, 1); err != errProbe {
+	if err := s.WaitDrained(gone, 1); !errors.Is(err, errProbe) {
 		t.Errorf("cancelled: %v", err)
 	}
 	go func() { done <- s.WaitDrained(t.Context(), 1) }()
 	s.Close("test")
-	if err := <-done; err != ErrClosed {
+	if err := <-done; !errors.Is(err, ErrClosed) {
 		t.Errorf("closed: %v", err)
 	}
 }

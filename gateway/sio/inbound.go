@@ -1,6 +1,7 @@
 package sio
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -79,7 +80,7 @@ func (c *conn) handlePacket(p inPacket, size int) error {
 
 // call queues a call to the Handler. A client that is too far ahead of it is dropped.
 func (c *conn) call(s *Socket, size int, run func()) error {
-	if s.calls.add(size, run) == errOverrun {
+	if errors.Is(s.calls.add(size, run), errOverrun) {
 		c.end(ReasonOverrun, flush)
 	}
 	return nil

@@ -115,7 +115,7 @@ func (c *conn) takePayload(mustGo bool) (payload *buffer, letGo bool) {
 // HTTP connection, so the last one is taken back.
 func (c *conn) respond(w http.ResponseWriter, payload *buffer) error {
 	rc := http.NewResponseController(w)
-	defer rc.SetWriteDeadline(time.Time{})
+	defer func() { _ = rc.SetWriteDeadline(time.Time{}) }()
 	return c.writeOut(payload.b, func(b []byte) error {
 		deadline := time.Now().Add(c.srv.cfg.WriteTimeout)
 		if err := rc.SetWriteDeadline(deadline); err != nil && !errors.Is(err, errors.ErrUnsupported) {

@@ -114,7 +114,7 @@ func Start(t testing.TB) *Node {
 		n.read(stdout)
 	}()
 	t.Cleanup(func() {
-		stdin.Close() // the script exits
+		_ = stdin.Close() // the script exits
 		<-read
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("node: %v", err)

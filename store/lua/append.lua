@@ -7,7 +7,9 @@
 --       offset, topic, payload, "1" if it is of no use to an absent user;
 --       the incarnations and the number may be empty when none is
 -- Returns for each user: a letter for each message, (k)ept, (r)efused or
--- (a)bsent; the number of elements of the presence hash; the elements.
+-- (a)bsent; the user's last offset before them, then of each refused one what its
+-- entry names, or 0-0, with spaces between; the number of elements of the
+-- presence hash; the elements.
 local most, historyMs, marksMs, live, joins = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 
 -- A node that joined after the caller's list was made counts as live here: the
@@ -32,12 +34,18 @@ local function withdrawn(history, id)
   return false
 end
 
+-- predecessor is what a kept entry names as the one before it.
+local function predecessor(history, id)
+  local entry = redis.call('XRANGE', history, id, id)[1]
+  return entry and entry[2][6] or '0-0'
+end
+
 local out, n, arg = {}, 0, 6
 for k = 1, #KEYS, 3 do
   local history = KEYS[k]
   local sockets = redis.call('HGETALL', KEYS[k + 2])
   local first = redis.call('GET', KEYS[k + 1])
-  local last, letters = first, ''
+  local last, letters, before = first, '', first or '0-0'
   local count = tonumber(ARGV[arg])
   for i = arg + 1, arg + 4 * count, 4 do
     local id, only = ARGV[i], ARGV[i + 3] ~= ''
@@ -46,6 +54,7 @@ for k = 1, #KEYS, 3 do
       letter = 'a'
     elseif last and not after(id, last) then
       letter = 'r'
+      before = before .. ' ' .. predecessor(history, id)
     else
       local added = redis.pcall('XADD', history, 'MAXLEN', '~', most, id,
         't', ARGV[i + 1], 'd', ARGV[i + 2], 'p', last or '0-0')
@@ -53,6 +62,7 @@ for k = 1, #KEYS, 3 do
         last = id
       elseif withdrawn(history, id) then
         letter = only and 'a' or 'r'
+        if letter == 'r' then before = before .. ' 0-0' end
       else
         if last ~= first then redis.call('SET', KEYS[k + 1], last, 'PX', marksMs) end
         return added
@@ -66,8 +76,9 @@ for k = 1, #KEYS, 3 do
     redis.call('SET', KEYS[k + 1], last, 'PX', marksMs)
   end
   out[n + 1] = letters
-  out[n + 2] = #sockets
-  n = n + 2
+  out[n + 2] = before
+  out[n + 3] = #sockets
+  n = n + 3
   for i = 1, #sockets do out[n + i] = sockets[i] end
   n = n + #sockets
 end
