@@ -6,9 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/subscriber/natstest"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // BenchmarkIntake reads a full stream: what the leader can do when it catches

@@ -19,8 +19,8 @@ import (
 const (
 	linkVersion = 1
 	headSize    = 18
-	// minEnvelope is the least an envelope can take: six empty fields.
-	minEnvelope = 6
+	// minEnvelope is the least an envelope can take: eight empty fields.
+	minEnvelope = 8
 	// minCount is the least a count can take.
 	minCount = 3
 )
@@ -70,6 +70,8 @@ func appendEnvelope(b []byte, e *bridge.Envelope) []byte {
 	b = appendText(b, e.Topic)
 	b = binary.AppendUvarint(b, e.Offset.Epoch)
 	b = binary.AppendUvarint(b, e.Offset.Seq)
+	b = binary.AppendUvarint(b, e.Before.Epoch)
+	b = binary.AppendUvarint(b, e.Before.Seq)
 	b = binary.AppendUvarint(b, uint64(len(e.Payload)))
 	b = append(b, e.Payload...)
 	return binary.AppendUvarint(b, uint64(e.Ack.Milliseconds()))
@@ -94,6 +96,8 @@ func decodeForward(body []byte) ([]*bridge.Envelope, error) {
 		e.Topic = string(r.bytes())
 		e.Offset.Epoch = r.number()
 		e.Offset.Seq = r.number()
+		e.Before.Epoch = r.number()
+		e.Before.Seq = r.number()
 		e.Payload = r.bytes()
 		e.Ack = time.Duration(min(r.number(), maxAckMillis)) * time.Millisecond
 		batch[i] = e

@@ -6,9 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/codewar/socketbridge/bridge"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/codewar/socketbridge/bridge"
 )
 
 func envelopes(n, payload int) (batch []*bridge.Envelope) {

@@ -7,9 +7,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/codewar/socketbridge/bridge"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+
+	"github.com/codewar/socketbridge/bridge"
 )
 
 // connection follows whether NATS answers. Reading it never waits: the client
@@ -85,11 +86,11 @@ func (c *connection) back(nc *nats.Conn) {
 	if most > 0 { // zero: it is gone again
 		c.most = most
 	}
-	text := "nats is back"
-	if !c.was {
-		text = "nats connected"
+	if c.was {
+		c.log.Info("nats is back", "server", server)
+	} else {
+		c.log.Info("nats connected", "server", server)
 	}
-	c.log.Info(text, "server", server)
 	c.was, c.said, c.why = true, false, nil
 	c.live, c.end = context.WithCancelCause(context.Background())
 	c.tell()
@@ -163,12 +164,7 @@ func (c *Client) connect(cfg Config, local *server.Server) (*nats.Conn, error) {
 		nats.ClosedHandler(func(*nats.Conn) { close(c.closed) }),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) { c.asyncError(sub, err) }),
 	}
-	if cfg.User != "" {
-		opts = append(opts, nats.UserInfo(cfg.User, cfg.Password))
-	}
-	if cfg.Token != "" {
-		opts = append(opts, nats.Token(cfg.Token))
-	}
+	opts = append(opts, identity(cfg)...)
 	if local != nil {
 		opts = append(opts, nats.InProcessServer(local))
 	} else {
@@ -184,6 +180,17 @@ func (c *Client) connect(cfg Config, local *server.Server) (*nats.Conn, error) {
 		c.conn.away(nc.LastError())
 	}
 	return nc, nil
+}
+
+// identity is what proves who we are, to any server.
+func identity(cfg Config) (opts []nats.Option) {
+	if cfg.User != "" {
+		opts = append(opts, nats.UserInfo(cfg.User, cfg.Password))
+	}
+	if cfg.Token != "" {
+		opts = append(opts, nats.Token(cfg.Token))
+	}
+	return opts
 }
 
 func remoteOptions(cfg Config) (opts []nats.Option) {

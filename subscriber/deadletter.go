@@ -9,9 +9,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/codewar/socketbridge/bridge"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/codewar/socketbridge/bridge"
 )
 
 // Headers of a dead letter. To publish the message again as it was: send the

@@ -7,8 +7,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/codewar/socketbridge/bridge"
 	"github.com/nats-io/nats.go"
+
+	"github.com/codewar/socketbridge/bridge"
 )
 
 // answerLimit is how long a node may take to answer a forward, beside the time
@@ -183,7 +184,7 @@ func (f *forward) finish() {
 		}
 		f.done(all, nil)
 	case f.gone > 0 && f.gone < len(f.counts): // some part may have arrived, so hide that one did not
-		f.done(nil, fmt.Errorf("forward in parts: %v", f.err))
+		f.done(nil, fmt.Errorf("forward in parts: %v", f.err)) //nolint:errorlint // hides bridge.ErrNodeGone on purpose
 	default:
 		f.done(nil, f.err)
 	}

@@ -7,10 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/codewar/socketbridge/bridge"
-	"github.com/codewar/socketbridge/subscriber/natstest"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/subscriber/natstest"
 )
 
 // bodies are the distinct bodies that were taken, in the order of their first time.
@@ -192,7 +193,7 @@ func TestIntakeTakesOverFromDeadLeader(t *testing.T) {
 	s := natstest.Server(t)
 	l := &leases{ttl: 4 * time.Second}
 	a, b := &taker{leases: l}, &taker{leases: l}
-	var dead = make(chan struct{})
+	dead := make(chan struct{})
 	down := func() error {
 		select {
 		case <-dead:

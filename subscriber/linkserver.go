@@ -7,8 +7,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/codewar/socketbridge/bridge"
 	"github.com/nats-io/nats.go"
+
+	"github.com/codewar/socketbridge/bridge"
 )
 
 // linkServer is a node's side of the links: it takes what the leader forwards

@@ -9,9 +9,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/codewar/socketbridge/bridge"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/codewar/socketbridge/bridge"
 )
 
 // Publication is one message to publish.
@@ -139,10 +140,15 @@ func (c *Client) mayReceive(subject string) bool {
 	if strings.HasPrefix(first, "$") || first == ownPrefix || strings.HasPrefix(subject, c.cfg.SubjectPrefix+".") {
 		return false
 	}
-	for token := range strings.SplitSeq(subject, ".") {
+	return plainSubject(subject) && len(subject) <= 256
+}
+
+// plainSubject reports whether one can publish to s: tokens joined by dots, no wildcards.
+func plainSubject(s string) bool {
+	for token := range strings.SplitSeq(s, ".") {
 		if token == "" || strings.ContainsAny(token, "*> \t\r\n") {
 			return false
 		}
 	}
-	return len(subject) <= 256
+	return true
 }

@@ -8,10 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/codewar/socketbridge/bridge"
-	"github.com/codewar/socketbridge/subscriber/natstest"
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/subscriber/natstest"
 )
 
 func TestPublishReturnsTheOffset(t *testing.T) {

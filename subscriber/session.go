@@ -7,8 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/codewar/socketbridge/bridge"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/codewar/socketbridge/bridge"
 )
 
 const (

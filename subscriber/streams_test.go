@@ -6,8 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/codewar/socketbridge/subscriber/natstest"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/codewar/socketbridge/subscriber/natstest"
 )
 
 func TestCovers(t *testing.T) {
