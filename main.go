@@ -72,6 +72,7 @@ func newCommand() *cobra.Command {
 		&cobra.Command{Use: "serve", Short: "Serve until told to stop (the default)", Args: noArgs, RunE: serveCommand},
 		&cobra.Command{Use: "check", Short: "Validate the configuration and print it, secrets masked", Args: noArgs, RunE: checkCommand},
 		&cobra.Command{Use: "version", Short: "Print the version", Args: noArgs, RunE: versionCommand},
+		newDeadCommand(),
 	)
 	return root
 }

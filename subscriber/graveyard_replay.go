@@ -1,0 +1,100 @@
+package subscriber
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+var (
+	// ErrCannotReplay means that a letter does not hold a message that could be
+	// published where messages are.
+	ErrCannotReplay = errors.New("cannot be replayed")
+	errNotOurs      = fmt.Errorf("%w: a bridge with this nats.subject_prefix did not write it", ErrCannotReplay)
+	errCut          = fmt.Errorf("%w: it was cut, and the whole message is no longer in the stream", ErrCannotReplay)
+)
+
+// Replayed is what became of a replayed letter.
+type Replayed struct {
+	Seq uint64 // where the message now is in the messages' stream
+	// Already says that it had been replayed within nats.stream.duplicates before,
+	// so it was not published a second time.
+	Already bool
+}
+
+// Replay publishes a letter's message again as it was, waits until the stream
+// has it, and deletes the letter. A message that still breaks the rules comes
+// back as a new letter. When it was published but the letter could not be
+// deleted there is a result and an error.
+func (d *DeadLetters) Replay(ctx context.Context, seq uint64) (Replayed, error) {
+	l, err := d.Letter(ctx, seq)
+	if err != nil {
+		return Replayed{}, err
+	}
+	m, err := d.original(ctx, l)
+	if err != nil {
+		return Replayed{}, err
+	}
+	ack, err := d.js.PublishMsg(ctx, m)
+	switch {
+	case errors.Is(err, nats.ErrMaxPayload):
+		return Replayed{}, fmt.Errorf("publish message: %w", ErrTooLarge)
+	case err != nil:
+		return Replayed{}, fmt.Errorf("publish message: %w", fault(ctx, err))
+	case ack.Stream != d.cfg.Stream.Name:
+		return Replayed{}, fmt.Errorf("publish message: stream %s took it instead of %s", ack.Stream, d.cfg.Stream.Name)
+	}
+	if err := d.Delete(ctx, seq); err != nil && !errors.Is(err, ErrNoLetter) {
+		return Replayed{ack.Sequence, ack.Duplicate}, fmt.Errorf("published, but the letter is still there: %w", err)
+	}
+	return Replayed{ack.Sequence, ack.Duplicate}, nil
+}
+
+// original is the message of a letter, ready to be published. A letter is only a
+// claim: anybody who may publish to bridge.dead.> can name $JS.API.STREAM.PURGE
+// as its subject.
+func (d *DeadLetters) original(ctx context.Context, l Letter) (*nats.Msg, error) {
+	if l.Offset.IsZero() || !strings.HasPrefix(l.Subject, d.cfg.SubjectPrefix+".") || !plainSubject(l.Subject) {
+		return nil, errNotOurs
+	}
+	m := nats.NewMsg(l.Subject)
+	m.Header, m.Data = replayable(l.Header), l.Body
+	if l.Cut {
+		whole, err := d.whole(ctx, l)
+		if err != nil {
+			return nil, err
+		}
+		m.Header, m.Data = replayable(whole.Header), whole.Data
+	}
+	// Not the publisher's own id, which the stream may remember: it would swallow
+	// the replay. By offset, because one message can have left two letters.
+	m.Header.Set(jetstream.MsgIDHeader, "replay-"+l.Offset.String())
+	return m, nil
+}
+
+// whole reads the message of a letter that was cut from the stream it came by.
+func (d *DeadLetters) whole(ctx context.Context, l Letter) (*jetstream.RawStreamMsg, error) {
+	stream, err := d.js.Stream(ctx, d.cfg.Stream.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, errCut
+	} else if err != nil {
+		return nil, fmt.Errorf("look up stream %s: %w", d.cfg.Stream.Name, fault(ctx, err))
+	}
+	if uint64(stream.CachedInfo().Created.UnixMilli()) != l.Offset.Epoch {
+		return nil, errCut // another stream of the same name
+	}
+	m, err := stream.GetMsg(ctx, l.Offset.Seq)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return nil, errCut
+	case err != nil:
+		return nil, fmt.Errorf("read whole message: %w", fault(ctx, err))
+	case m.Subject != l.Subject:
+		return nil, errCut
+	}
+	return m, nil
+}
