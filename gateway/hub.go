@@ -298,7 +298,7 @@ func (h *Hub) replay(ctx context.Context, s *socket, user bridge.UserID, page *b
 			h.tellGap(s, page)
 		}
 		for _, e := range page.Entries {
-			if s.give(e) != nil {
+			if s.conn.WaitDrained(ctx, h.room(e)) != nil || s.give(e) != nil {
 				return errMoved
 			}
 		}
@@ -310,9 +310,6 @@ func (h *Hub) replay(ctx context.Context, s *socket, user bridge.UserID, page *b
 		if !more && s.endReplay() {
 			return nil
 		}
-		if s.conn.WaitDrained(ctx, max(h.cfg.MaxPending/2, 1)) != nil {
-			return errMoved
-		}
 		now, after := s.nextPage()
 		if now != user {
 			return errMoved
@@ -323,6 +320,14 @@ func (h *Hub) replay(ctx context.Context, s *socket, user bridge.UserID, page *b
 		}
 		*page = next
 	}
+}
+
+// room is how few bytes must be queued before a replayed message may follow: a page
+// that reads must not be closed as slow because its history is longer than what
+// may wait for it.
+func (h *Hub) room(e *bridge.Envelope) int {
+	const around = 1 << 10 // topic, offset and frame
+	return max(min(h.cfg.MaxPending/2, h.cfg.MaxPending-len(e.Payload)-around), 1)
 }
 
 // tellGap tells the page that messages it has missed are no longer kept, so that
