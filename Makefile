@@ -5,7 +5,7 @@ FUZZTIME ?= 30s
 LINT     ?= go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.0
 SUDO     := $(if $(filter-out 0,$(shell id -u)),sudo)
 
-.PHONY: help run build test race fuzz bench lint check deps vet
+.PHONY: help run build test race fuzz chaos bench lint check deps vet
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -30,6 +30,9 @@ fuzz: ## run every fuzz target for FUZZTIME (30s) each
 			go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$pkg; \
 		done; \
 	done
+
+chaos: deps ## break everything under load and prove that nothing is lost (seven minutes; one row: make chaos ROW=redis)
+	go run ./e2e/chaos -run '$(ROW)'
 
 bench: ## run all benchmarks
 	go test -run '^$$' -bench . -benchmem ./...

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+)
+
+// balancer is what stands before the bridges: it takes each TCP connection to a
+// random node that accepts it, and can cut what it carries. It looks neither at
+// readiness nor at HTTP, so it is the dumbest one that a bridge must bear.
+type balancer struct {
+	listener net.Listener
+	backends []string
+	running  sync.WaitGroup // accept and every pair
+
+	mu       sync.Mutex // guards all below
+	pairs    map[*pair]struct{}
+	cutAfter func() time.Duration // nil: connections are left alone
+	closed   bool
+}
+
+// pair is a client's connection and the one to its node.
+type pair struct {
+	client, node *net.TCPConn
+	cutter       *time.Timer // nil: none
+}
+
+// buffered is how many bytes the balancer lets the kernel hold for each side, so
+// that a client that does not read is felt by the bridge soon.
+const buffered = 64 << 10
+
+func openBalancer(backends []string) (*balancer, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("open balancer: %w", err)
+	}
+	b := &balancer{listener: l, backends: backends, pairs: make(map[*pair]struct{})}
+	b.running.Go(b.accept)
+	return b, nil
+}
+
+func (b *balancer) addr() string { return b.listener.Addr().String() }
+
+func (b *balancer) accept() {
+	for {
+		c, err := b.listener.Accept()
+		if err != nil {
+			if !errors.Is(err, net.ErrClosed) {
+				time.Sleep(10 * time.Millisecond) // out of descriptors, perhaps
+				continue
+			}
+			return
+		}
+		b.running.Go(func() { b.carry(c.(*net.TCPConn)) })
+	}
+}
+
+// carry joins a client with a node until one of them goes.
+func (b *balancer) carry(client *net.TCPConn) {
+	node := b.dial()
+	if node == nil {
+		_ = client.Close()
+		return
+	}
+	for _, c := range []*net.TCPConn{client, node} {
+		_ = c.SetReadBuffer(buffered)
+		_ = c.SetWriteBuffer(buffered)
+	}
+	p := &pair{client: client, node: node}
+	if !b.add(p) {
+		p.close()
+		return
+	}
+	defer b.remove(p)
+	var up sync.WaitGroup
+	up.Go(func() {
+		_, _ = io.Copy(node, client)
+		p.close()
+	})
+	_, _ = io.Copy(client, node)
+	p.close()
+	up.Wait()
+}
+
+// dial connects to a random node, or to another when that one does not accept.
+func (b *balancer) dial() *net.TCPConn {
+	for _, i := range rand.Perm(len(b.backends)) {
+		if c, err := net.DialTimeout("tcp", b.backends[i], time.Second); err == nil {
+			return c.(*net.TCPConn)
+		}
+	}
+	return nil
+}
+
+func (p *pair) close() {
+	_ = p.client.Close()
+	_ = p.node.Close()
+}
+
+// cut ends a connection as networks do: with a reset or with an end.
+func (p *pair) cut() {
+	if rand.IntN(2) == 0 {
+		_ = p.client.SetLinger(0)
+		_ = p.node.SetLinger(0)
+	}
+	p.close()
+}
+
+func (b *balancer) add(p *pair) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return false
+	}
+	b.pairs[p] = struct{}{}
+	b.arm(p)
+	return true
+}
+
+// arm has the pair cut later, if that is wanted. Called with mu held.
+func (b *balancer) arm(p *pair) {
+	if b.cutAfter != nil {
+		p.cutter = time.AfterFunc(b.cutAfter(), p.cut)
+	}
+}
+
+func (b *balancer) remove(p *pair) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.pairs, p)
+	if p.cutter != nil {
+		p.cutter.Stop()
+	}
+}
+
+// cutEach cuts every connection, from now on, at a random age between the two.
+// Two zeros leave new ones alone.
+func (b *balancer) cutEach(from, to time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if to == 0 {
+		b.cutAfter = nil
+		return
+	}
+	b.cutAfter = func() time.Duration { return from + rand.N(to-from) }
+	for p := range b.pairs {
+		b.arm(p)
+	}
+}
+
+// cutNow cuts about that part of the connections.
+func (b *balancer) cutNow(part float64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for p := range b.pairs {
+		if rand.Float64() < part {
+			p.cut()
+		}
+	}
+}
+
+func (b *balancer) close() {
+	_ = b.listener.Close()
+	b.mu.Lock()
+	b.closed = true
+	for p := range b.pairs {
+		p.close()
+	}
+	b.mu.Unlock()
+	b.running.Wait()
+}

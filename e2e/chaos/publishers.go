@@ -1,0 +1,235 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Of each ten messages that many go each way; half of what goes over HTTP asks to
+// be queued.
+const (
+	coreShare      = 5
+	jetstreamShare = 3
+	httpShare      = 2
+	// A publisher that waits for its answer needs company to keep the rate.
+	jetstreamWorkers = 8
+	httpWorkers      = 16
+)
+
+// answer is what a publisher was told of one message.
+type answer uint8
+
+const (
+	stored  answer = iota + 1 // it is in the stream, and will arrive
+	offline                   // it will never arrive
+	unsure                    // no answer: it may arrive
+)
+
+// publishers send numbered messages to users in turn.
+type publishers struct {
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	url    string // of /sendPayload
+	client *http.Client
+	users  int
+	poison bool // one in a hundred breaks the rules
+	pad    func(user int) int
+
+	next    atomic.Uint64 // the number of the next message
+	running sync.WaitGroup
+	gate    sync.RWMutex // read-locked by each attempt; locked: nobody publishes
+
+	mu      sync.Mutex // guards all below
+	answers map[uint64]answer
+	failure error // of core NATS, which has no retry
+}
+
+// start publishes at a rate in all until ctx ends. To stop, end ctx and call wait.
+func (p *publishers) start(ctx context.Context, rate int) {
+	p.answers = make(map[uint64]answer)
+	p.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: httpWorkers}, Timeout: 10 * time.Second}
+	share := float64(rate) / (coreShare + jetstreamShare + httpShare)
+	p.running.Go(func() { p.run(ctx, share*coreShare, p.core) })
+	for range jetstreamWorkers {
+		p.running.Go(func() { p.run(ctx, share*jetstreamShare/jetstreamWorkers, p.acknowledged) })
+	}
+	for i := range httpWorkers {
+		post := p.queued
+		if i%2 == 0 {
+			post = p.plain
+		}
+		p.running.Go(func() { p.run(ctx, share*httpShare/httpWorkers, post) })
+	}
+}
+
+// run publishes at a rate. What could not be published in time is not made up for.
+func (p *publishers) run(ctx context.Context, rate float64, publish func(n uint64)) {
+	const tick = 10 * time.Millisecond
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	due := rand.Float64() // so that workers do not all publish in one instant
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+		for due += rate * tick.Seconds(); due >= 1; due-- {
+			publish(p.next.Add(1))
+		}
+	}
+}
+
+// wait returns when every attempt, retries too, has ended.
+func (p *publishers) wait() error {
+	p.running.Wait()
+	p.client.CloseIdleConnections()
+	if err := p.nc.FlushTimeout(5 * time.Second); err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failure
+}
+
+// hold waits for the attempts in hand and keeps others from beginning, until
+// release is called.
+func (p *publishers) hold() (release func(), err error) {
+	p.gate.Lock()
+	return p.gate.Unlock, p.nc.FlushTimeout(5 * time.Second)
+}
+
+func (p *publishers) told(n uint64, a answer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answers[n] = a
+}
+
+// body is message n for its user, with a topic if it is not in the subject.
+func (p *publishers) body(n uint64, topic string) []byte {
+	user := int(n) % p.users
+	b, err := json.Marshal(struct {
+		Topic string `json:"topic,omitempty"`
+		payload
+	}{topic, payload{User: userName(user), N: n, Pad: strings.Repeat("x", p.pad(user))}})
+	if err != nil {
+		panic(err) // it always encodes
+	}
+	return b
+}
+
+func userName(i int) string { return "user_" + strconv.Itoa(i) }
+
+// message is what goes to NATS: a sound one, or in its turn a poisoned one.
+func (p *publishers) message(n uint64) *nats.Msg {
+	m := nats.NewMsg("codewar.tick")
+	m.Data = p.body(n, "")
+	if !p.poison || n%100 >= 1 {
+		return m
+	}
+	m.Header.Set(headerPoison, "1")
+	switch rand.IntN(5) {
+	case 0:
+		m.Data = m.Data[:len(m.Data)-1]
+	case 1:
+		m.Data = []byte(`{"n":1}`)
+	case 2:
+		m.Data = []byte(`{"userId":"user_0","topic":"tock","n":1}`)
+	case 3:
+		m.Data = []byte("{\"userId\":\"user_0\",\"n\":\"\xff\"}")
+	case 4:
+		m.Subject = "codewar.disconnect" // reserved
+	}
+	return m
+}
+
+// core publishes and hopes, as core NATS does.
+func (p *publishers) core(n uint64) {
+	p.gate.RLock()
+	defer p.gate.RUnlock()
+	if err := p.nc.PublishMsg(p.message(n)); err != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.failure = fmt.Errorf("publish to core NATS: %w", err)
+	}
+}
+
+// retryAfter is the pause before a publisher tries again.
+const retryAfter = 200 * time.Millisecond
+
+// acknowledged publishes until the stream has it. Its id keeps the stream from
+// storing an attempt twice.
+func (p *publishers) acknowledged(n uint64) {
+	m := p.message(n)
+	for {
+		if p.stored(n, m) {
+			return
+		}
+		time.Sleep(retryAfter)
+	}
+}
+
+func (p *publishers) stored(n uint64, m *nats.Msg) bool {
+	p.gate.RLock()
+	defer p.gate.RUnlock()
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	_, err := p.js.PublishMsg(ctx, m, jetstream.WithMsgID(strconv.FormatUint(n, 10)), jetstream.WithRetryAttempts(0))
+	if err != nil {
+		return false
+	}
+	if m.Header.Get(headerPoison) == "" {
+		p.told(n, stored)
+	}
+	return true
+}
+
+// queued posts a message that must arrive, until it is answered. An attempt whose
+// answer was lost is another message in the stream.
+func (p *publishers) queued(n uint64) {
+	for {
+		if status := p.post(n, "?queue=true"); status == http.StatusOK || status == http.StatusAccepted {
+			p.told(n, stored)
+			return
+		}
+		time.Sleep(retryAfter)
+	}
+}
+
+// plain posts a message once, for whoever is there.
+func (p *publishers) plain(n uint64) {
+	switch p.post(n, "") {
+	case http.StatusOK, http.StatusAccepted:
+		p.told(n, stored)
+	case http.StatusNotFound:
+		p.told(n, offline)
+	default:
+		p.told(n, unsure)
+	}
+}
+
+// post returns zero when there was no answer.
+func (p *publishers) post(n uint64, query string) (status int) {
+	p.gate.RLock()
+	defer p.gate.RUnlock()
+	res, err := p.client.Post(p.url+query, "application/json", bytes.NewReader(p.body(n, "tick")))
+	if err != nil {
+		return 0
+	}
+	defer res.Body.Close()
+	_, _ = io.Copy(io.Discard, res.Body)
+	return res.StatusCode
+}

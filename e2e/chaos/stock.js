@@ -1,0 +1,62 @@
+// Runs many stock socket.io-clients, each of them a page that keeps its user.
+// Commands come as JSON lines on stdin, answers go as JSON lines to stdout.
+// What a page gets is kept here and told at the end, in one report a page.
+'use strict';
+const { createRequire } = require('node:module');
+const readline = require('node:readline');
+const { io } = createRequire(process.argv[2] + '/')('socket.io-client');
+
+const pages = new Map();
+const tell = (message) => process.stdout.write(JSON.stringify(message) + '\n');
+
+function open({ page, user, url, options }) {
+  const socket = io(url, { forceNew: true, transports: ['websocket'], ...options });
+  const report = { page, user, got: [], connections: [], gaps: [], silence: 0, errors: {} };
+  let last = 0;
+  let ready = false;
+  pages.set(page, { socket, report });
+
+  socket.on('connect', () => {
+    report.connections.push({ at: Date.now(), first: report.got.length, recovered: socket.recovered === true });
+    // As applications do it: at every connect, recovered or not.
+    socket.emit('setUserId', user, (answer) => {
+      if (!answer.ok) report.errors[answer.code] = (report.errors[answer.code] ?? 0) + 1;
+      else if (!ready) tell({ type: 'ready', page });
+      ready ||= answer.ok;
+    });
+  });
+  socket.on('disconnect', (reason) => {
+    // The one end after which the stock client does not come back by itself.
+    if (reason === 'io server disconnect') socket.connect();
+  });
+  socket.on('tick', (payload, offset) => {
+    const now = Date.now();
+    if (last) report.silence = Math.max(report.silence, now - last);
+    last = now;
+    report.got.push({ n: payload.n, o: offset });
+  });
+  socket.on('error', ({ type }) => {
+    if (type === 'HISTORY_GAP') report.gaps.push(report.got.length);
+    else report.errors[type] = (report.errors[type] ?? 0) + 1;
+  });
+}
+
+const commands = {
+  open,
+  counts() {
+    const counts = {};
+    for (const [page, { report }] of pages) counts[page] = report.got.length;
+    tell({ type: 'counts', counts });
+  },
+  report() {
+    for (const { socket, report } of pages.values()) {
+      socket.disconnect();
+      tell({ type: 'report', report });
+    }
+    tell({ type: 'end' });
+  },
+};
+
+readline.createInterface({ input: process.stdin })
+  .on('line', (line) => { const command = JSON.parse(line); commands[command.do](command); })
+  .on('close', () => process.exit(0));
