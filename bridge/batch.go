@@ -113,14 +113,16 @@ func (r *Router) handBatch(t *routerTerm, b *batch) {
 				}
 			}
 		}
-		if here := f.tried(r.self); here == nil {
-		} else if f.Ack > 0 {
+		here := f.tried(r.self)
+		if here != nil && f.Ack > 0 {
 			f.waiting++
-			r.pushAcked(t, b, i)
-		} else {
+			r.pushAcked(t, b, i) // from here on the flight belongs to who answers
+			continue
+		}
+		if here != nil {
 			here.Count = r.routes.Push(&f.Envelope)
 		}
-		if len(f.tries) == 0 || f.waiting == 0 {
+		if f.waiting == 0 {
 			r.settle(t, b, i)
 		}
 	}

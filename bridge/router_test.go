@@ -76,6 +76,14 @@ func newWorld(t *testing.T) *world {
 			w.pushed = append(w.pushed, e.Offset)
 			return w.push(e)
 		},
+		AckTimeout: time.Second,
+		PushAcked: func(e *bridge.Envelope, done func(bridge.Count)) {
+			if e.Offset.Seq%4 < 2 {
+				done(bridge.Count{Took: 1, Acked: 1})
+				return
+			}
+			go done(bridge.Count{Took: 1, Acked: 1})
+		},
 		Forward: func(_ uint64, _ bridge.NodeID, batch []*bridge.Envelope, done func([]bridge.Count, error)) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -213,6 +221,30 @@ func TestRouteAgainPushesAgain(t *testing.T) {
 	page, err := w.store.Read(t.Context(), "u", bridge.Offset{}, 10)
 	if err != nil || len(page.Entries) != 2 {
 		t.Errorf("history holds %d entries (%v), want 2", len(page.Entries), err)
+	}
+}
+
+// Pages confirm at once, later, or not at all because they have left: each message
+// is settled once, whichever goroutine its last answer comes from.
+func TestRouteConfirmed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	register(t, w.store, "here", "s1")
+	register(t, w.store, "both", "s2")
+	register(t, w.away, "both", "s3")
+	var batch []bridge.Message
+	for seq := uint64(1); seq <= 40; seq++ {
+		batch = append(batch, message(seq, []string{"here", "both"}[seq%2], bridge.HeaderAck, bridge.AckClient))
+	}
+	w.term(t, batch)
+	if err := w.Ledger().Balance().Err(); err != nil {
+		t.Error(err)
+	}
+	for seq := 1; seq <= 40; seq++ {
+		r := w.receipts[fmt.Sprint(seq)]
+		if r.Outcome != bridge.Pushed || r.Acks == nil || *r.Acks != 1 || r.Sockets != 1+seq%2 {
+			t.Fatalf("receipt of %d: %+v", seq, r)
+		}
 	}
 }
 
