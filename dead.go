@@ -164,7 +164,7 @@ func onEach(ctx context.Context, cmd *cobra.Command, letters iter.Seq2[subscribe
 			continue
 		case l.Seq == 0: // the listing itself
 			err = fault
-		case ctx.Err() != nil || errors.Is(fault, subscriber.ErrUnavailable): // the next would fare no better
+		case ctx.Err() != nil || errors.Is(fault, bridge.ErrUnavailable): // the next would fare no better
 			err = fmt.Errorf("letter %d: %w", l.Seq, fault)
 		default:
 			failed++

@@ -3,12 +3,15 @@ package bridge
 import "errors"
 
 var (
-	// ErrUnavailable means that the bus or the store did not take it: nothing was
-	// stored, and trying again later is right.
+	// ErrUnavailable means that the bus or the store is away or did not acknowledge
+	// in time. What was being written may or may not be stored; trying again is
+	// right, and safe with a message id.
 	ErrUnavailable = errors.New("not available")
 	// ErrNoReceipt means that a message was stored but that nobody said in time
 	// what became of it.
 	ErrNoReceipt = errors.New("no receipt in time")
+	// ErrTooLarge means that the bus takes no message of this size.
+	ErrTooLarge = errors.New("message is larger than nats allows")
 	// ErrNodeGone means that a node certainly did not get what was forwarded to it.
 	// Any other error of a forward leaves that open.
 	ErrNodeGone = errors.New("no such node")

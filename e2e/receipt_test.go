@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/store/redistest"
 )
 
 // TestQueue: a caller who asks for it has the message wait for an offline user.
@@ -81,6 +82,47 @@ func TestConfirm(t *testing.T) {
 	onA.wantNumbers("tick", 0, 5)
 	onB.wantNumbers("tick", 0, 5)
 	balanced(t, a, b)
+}
+
+// TestAway: what a caller is told while Redis or NATS is away, and that a stored
+// message arrives when it is back.
+func TestAway(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Server(t)
+	bus, natsURL := startNATS(t)
+	n := startBridge(t, "away", "NATS_URL="+natsURL, "REDIS_ADDRS="+redis.Addr, "HTTP_REPLY_TIMEOUT=1s")
+	p := open(t, n.url, transports["websocket"])
+	p.setUser("u")
+	redis.Stop()
+	if status, answer := n.send(t, `{"userId":"u","topic":"tick","n":0}`); status != http.StatusGatewayTimeout || answer["code"] != "REPLY_TIMEOUT" {
+		t.Errorf("Redis stalled, user on this node: %d %v", status, answer)
+	}
+	if status, answer := n.send(t, `{"userId":"elsewhere","topic":"tick"}`); status != http.StatusServiceUnavailable || answer["code"] != "SERVICE_UNAVAILABLE" {
+		t.Errorf("Redis stalled, user not on this node: %d %v", status, answer)
+	}
+	if status, body := get(n.url + "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, `"store"`) {
+		t.Errorf("Redis stalled: /readyz %d %s", status, body)
+	}
+	redis.Cont()
+	p.wantNumbers("tick", 0, 1)
+	bus.kill()
+	waitFor(t, "the bridge says that NATS is away", func() string {
+		status, body := get(n.url + "/readyz")
+		return missing(status == http.StatusServiceUnavailable && strings.Contains(body, `"nats"`), body)
+	})
+	if status, answer := n.send(t, `{"userId":"u","topic":"tick"}`); status != http.StatusServiceUnavailable || answer["code"] != "SERVICE_UNAVAILABLE" {
+		t.Errorf("NATS away: %d %v", status, answer)
+	}
+	if got := len(p.Pending()); got != 2 { // bridge:offset and the message
+		t.Errorf("the page has %d events and should still be connected", got)
+	}
+}
+
+func missing(ok bool, state string) string {
+	if ok {
+		return ""
+	}
+	return state
 }
 
 // TestSlow: a page that does not read is dropped, by name, and nobody else notices.

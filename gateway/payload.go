@@ -30,8 +30,8 @@ type payloads struct {
 }
 
 // AskFunc puts a message into the stream and waits for its receipt. It returns
-// [bridge.ErrUnavailable] when nothing was stored, and [bridge.ErrNoReceipt] when
-// ctx ended after that.
+// [bridge.ErrUnavailable] when the bus did not acknowledge it, and
+// [bridge.ErrNoReceipt] when ctx ended after that.
 type AskFunc func(ctx context.Context, topic string, header map[string][]string, body []byte) (bridge.Receipt, error)
 
 // enter counts a call, unless the server is shutting down.
@@ -127,10 +127,12 @@ func (p *payloads) deliver(ctx context.Context, e *bridge.Envelope, body []byte,
 // httpStatus is the answer to a caller; code is empty when the message was taken.
 func httpStatus(o bridge.Outcome, err error) (status int, code, message string) {
 	switch {
+	case errors.Is(err, bridge.ErrTooLarge):
+		return http.StatusRequestEntityTooLarge, codeTooLarge, "Body is too large"
 	case errors.Is(err, bridge.ErrNoReceipt):
 		return http.StatusGatewayTimeout, codeNoReply, "No answer in time; the message is stored and may still arrive"
 	case err != nil:
-		return http.StatusServiceUnavailable, codeUnavailable, "Not available now; nothing was stored, try again"
+		return http.StatusServiceUnavailable, codeUnavailable, "Not available now, try again"
 	}
 	switch o {
 	case bridge.Pushed, bridge.Duplicate:

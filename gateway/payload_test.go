@@ -95,6 +95,7 @@ func TestSendPayload(t *testing.T) {
 		{name: "control character", body: `{"userId":"he\nre","topic":"t"}`, status: 400, code: "INVALID_USER_ID"},
 		{name: "form", contentType: "application/x-www-form-urlencoded", body: good, status: 415, code: "UNSUPPORTED_MEDIA_TYPE"},
 		{name: "too large", body: `{"userId":"here","topic":"t","a":"` + strings.Repeat("x", 5000) + `"}`, status: 413, code: "PAYLOAD_TOO_LARGE"},
+		{name: "too large for the bus", body: good, ask: fail(bridge.ErrTooLarge), status: 413, code: "PAYLOAD_TOO_LARGE"},
 		{name: "bus away", body: good, ask: fail(bridge.ErrUnavailable), status: 503, code: "SERVICE_UNAVAILABLE"},
 		{name: "no receipt", body: good, ask: fail(bridge.ErrNoReceipt), status: 504, code: "REPLY_TIMEOUT"},
 		{name: "wrong method", method: "PUT", body: good, status: 405, code: "METHOD_NOT_ALLOWED"},

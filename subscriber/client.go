@@ -15,18 +15,6 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-var (
-	// ErrUnavailable means that NATS is away or did not acknowledge in time. What
-	// was being published may or may not be stored; publishing it again with the
-	// same ID is safe.
-	ErrUnavailable = errors.New("nats is not available")
-	// ErrNoReceipt means that the message is stored and will be routed, but that
-	// nobody said in time what became of it.
-	ErrNoReceipt = errors.New("no receipt in time")
-	// ErrTooLarge means that NATS does not take messages of this size.
-	ErrTooLarge = errors.New("message is larger than nats allows")
-)
-
 // ownPrefix begins every subject that is ours and not the publishers'.
 const ownPrefix = "bridge"
 

@@ -29,11 +29,11 @@ type connection struct {
 }
 
 // errLost ends what was asked over a connection that is gone.
-var errLost = fmt.Errorf("%w: connection lost", ErrUnavailable)
+var errLost = fmt.Errorf("%w: connection lost", bridge.ErrUnavailable)
 
 func newConnection(log *slog.Logger) *connection {
 	live, end := context.WithCancelCause(context.Background())
-	end(ErrUnavailable)
+	end(bridge.ErrUnavailable)
 	return &connection{log: log, live: live, end: end, most: natsMaxPayload, changed: make(chan struct{})}
 }
 
@@ -70,9 +70,9 @@ func (c *connection) err() error {
 	case c.live.Err() == nil:
 		return nil
 	case c.why == nil:
-		return ErrUnavailable
+		return bridge.ErrUnavailable
 	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, c.why)
+	return fmt.Errorf("%w: %w", bridge.ErrUnavailable, c.why)
 }
 
 // back records that NATS is there; it says so once per change.

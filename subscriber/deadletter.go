@@ -37,7 +37,7 @@ const (
 // subject bridge.dead.<code>. Storing it again does nothing within two minutes.
 func (c *Client) DeadLetter(ctx context.Context, m *bridge.Message, why *bridge.InvalidError) error {
 	_, err := c.store(ctx, deadLetter(m, why, time.Now()))
-	if errors.Is(err, ErrTooLarge) {
+	if errors.Is(err, bridge.ErrTooLarge) {
 		_, err = c.store(ctx, cut(deadLetter(m, why, time.Now()), c.conn.maxPayload()))
 	}
 	if err != nil {

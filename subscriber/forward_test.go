@@ -124,8 +124,8 @@ func TestForwardToNobody(t *testing.T) {
 	}
 	s.Shutdown()
 	waitFor(t, "away", func() bool { return c.Ready() != nil })
-	if a := <-forwardTo(c, 1, "nobody", one(1)); !errors.Is(a.err, bridge.ErrNodeGone) || !errors.Is(a.err, ErrUnavailable) {
-		t.Errorf("err %v, want ErrNodeGone because of ErrUnavailable", a.err)
+	if a := <-forwardTo(c, 1, "nobody", one(1)); !errors.Is(a.err, bridge.ErrNodeGone) || !errors.Is(a.err, bridge.ErrUnavailable) {
+		t.Errorf("err %v, want ErrNodeGone because of bridge.ErrUnavailable", a.err)
 	}
 	if a := <-forwardTo(c, 1, "nobody", nil); a.err != nil {
 		t.Errorf("nothing to forward: %v", a.err)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/codewar/socketbridge/bridge"
 )
 
 // ErrNoLetter means that there is no dead letter of that sequence, or no longer.
@@ -17,7 +19,7 @@ var ErrNoLetter = errors.New("no such dead letter")
 // DeadLetters is an operator's access to the messages that broke the rules. It
 // needs NATS and not a bridge, and may be used beside any number of them: what
 // another operator deletes at the same time is skipped. Errors that wrap
-// [ErrUnavailable] concern all letters, others only the one.
+// [bridge.ErrUnavailable] concern all letters, others only the one.
 type DeadLetters struct {
 	cfg    Config
 	nc     *nats.Conn
@@ -55,13 +57,13 @@ func (d *DeadLetters) connect(log *slog.Logger) (err error) {
 	if d.cfg.URL != "" {
 		d.nc, err = nats.Connect(d.cfg.URL, append(opts, remoteOptions(d.cfg)...)...)
 		if err != nil {
-			return fmt.Errorf("connect to nats, see nats.url, nats.creds and nats.tls: %w: %w", ErrUnavailable, err)
+			return fmt.Errorf("connect to nats, see nats.url, nats.creds and nats.tls: %w: %w", bridge.ErrUnavailable, err)
 		}
 		return nil
 	}
 	addr := reachable(d.cfg.Embedded.Addr)
 	if d.nc, err = nats.Connect("nats://"+addr, opts...); err != nil {
-		return fmt.Errorf("connect to the nats server inside a bridge at %s, see nats.embedded.addr and nats.url: %w: %w", addr, ErrUnavailable, err)
+		return fmt.Errorf("connect to the nats server inside a bridge at %s, see nats.embedded.addr and nats.url: %w: %w", addr, bridge.ErrUnavailable, err)
 	}
 	return nil
 }
@@ -120,16 +122,16 @@ func (d *DeadLetters) Delete(ctx context.Context, seq uint64) error {
 }
 
 // fault tells what the server refused from what never got an answer, which is
-// [ErrUnavailable].
+// [bridge.ErrUnavailable].
 func fault(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if errors.Is(err, ErrUnavailable) {
+	if errors.Is(err, bridge.ErrUnavailable) {
 		return err
 	}
 	if answer, ok := errors.AsType[jetstream.JetStreamError](err); ok && answer.APIError() != nil {
 		return err
 	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	return fmt.Errorf("%w: %w", bridge.ErrUnavailable, err)
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/codewar/socketbridge/bridge"
 )
 
 const (
@@ -22,8 +24,8 @@ const (
 )
 
 var (
-	errSilent = fmt.Errorf("%w: letters that are there do not arrive", ErrUnavailable)
-	errLetter = fmt.Errorf("%w: a letter was lost on the way", ErrUnavailable)
+	errSilent = fmt.Errorf("%w: letters that are there do not arrive", bridge.ErrUnavailable)
+	errLetter = fmt.Errorf("%w: a letter was lost on the way", bridge.ErrUnavailable)
 )
 
 // Selection says which letters are meant. The zero value means all.

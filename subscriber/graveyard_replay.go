@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/codewar/socketbridge/bridge"
 )
 
 var (
@@ -42,7 +44,7 @@ func (d *DeadLetters) Replay(ctx context.Context, seq uint64) (Replayed, error) 
 	ack, err := d.js.PublishMsg(ctx, m)
 	switch {
 	case errors.Is(err, nats.ErrMaxPayload):
-		return Replayed{}, fmt.Errorf("publish message: %w", ErrTooLarge)
+		return Replayed{}, fmt.Errorf("publish message: %w", bridge.ErrTooLarge)
 	case err != nil:
 		return Replayed{}, fmt.Errorf("publish message: %w", fault(ctx, err))
 	case ack.Stream != d.cfg.Stream.Name:

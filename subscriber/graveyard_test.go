@@ -330,7 +330,7 @@ func TestGraveyardOfAnEmbeddedServer(t *testing.T) {
 	cfg := embeddedConfig(t)
 	cfg.Token = "secret"
 	cfg.Embedded.Addr = freeAddr(t)
-	if _, err := OpenDeadLetters(t.Context(), cfg, discard); !errors.Is(err, ErrUnavailable) {
+	if _, err := OpenDeadLetters(t.Context(), cfg, discard); !errors.Is(err, bridge.ErrUnavailable) {
 		t.Errorf("without a bridge: %v", err)
 	}
 	c := open(t, cfg, "a", discard)
@@ -349,17 +349,17 @@ func TestGraveyardWhenNATSGoes(t *testing.T) {
 	s, c, d := graveyard(t)
 	poison(t, c, bridge.CodeInvalidJSON, "x", nil)
 	s.Shutdown()
-	if _, err := d.Letter(t.Context(), 1); !errors.Is(err, ErrUnavailable) {
+	if _, err := d.Letter(t.Context(), 1); !errors.Is(err, bridge.ErrUnavailable) {
 		t.Errorf("Letter: %v", err)
 	}
-	if _, err := d.Replay(t.Context(), 1); !errors.Is(err, ErrUnavailable) {
+	if _, err := d.Replay(t.Context(), 1); !errors.Is(err, bridge.ErrUnavailable) {
 		t.Errorf("Replay: %v", err)
 	}
-	if err := d.Delete(t.Context(), 1); !errors.Is(err, ErrUnavailable) {
+	if err := d.Delete(t.Context(), 1); !errors.Is(err, bridge.ErrUnavailable) {
 		t.Errorf("Delete: %v", err)
 	}
 	for _, err := range d.List(t.Context(), Selection{}) {
-		if !errors.Is(err, ErrUnavailable) {
+		if !errors.Is(err, bridge.ErrUnavailable) {
 			t.Errorf("List: %v", err)
 		}
 	}

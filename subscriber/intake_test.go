@@ -169,11 +169,11 @@ func TestIntakeNATSAbsentAtStart(t *testing.T) {
 	if took := time.Since(began); took > time.Second {
 		t.Errorf("Open took %v with NATS absent", took)
 	}
-	if err := c.Ready(); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("Ready: %v, want ErrUnavailable", err)
+	if err := c.Ready(); !errors.Is(err, bridge.ErrUnavailable) {
+		t.Errorf("Ready: %v, want bridge.ErrUnavailable", err)
 	}
-	if _, err := c.Publish(t.Context(), Publication{Topic: "t"}); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("Publish: %v, want ErrUnavailable", err)
+	if _, err := c.Publish(t.Context(), Publication{Topic: "t"}); !errors.Is(err, bridge.ErrUnavailable) {
+		t.Errorf("Publish: %v, want bridge.ErrUnavailable", err)
 	}
 	l := &leases{ttl: 5 * time.Second}
 	k := &taker{leases: l}

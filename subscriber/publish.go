@@ -28,7 +28,7 @@ type Publication struct {
 const ackLimit = 2 * time.Second
 
 // Publish stores a message in the stream and returns its place there. It waits
-// for the PubAck, [ErrUnavailable] says that none came; while NATS is away that
+// for the PubAck, [bridge.ErrUnavailable] says that none came; while NATS is away that
 // is at once, and nothing is kept for later.
 func (c *Client) Publish(ctx context.Context, p Publication) (bridge.Offset, error) {
 	ack, err := c.publish(ctx, p, "")
@@ -36,7 +36,7 @@ func (c *Client) Publish(ctx context.Context, p Publication) (bridge.Offset, err
 }
 
 // Ask publishes a message and waits until it is known what became of it.
-// [ErrUnavailable] means that it was perhaps not stored, [ErrNoReceipt] that it
+// [bridge.ErrUnavailable] means that it was perhaps not stored, [bridge.ErrNoReceipt] that it
 // was but ctx ended first. A second publication with the same ID is not routed
 // again, so it has the outcome "duplicate".
 func (c *Client) Ask(ctx context.Context, p Publication) (bridge.Receipt, error) {
@@ -57,11 +57,11 @@ func (c *Client) Ask(ctx context.Context, p Publication) (bridge.Receipt, error)
 	case m := <-answer:
 		var r bridge.Receipt
 		if err := json.Unmarshal(m.Data, &r); err != nil {
-			return none, fmt.Errorf("decode receipt: %w: %w", ErrNoReceipt, err)
+			return none, fmt.Errorf("decode receipt: %w: %w", bridge.ErrNoReceipt, err)
 		}
 		return r, nil
 	case <-ctx.Done():
-		return none, fmt.Errorf("wait for receipt: %w: %w", ErrNoReceipt, context.Cause(ctx))
+		return none, fmt.Errorf("wait for receipt: %w: %w", bridge.ErrNoReceipt, context.Cause(ctx))
 	}
 }
 
@@ -86,7 +86,7 @@ func (c *Client) publish(ctx context.Context, p Publication, receipt string) (ac
 	case err != nil:
 		return acknowledged{}, err
 	case ack.Stream != c.cfg.Stream.Name:
-		return acknowledged{}, fmt.Errorf("%w: stream %s took the message instead of %s", ErrUnavailable, ack.Stream, c.cfg.Stream.Name)
+		return acknowledged{}, fmt.Errorf("%w: stream %s took the message instead of %s", bridge.ErrUnavailable, ack.Stream, c.cfg.Stream.Name)
 	}
 	return acknowledged{bridge.Offset{Epoch: c.streams.epoch(), Seq: ack.Sequence}, ack.Duplicate}, nil
 }
@@ -106,16 +106,16 @@ func (c *Client) store(ctx context.Context, m *nats.Msg) (*jetstream.PubAck, err
 	case err == nil:
 		return ack, nil
 	case errors.Is(err, nats.ErrMaxPayload):
-		return nil, fmt.Errorf("publish message: %w", ErrTooLarge)
+		return nil, fmt.Errorf("publish message: %w", bridge.ErrTooLarge)
 	case errors.Is(err, jetstream.ErrNoStreamResponse):
 		c.streams.look() // deleted, perhaps
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
 	}
-	if errors.Is(err, ErrUnavailable) {
+	if errors.Is(err, bridge.ErrUnavailable) {
 		return nil, fmt.Errorf("publish message: %w", err)
 	}
-	return nil, fmt.Errorf("publish message: %w: %w", ErrUnavailable, err)
+	return nil, fmt.Errorf("publish message: %w: %w", bridge.ErrUnavailable, err)
 }
 
 var errNoAck = fmt.Errorf("wait for PubAck: %w", context.DeadlineExceeded)

@@ -62,8 +62,8 @@ func TestPublishFailsFastWhileAway(t *testing.T) {
 	waitFor(t, "away", func() bool { return c.Ready() != nil })
 	began := time.Now()
 	_, err := c.Publish(t.Context(), Publication{Topic: "t", Body: []byte("late")})
-	if took := time.Since(began); !errors.Is(err, ErrUnavailable) || took > 200*time.Millisecond {
-		t.Errorf("Publish: %v after %v, want ErrUnavailable at once", err, took)
+	if took := time.Since(began); !errors.Is(err, bridge.ErrUnavailable) || took > 200*time.Millisecond {
+		t.Errorf("Publish: %v after %v, want bridge.ErrUnavailable at once", err, took)
 	}
 	c.SendReceipt("somewhere", bridge.Receipt{})
 	s.Start()
@@ -77,8 +77,8 @@ func TestPublishTooLarge(t *testing.T) {
 	t.Parallel()
 	c := ready(t, natstest.Server(t), "a")
 	_, err := c.Publish(t.Context(), Publication{Topic: "t", Body: make([]byte, 2<<20)})
-	if !errors.Is(err, ErrTooLarge) || errors.Is(err, ErrUnavailable) {
-		t.Errorf("Publish: %v, want ErrTooLarge", err)
+	if !errors.Is(err, bridge.ErrTooLarge) || errors.Is(err, bridge.ErrUnavailable) {
+		t.Errorf("Publish: %v, want bridge.ErrTooLarge", err)
 	}
 }
 
@@ -127,13 +127,13 @@ func TestAskWithoutReceipt(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	r, err := c.Ask(ctx, Publication{Topic: "t"})
-	if !errors.Is(err, ErrNoReceipt) || !errors.Is(err, context.DeadlineExceeded) || r.Offset.Seq != 1 {
-		t.Errorf("Ask = %v, %v; want ErrNoReceipt with the offset", r, err)
+	if !errors.Is(err, bridge.ErrNoReceipt) || !errors.Is(err, context.DeadlineExceeded) || r.Offset.Seq != 1 {
+		t.Errorf("Ask = %v, %v; want bridge.ErrNoReceipt with the offset", r, err)
 	}
 	s.Shutdown()
 	waitFor(t, "away", func() bool { return c.Ready() != nil })
-	if _, err := c.Ask(t.Context(), Publication{Topic: "t"}); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("Ask: %v, want ErrUnavailable", err)
+	if _, err := c.Ask(t.Context(), Publication{Topic: "t"}); !errors.Is(err, bridge.ErrUnavailable) {
+		t.Errorf("Ask: %v, want bridge.ErrUnavailable", err)
 	}
 	c.inbox.waiting.Range(func(subject, _ any) bool {
 		t.Error("still waits for", subject)

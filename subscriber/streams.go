@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/codewar/socketbridge/bridge"
 )
 
 const (
@@ -65,7 +67,7 @@ func (s *streams) keep(ctx context.Context) {
 	var said string
 	for {
 		changed := s.conn.change()
-		if err := s.ensureBoth(ctx); !errors.Is(err, ErrUnavailable) {
+		if err := s.ensureBoth(ctx); !errors.Is(err, bridge.ErrUnavailable) {
 			said = s.report(ctx, err, said)
 		}
 		select {
@@ -128,7 +130,7 @@ func (s *streams) ensureBoth(ctx context.Context) error {
 // ensure sees to it that the main stream exists, and returns what it saw of it.
 func (s *streams) ensure(ctx context.Context) (streamState, error) {
 	info, err := s.adopt(ctx, s.mainConfig())
-	if errors.Is(err, ErrUnavailable) {
+	if errors.Is(err, bridge.ErrUnavailable) {
 		return streamState{}, err // nothing was learned
 	}
 	s.mu.Lock()
@@ -143,7 +145,7 @@ func (s *streams) ensure(ctx context.Context) (streamState, error) {
 // ensureDead does the same for the dead letters. Reading does not wait for it.
 func (s *streams) ensureDead(ctx context.Context) error {
 	_, err := s.adopt(ctx, s.deadConfig())
-	if errors.Is(err, ErrUnavailable) {
+	if errors.Is(err, bridge.ErrUnavailable) {
 		return err
 	}
 	s.mu.Lock()
