@@ -8,9 +8,10 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/subscriber"
-	"github.com/spf13/cobra"
 )
 
 // newDeadCommand makes the commands for messages that broke the rules. They talk

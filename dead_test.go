@@ -11,10 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/codewar/socketbridge/subscriber"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/nats-io/nats.go"
+
+	"github.com/codewar/socketbridge/subscriber"
 )
 
 // dead runs "socketbridge dead" with args and returns what it printed.

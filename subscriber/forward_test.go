@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -46,12 +47,12 @@ func (e *linkEnd) serve(t testing.TB, c *Client) {
 	t.Helper()
 	err := c.ServeLinks(func(batch []*bridge.Envelope, answer func([]bridge.Count)) {
 		counts := make([]bridge.Count, len(batch))
-		text := ""
+		var text strings.Builder
 		for i, en := range batch {
 			counts[i] = bridge.Count{Took: int(en.Offset.Seq)}
-			text += fmt.Sprint(en.Offset.Seq, " ")
+			fmt.Fprint(&text, en.Offset.Seq, " ")
 		}
-		e.add(text)
+		e.add(text.String())
 		answer(counts)
 	}, func() { e.add("resync") })
 	if err != nil {

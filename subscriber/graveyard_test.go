@@ -12,11 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/codewar/socketbridge/bridge"
-	"github.com/codewar/socketbridge/subscriber/natstest"
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/subscriber/natstest"
 )
 
 // graveyard is a server with its streams, a client, and an operator's access.

@@ -5,8 +5,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/codewar/socketbridge/bridge"
 	"github.com/nats-io/nats.go"
+
+	"github.com/codewar/socketbridge/bridge"
 )
 
 // Letter is one dead letter: a message that broke the rules, and why.

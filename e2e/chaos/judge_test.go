@@ -48,8 +48,10 @@ func TestJudge(t *testing.T) {
 		{name: "poison", got: []got{one, two, three, four, five, six, at(9, 0), anew}, answer: unsure, want: result{strays: 1, unsure: 1}},
 		{name: "gap told", got: []got{one, two, five, six, anew}, gaps: []int{2}, answer: unsure, want: result{gaps: 1, gapped: 2, unsure: 1}},
 		{name: "gap told elsewhere", got: []got{one, two, five, six, anew}, gaps: []int{3}, answer: unsure, want: result{gaps: 1, lost: 2, unsure: 1}},
-		{name: "replayed", got: []got{one, two, three, four, five, six, anew}, again: []connection{{At: 2500, First: 2}, {At: 4500, First: 2, Recovered: true}},
-			answer: unsure, want: result{replayed: 2, reconnects: 2, recovered: 1, unsure: 1}},
+		{
+			name: "replayed", got: []got{one, two, three, four, five, six, anew}, again: []connection{{At: 2500, First: 2}, {At: 4500, First: 2, Recovered: true}},
+			answer: unsure, want: result{replayed: 2, reconnects: 2, recovered: 1, unsure: 1},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

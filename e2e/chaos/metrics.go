@@ -18,7 +18,7 @@ func fetch(addr, path string) (status int, body string) {
 	if err != nil {
 		return 0, err.Error()
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	b, err := io.ReadAll(res.Body)
 	if err != nil {
 		return 0, err.Error()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"maps"
 	"sync"
 )
 
@@ -54,9 +55,7 @@ func (p *pages) counts() (map[int]int, error) {
 		return nil, err
 	}
 	counts := make(map[int]int, p.stocks+len(p.raw))
-	for page, n := range p.stock.counts {
-		counts[page] = n
-	}
+	maps.Copy(counts, p.stock.counts)
 	for i, page := range p.raw {
 		counts[p.stocks+i] = page.count()
 	}

@@ -37,7 +37,7 @@ func (p *process) start() error {
 	if err != nil {
 		return fmt.Errorf("open log of %s: %w", p.name, err)
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 	cmd := exec.Command(p.path, p.args...)
 	cmd.Dir, cmd.Env = p.dir, p.env
 	cmd.Stdout, cmd.Stderr = log, log

@@ -229,7 +229,7 @@ func (p *publishers) post(n uint64, query string) (status int) {
 	if err != nil {
 		return 0
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	_, _ = io.Copy(io.Discard, res.Body)
 	return res.StatusCode
 }

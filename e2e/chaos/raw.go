@@ -60,7 +60,7 @@ func (p *rawPage) connect(ctx context.Context) error {
 		return err
 	}
 	_ = res.Body.Close()
-	defer ws.Close()
+	defer func() { _ = ws.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = ws.Close() })()
 	for {
 		p.sleep(ctx)

@@ -43,7 +43,7 @@ func startStock(dir, modules string) (*stockPages, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open log of node: %w", err)
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }()
 	s := &stockPages{cmd: exec.Command("node", file, modules), heard: make(chan stockWord, 1024)}
 	s.cmd.Stderr = log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

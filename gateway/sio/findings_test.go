@@ -3,6 +3,7 @@ package sio
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -84,7 +85,7 @@ func TestStalledClient(t *testing.T) {
 				}
 				most = max(most, sock.Pending())
 			}
-			if err != ErrSlow {
+			if !errors.Is(err, ErrSlow) {
 				t.Fatalf("push: %v", err)
 			}
 			if most > 1<<20 {
@@ -92,7 +93,7 @@ func TestStalledClient(t *testing.T) {
 			}
 			<-sock.Closed()
 			wantDrop(t, s, r, ReasonSlow)
-			if err := sock.Push(EventPacket("big", payload, "")); err != ErrClosed {
+			if err := sock.Push(EventPacket("big", payload, "")); !errors.Is(err, ErrClosed) {
 				t.Errorf("push afterwards: %v", err)
 			}
 		})
@@ -312,7 +313,7 @@ func TestAcks(t *testing.T) {
 	if g, w := <-got, "never null "+ErrClosed.Error(); g != w {
 		t.Errorf("got %q, want %q", g, w)
 	}
-	if err := s.EmitWithAck("x", time.Minute, nil, func([]json.RawMessage, error) { t.Error("called") }); err != ErrClosed {
+	if err := s.EmitWithAck("x", time.Minute, nil, func([]json.RawMessage, error) { t.Error("called") }); !errors.Is(err, ErrClosed) {
 		t.Errorf("after the end: %v", err)
 	}
 	if err := s.Emit("disconnect"); err == nil {

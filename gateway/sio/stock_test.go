@@ -41,9 +41,9 @@ func serveStock() {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+		os.Exit(1) //nolint:revive // this is the child process's main
 	}
-	fmt.Printf("http://%s\n", ln.Addr())
+	_, _ = fmt.Fprintf(os.Stdout, "http://%s\n", ln.Addr())
 	_ = http.Serve(ln, io.ServeHandler(nil))
 }
 

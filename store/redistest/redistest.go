@@ -68,7 +68,7 @@ func prepare(t testing.TB) *Redis {
 		t.Skipf("no redis-server: %v", err)
 	}
 	// t.TempDir contains the test's name; a socket's path may have 107 bytes.
-	dir, err := os.MkdirTemp("", "redis-")
+	dir, err := os.MkdirTemp("", "redis-") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatalf("make directory for redis: %v", err)
 	}
