@@ -127,8 +127,11 @@ func TestResume(t *testing.T) {
 				other.setUser(user)
 				pub.tick(user, 0, before)
 				p.waitCount("tick", before)
+				b.use(nil) // a polling page is between two requests now and then, where a cut does not hurt it
 				b.cut()
+				p.Disconnected()
 				pub.tick(user, before, before+5)
+				b.use(n)
 				p.comeBack(true)
 				pub.tick(user, before+5, before+6)
 				p.wantNumbers("tick", 0, before+6)
