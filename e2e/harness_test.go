@@ -6,13 +6,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -185,15 +188,23 @@ func startNATS(t testing.TB) (p *process, url string) {
 	return p, "nats://127.0.0.1:" + port
 }
 
+// ports are taken below those that the system gives to outgoing connections, so
+// that nobody else gets one between here and the process that is to have it.
+var ports atomic.Int32
+
+func init() { ports.Store(15_000 + rand.Int32N(10_000)) }
+
 func freePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := strconv.Itoa(int(ports.Add(1)))
+		if l, err := net.Listen("tcp", ":"+port); err == nil {
+			_ = l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	t.Fatal("no free port")
+	return ""
 }
 
 func errText(err error) string {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -145,6 +146,14 @@ func (s *Server) recover(next echo.HandlerFunc) echo.HandlerFunc {
 	})(next)
 }
 
+// swallow reads some of a body that nobody wants, for a moment: a client that is
+// still writing when the connection is closed sees a reset and not the answer.
+func swallow(c echo.Context) {
+	const bytes, moment = 8 << 20, 2 * time.Second
+	_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Now().Add(moment)) // without one, the server's own holds
+	_, _ = io.CopyN(io.Discard, c.Request().Body, bytes)                                 // its end or its error: both will do
+}
+
 // handleError answers what no handler has answered.
 func (s *Server) handleError(err error, c echo.Context) {
 	if c.Response().Committed {
@@ -165,6 +174,7 @@ func (s *Server) handleError(err error, c echo.Context) {
 		code, message = codeMethod, "Method not allowed"
 	case http.StatusRequestEntityTooLarge:
 		code, message = codeTooLarge, "Body is too large"
+		swallow(c)
 	case http.StatusInternalServerError:
 		s.log.LogAttrs(c.Request().Context(), slog.LevelError, "request failed", slog.String("route", c.Path()), slog.Any("err", err))
 	default:
