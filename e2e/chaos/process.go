@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -125,15 +128,21 @@ func environment(more ...string) []string {
 	return append(append(env, "GORACE=halt_on_error=1"), more...)
 }
 
+// lastPort is the last one given out. They are below those that the system gives to
+// outgoing connections: a process that starts again must find its port free.
+var lastPort atomic.Int32
+
+func init() { lastPort.Store(26_000 + rand.Int32N(4000)) }
+
 // freePort finds a port for a process that is about to start.
 func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a port: %w", err)
+	for range 1000 {
+		port := strconv.Itoa(int(lastPort.Add(1)))
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			return port, l.Close()
+		}
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, err
+	return "", errors.New("no free port")
 }
 
 // waitFor asks until state answers "", and fails with its last answer.
