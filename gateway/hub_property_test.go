@@ -321,6 +321,12 @@ func (c *cluster) check() {
 	}
 }
 
+func (s *socket) isReplaying() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.replaying
+}
+
 func (c *cluster) close() {
 	c.stop()
 	c.work.Wait()

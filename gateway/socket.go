@@ -261,8 +261,8 @@ func (s *socket) startAt(o bridge.Offset) {
 	s.taken = s.last
 }
 
-// progress returns the socket's user and last offset; moved is false when the
-// store knows it already, or when it is still replaying.
+// progress returns the socket's user and last offset, and takes it for recorded;
+// moved is false when it was before.
 func (s *socket) progress() (user bridge.UserID, last bridge.Offset, moved bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -275,12 +275,6 @@ func (s *socket) lastGiven() bridge.Offset {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.last
-}
-
-func (s *socket) isReplaying() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.replaying
 }
 
 // session is what the page is recognised by when it comes back.
