@@ -9,7 +9,7 @@ import (
 // keyspace is the grammar of the keys in Redis:
 //
 //	<prefix>:presence:{<user>}     hash    socket -> <incarnation>|<since, µs>|<token>
-//	<prefix>:history:{<user>}      stream  offset -> t topic, d payload, p the offset before
+//	<prefix>:history:{<user>}      stream  offset of its last message -> see entry.lua
 //	<prefix>:last:{<user>}         string  the user's last offset
 //	<prefix>:marks:{<user>}        hash    taken, seen; and <withdrawn offset> -> the offset before
 //	<prefix>:session:{<pid>}       string  JSON

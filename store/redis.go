@@ -37,6 +37,7 @@ type Redis struct {
 	args    fixedArgs
 
 	usersPerCall int // of Append
+	tails        tails
 
 	self   atomic.Pointer[string] // this node's incarnation; nil before the first Beat and after Leave
 	roster atomic.Pointer[roster] // replaced by its holder
@@ -76,6 +77,7 @@ func OpenRedis(_ context.Context, cfg Config, limits Limits, node bridge.NodeID,
 		breaker:      breaker{log: log.With("component", "store")},
 		args:         fixedArgs{limits.MaxPerUser, limits.HistoryTTL.Milliseconds(), limits.marksTTL().Milliseconds()},
 		usersPerCall: usersPerCall,
+		tails:        newTails(),
 		asking:       make(chan struct{}, 1),
 		reaping:      make(chan grave, 256),
 	}

@@ -2,9 +2,8 @@ package store
 
 import (
 	"context"
+	"errors"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -12,152 +11,201 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// usersPerCall is how many users' messages go into one script call: enough that
-// the cost of starting a script is spread, few enough that one call holds the
-// server for well under a millisecond. In a Cluster it is one, because users
-// live in different slots.
-const usersPerCall = 32
-
-// Append sends the whole batch in one round trip. The entries of a user go into
-// one script call: should the batch fail in the middle, a user's later message is
-// never appended without the earlier one, which would then be refused for ever.
+// Append sends the whole batch in one round trip. The leader knows by heart where
+// most histories end ([tails]), and plain commands do for those. Users it does not
+// know yet, and messages that are of no use to an absent user, need the script
+// (append.lua), as does whoever turns out to be further than expected.
 //
 // Entries of one user must be in the order of their offsets. Results of one
-// user share their Sockets.
+// user share their Sockets. Calls wait for each other.
 func (r *Redis) Append(ctx context.Context, entries []bridge.Entry) (out []bridge.Appended, err error) {
 	if len(entries) == 0 {
 		return nil, nil
 	}
 	err = r.do(ctx, "append", func(ctx context.Context) error {
+		if err := r.tails.lock(ctx); err != nil {
+			return err
+		}
+		defer r.tails.unlock()
 		m, err := r.members(ctx)
 		if err != nil {
 			return err
 		}
-		var calls []*redis.StringSliceCmd
-		runs := r.runs(entries)
-		for some := range slices.Chunk(runs, r.usersPerCall) {
-			calls = append(calls, r.appendCall(ctx, some, entries, m))
-		}
-		if err := r.run(ctx, calls...); err != nil {
+		a := appending{r: r, entries: entries, out: make([]bridge.Appended, len(entries)),
+			seer: seer{r: r, roster: m, now: time.Now()}}
+		if err := a.run(ctx); err != nil {
 			return err
 		}
-		out, err = r.appended(ctx, m, entries, runs, calls)
-		return err
+		out = a.out
+		return nil
 	})
 	return out, err
 }
 
+// appending is one call of Append.
+type appending struct {
+	r       *Redis
+	entries []bridge.Entry
+	out     []bridge.Appended
+	seer    seer
+}
+
 // userRun is one user's entries in a batch.
 type userRun struct {
-	keys    userKeys
+	user    bridge.UserID
+	tail    *tail // nil when it is not known
 	entries []int // their indexes, in order
+	only    bool  // one of them is of no use to an absent user
+}
+
+func (a *appending) run(ctx context.Context) error {
+	var known, scripted, unknown []userRun
+	for _, u := range a.runs() {
+		switch {
+		case u.tail == nil:
+			unknown = append(unknown, u)
+		case u.only, !a.entries[u.entries[0]].Offset.After(u.tail.last): // the latter was appended before
+			scripted = append(scripted, u)
+		default:
+			known = append(known, u)
+		}
+	}
+	a.seer.slab = make([]bridge.Presence, 0, len(a.entries))
+	refused, err := a.appendKnown(ctx, known)
+	if err != nil {
+		return err
+	}
+	if err := a.appendScript(ctx, scripted, false); err != nil {
+		return err
+	}
+	return a.appendScript(ctx, append(unknown, refused...), true)
 }
 
 // runs sorts a batch by user, each user at the place of its first entry.
-func (r *Redis) runs(entries []bridge.Entry) []userRun {
-	runs := make([]userRun, 0, len(entries))
-	place := make(map[bridge.UserID]int, len(entries))
-	indexes := make([]int, len(entries)) // one element for each user's first entry
-	for i, e := range entries {
-		at, known := place[e.User]
-		if !known {
+func (a *appending) runs() []userRun {
+	runs := make([]userRun, 0, len(a.entries))
+	place := make(map[bridge.UserID]int, len(a.entries))
+	indexes := make([]int, len(a.entries)) // one element for each user's first entry
+	for i, e := range a.entries {
+		at, seen := place[e.User]
+		if !seen {
 			at = len(runs)
 			place[e.User] = at
-			runs = append(runs, userRun{keys: r.keys.user(e.User), entries: indexes[i : i : i+1]})
+			runs = append(runs, userRun{user: e.User, tail: a.r.tails.find(e.User), entries: indexes[i : i : i+1]})
 		}
 		runs[at].entries = append(runs[at].entries, i)
+		runs[at].only = runs[at].only || e.OnlyIfPresent
 	}
 	return runs
 }
 
-// appendCall makes the script call for some users: see append.lua.
-func (r *Redis) appendCall(ctx context.Context, users []userRun, entries []bridge.Entry, m *roster) *redis.StringSliceCmd {
-	size, only := 8, false
-	for _, u := range users {
-		size += 4 + 4*len(u.entries)
-		only = only || slices.ContainsFunc(u.entries, func(i int) bool { return entries[i].OnlyIfPresent })
+const (
+	// entryMessages and entryBytes bound what one entry of a history holds, so
+	// that a page of it is read in small steps.
+	entryMessages = 32
+	entryBytes    = 64 << 10
+)
+
+// appendKnown appends for users whose tail is known, and returns those whom Redis
+// refused. In whatever order things fail, the last mark is then a lower bound,
+// which the script repairs.
+func (a *appending) appendKnown(ctx context.Context, users []userRun) (refused []userRun, err error) {
+	if len(users) == 0 {
+		return nil, nil
 	}
-	args := make([]any, 0, size)
-	args = append(args, evalsha, appendScript.hash, 3*len(users))
-	for _, u := range users {
-		args = append(args, u.keys.history, u.keys.last, u.keys.presence)
-	}
-	args = append(args, r.args.maxPerUser, r.args.historyTTL, r.args.marksTTL)
-	if only {
-		args = append(args, m.live, m.joins)
-	} else {
-		args = append(args, none, none)
-	}
-	for _, u := range users {
-		args = append(args, len(u.entries))
-		for _, i := range u.entries {
-			e, flag := entries[i], none
-			if e.OnlyIfPresent {
-				flag = yes
-			}
-			args = append(args, e.Offset.String(), e.Topic, e.Payload, flag)
+	commands := make([]knownAppend, len(users))
+	err = a.r.send(ctx, func(p redis.Pipeliner) {
+		for i, u := range users {
+			commands[i] = a.queue(ctx, p, u)
 		}
+	})
+	if _, answered := errors.AsType[redis.Error](err); err != nil && !answered {
+		return nil, err
 	}
-	return redis.NewStringSliceCmd(ctx, args...)
-}
-
-// appended reads what append.lua answered.
-func (r *Redis) appended(ctx context.Context, m *roster, entries []bridge.Entry, runs []userRun, calls []*redis.StringSliceCmd) ([]bridge.Appended, error) {
-	out := make([]bridge.Appended, len(entries))
-	s := seer{r: r, roster: m, now: time.Now(), slab: make([]bridge.Presence, 0, len(runs))}
-	for i, users := range slices.Collect(slices.Chunk(runs, r.usersPerCall)) {
-		reply := calls[i].Val()
-		for _, u := range users {
-			letters, befores, hash, rest, ok := cutAppended(reply)
-			if !ok || len(letters) != len(u.entries) {
-				return nil, errAnswer
-			}
-			c := chain{rest: befores}
-			last := c.next()
-			reply = rest
-			sockets, err := s.sockets(ctx, u.keys.presence, hash)
-			if err != nil {
-				return nil, err
-			}
-			for j, at := range u.entries {
-				a := bridge.Appended{Sockets: sockets, Refused: letters[j] == 'r', Absent: letters[j] == 'a'}
-				switch letters[j] {
-				case 'k':
-					a.Before, last = last, entries[at].Offset
-				case 'r':
-					a.Before = c.next()
-				}
-				out[at] = a
-			}
-			if c.bad {
-				return nil, errAnswer
-			}
+	for i, u := range users {
+		c := &commands[i]
+		if c.refused() {
+			a.r.tails.forget(u.user)
+			refused = append(refused, u)
+			continue
 		}
+		sockets, err := a.seer.sockets(ctx, u.tail.keys.presence, c.presence.Val())
+		if err = errors.Join(c.presence.Err(), err); err != nil {
+			return nil, err
+		}
+		for _, at := range u.entries {
+			a.out[at] = bridge.Appended{Sockets: sockets, Before: u.tail.last}
+			u.tail.last = a.entries[at].Offset
+		}
+		u.tail.text, u.tail.fresh = c.last, c.fresh
 	}
-	return out, nil
+	return refused, nil
 }
 
-// cutAppended takes one user's part off an answer.
-func cutAppended(reply []string) (letters, befores string, hash, rest []string, ok bool) {
-	if len(reply) < 3 {
-		return "", "", nil, nil, false
-	}
-	n, err := strconv.Atoi(reply[2])
-	if err != nil || n < 0 || n > len(reply)-3 {
-		return "", "", nil, nil, false
-	}
-	return reply[0], reply[1], reply[3 : 3+n], reply[3+n:], true
+// knownAppend is what was sent for one user, and what the tail becomes with it.
+type knownAppend struct {
+	adds     []*redis.StringCmd
+	mark     *redis.StatusCmd
+	presence *redis.StringSliceCmd
+	last     string
+	fresh    time.Time
 }
 
-// chain takes offsets off a text with spaces between.
-type chain struct {
-	rest string
-	bad  bool
+func (c *knownAppend) refused() bool {
+	return c.mark.Err() != nil || slices.ContainsFunc(c.adds, func(add *redis.StringCmd) bool { return add.Err() != nil })
 }
 
-func (c *chain) next() bridge.Offset {
-	text, rest, _ := strings.Cut(c.rest, " ")
-	o, err := bridge.ParseOffset(text)
-	c.rest, c.bad = rest, c.bad || err != nil
-	return o
+// queue puts a user's commands into the pipeline: the entries, the last mark, the
+// look-up after that and, now and then, the history's time to live, which has a
+// tenth to spare for it.
+func (a *appending) queue(ctx context.Context, p redis.Pipeliner, u userRun) knownAppend {
+	c := knownAppend{last: u.tail.text, fresh: u.tail.fresh}
+	for rest := u.entries; len(rest) > 0; {
+		n := a.fits(rest)
+		add := redis.NewStringCmd(ctx, a.entryArgs(u.tail, rest[:n], &c.last)...)
+		_ = p.Process(ctx, add) // only queues
+		c.adds = append(c.adds, add)
+		rest = rest[n:]
+	}
+	c.mark = redis.NewStatusCmd(ctx, "set", u.tail.keys.last, c.last, "px", a.r.args.marksTTL)
+	_ = p.Process(ctx, c.mark)
+	c.presence = redis.NewStringSliceCmd(ctx, "hgetall", u.tail.keys.presence)
+	_ = p.Process(ctx, c.presence)
+	if spare := a.r.limits.HistoryTTL / 10; !a.seer.now.Before(c.fresh) {
+		_ = p.Process(ctx, redis.NewBoolCmd(ctx, "pexpire", u.tail.keys.history, (a.r.limits.HistoryTTL+spare).Milliseconds()))
+		c.fresh = a.seer.now.Add(spare)
+	}
+	return c
+}
+
+// fits is how many of the messages one entry takes, at least one.
+func (a *appending) fits(indexes []int) int {
+	n, size := 0, 0
+	for n < min(len(indexes), entryMessages) {
+		size += len(a.entries[indexes[n]].Payload)
+		if n > 0 && size > entryBytes {
+			break
+		}
+		n++
+	}
+	return n
+}
+
+// entryArgs spells one entry: see entry.lua. before is the offset that it
+// names, and becomes its own.
+func (a *appending) entryArgs(t *tail, indexes []int, before *string) []any {
+	most := t.grow(len(indexes), a.r.limits.MaxPerUser)
+	final := len(indexes) - 1
+	id := a.entries[indexes[final]].Offset.String()
+	args := make([]any, 0, 8+6*len(indexes))
+	args = append(args, "xadd", t.keys.history, "maxlen", "~", most, id, "p", *before)
+	for i, at := range indexes {
+		e := a.entries[at].Envelope
+		if i < final {
+			args = append(args, "o", e.Offset.String())
+		}
+		args = append(args, "t", &e.Topic, "d", e.Payload)
+	}
+	*before = id
+	return args
 }

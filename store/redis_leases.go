@@ -98,6 +98,7 @@ func (r *Redis) Lead(ctx context.Context) (term uint64, err error) {
 		if err != nil {
 			return fmt.Errorf("term: %w", err)
 		}
+		r.tails.term.Store(term)
 		return nil
 	})
 	return term, err

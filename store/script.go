@@ -17,10 +17,10 @@ var lua embed.FS
 // The Lua scripts. Each call runs in one step on the server, names every key it
 // touches, and answers with an array of strings.
 var (
-	appendScript     = newScript("order", "append")
+	appendLua        = newScript("order", "entry", "append")
 	withdrawScript   = newScript("order", "withdraw")
-	readScript       = newScript("page", "read")
-	registerScript   = newScript("clock", "page", "register")
+	readScript       = newScript("order", "entry", "page", "read")
+	registerScript   = newScript("clock", "order", "entry", "page", "register")
 	unregisterScript = newScript("order", "take", "unregister")
 	takenScript      = newScript("order", "take", "taken")
 	reapScript       = newScript("reap")
@@ -32,7 +32,7 @@ var (
 )
 
 var scripts = []*script{
-	appendScript, withdrawScript, readScript, registerScript, unregisterScript, takenScript,
+	appendLua, withdrawScript, readScript, registerScript, unregisterScript, takenScript,
 	reapScript, nodesScript, beatScript, leadScript, resignScript, checkpointScript,
 }
 

@@ -3,6 +3,7 @@ package bridgetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -37,29 +38,49 @@ func long() Limits {
 // short is for what a test wants to see lapse.
 const short = 300 * time.Millisecond
 
-// TestStore runs the suite.
+// TestStore runs the suite. What appends is run a second time by the leader,
+// whose store may know more.
 func TestStore(t *testing.T, open Open) {
 	for _, group := range []struct {
 		name  string
+		open  Open
 		tests map[string]func(*testing.T, Open)
 	}{
-		{"log", logTests},
-		{"gap", gapTests},
-		{"withdraw", withdrawTests},
-		{"registry", registryTests},
-		{"node", nodeTests},
-		{"leader", leaderTests},
-		{"session", sessionTests},
-		{"trace", traceTests},
+		{"log", open, logTests},
+		{"gap", open, gapTests},
+		{"withdraw", open, withdrawTests},
+		{"registry", open, registryTests},
+		{"log of the leader", leading(open), logTests},
+		{"gap of the leader", leading(open), gapTests},
+		{"withdraw of the leader", leading(open), withdrawTests},
+		{"registry of the leader", leading(open), registryTests},
+		{"node", open, nodeTests},
+		{"leader", open, leaderTests},
+		{"session", open, sessionTests},
+		{"trace", open, traceTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for name, test := range group.tests {
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
-					test(t, open)
+					test(t, group.open)
 				})
 			}
 		})
+	}
+}
+
+// leading makes the first node that is opened the leader.
+func leading(open Open) Open {
+	return func(t testing.TB, limits Limits) func(bridge.NodeID) bridge.Store {
+		at := open(t, limits)
+		return func(id bridge.NodeID) bridge.Store {
+			s := at(id)
+			if _, err := s.Lead(t.Context()); err != nil && !errors.Is(err, bridge.ErrNotLeader) {
+				t.Fatalf("Lead: %v", err)
+			}
+			return s
+		}
 	}
 }
 

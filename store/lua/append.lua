@@ -3,6 +3,7 @@
 -- KEYS  for each user: history, last, presence
 -- ARGV  most entries, history ms, marks ms,
 --       live incarnations as ",a.1,b.2,", newest join number known,
+--       "1" if the last marks may be wrong,
 --       then for each user: how many messages, and for each of them
 --       offset, topic, payload, "1" if it is of no use to an absent user;
 --       the incarnations and the number may be empty when none is
@@ -10,7 +11,7 @@
 -- (a)bsent; the user's last offset before them, then of each refused one what its
 -- entry names, or 0-0, with spaces between; the number of elements of the
 -- presence hash; the elements.
-local most, historyMs, marksMs, live, joins = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local most, historyMs, marksMs, live, joins, unsure = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6] ~= ''
 
 -- A node that joined after the caller's list was made counts as live here: the
 -- caller asks again, and can withdraw, but could not append later in order.
@@ -34,17 +35,22 @@ local function withdrawn(history, id)
   return false
 end
 
--- predecessor is what a kept entry names as the one before it.
+-- predecessor is what a kept message names as the one before it.
 local function predecessor(history, id)
-  local entry = redis.call('XRANGE', history, id, id)[1]
-  return entry and entry[2][6] or '0-0'
+  local found = '0-0'
+  local entry = redis.call('XRANGE', history, id, '+', 'COUNT', 1)[1]
+  if entry then
+    messages(entry, function(at, _, _, before) if at == id then found = before end end)
+  end
+  return found
 end
 
-local out, n, arg = {}, 0, 6
+local out, n, arg = {}, 0, 7
 for k = 1, #KEYS, 3 do
   local history = KEYS[k]
   local sockets = redis.call('HGETALL', KEYS[k + 2])
-  local first = redis.call('GET', KEYS[k + 1])
+  local mark = redis.call('GET', KEYS[k + 1])
+  local first = unsure and newest(history, KEYS[k + 1]) or mark
   local last, letters, before = first, '', first or '0-0'
   local count = tonumber(ARGV[arg])
   for i = arg + 1, arg + 4 * count, 4 do
@@ -57,24 +63,22 @@ for k = 1, #KEYS, 3 do
       before = before .. ' ' .. predecessor(history, id)
     else
       local added = redis.pcall('XADD', history, 'MAXLEN', '~', most, id,
-        't', ARGV[i + 1], 'd', ARGV[i + 2], 'p', last or '0-0')
+        'p', last or '0-0', 't', ARGV[i + 1], 'd', ARGV[i + 2])
       if type(added) == 'string' then
         last = id
       elseif withdrawn(history, id) then
         letter = only and 'a' or 'r'
         if letter == 'r' then before = before .. ' 0-0' end
       else
-        if last ~= first then redis.call('SET', KEYS[k + 1], last, 'PX', marksMs) end
+        if last ~= mark then redis.call('SET', KEYS[k + 1], last, 'PX', marksMs) end
         return added
       end
     end
     letters = letters .. letter
   end
   arg = arg + 1 + 4 * count
-  if last ~= first then
-    redis.call('PEXPIRE', history, historyMs)
-    redis.call('SET', KEYS[k + 1], last, 'PX', marksMs)
-  end
+  if last ~= mark then redis.call('SET', KEYS[k + 1], last, 'PX', marksMs) end
+  if last ~= first then redis.call('PEXPIRE', history, historyMs) end
   out[n + 1] = letters
   out[n + 2] = before
   out[n + 3] = #sockets

@@ -3,7 +3,7 @@
 -- ARGV  after, count, socket, incarnation, token, marks ms
 redis.call('HSET', KEYS[4], ARGV[3], string.format('%s|%.0f|%s', ARGV[4], clock(), ARGV[5]))
 -- From here on every message kept so far may have been read: see withdraw.
-local last = redis.call('GET', KEYS[2])
+local last = newest(KEYS[1], KEYS[2])
 if last then
   redis.call('HSET', KEYS[3], 'seen', last)
   redis.call('PEXPIRE', KEYS[3], ARGV[6])

@@ -1,4 +1,4 @@
--- Removes an entry that nobody can have read.
+-- Removes a message that nobody can have read and that is alone in its entry.
 -- KEYS  history, last, marks
 -- ARGV  offset, marks ms
 -- Returns "1" when the entry is gone, "0" when it stays.
@@ -12,9 +12,9 @@ if #found == 0 then return {'1'} end
 redis.call('XDEL', history, id)
 
 -- Each entry names the one before it. Mend the chain around the hole: skip the
--- holes before this one, then either step the last offset back or note this
--- hole for the entry that names it.
-local before = found[1][2][6]
+-- holes before this one, step the last offset back if it was this one, and note
+-- the hole for the entry that names it, which may be on its way.
+local before = found[1][2][2]
 while true do
   local skip = redis.call('HGET', marks, before)
   if not skip then break end
@@ -27,7 +27,6 @@ if redis.call('GET', last) == id then
   else
     redis.call('SET', last, before, 'KEEPTTL')
   end
-  return {'1'}
 end
 if redis.call('HLEN', marks) > 100 then
   -- Forgetting old holes bounds the hash; the worst it does is a gap reported
