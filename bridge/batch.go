@@ -261,7 +261,7 @@ func (r *Router) close(b *batch, i int, o Outcome, sum Count) {
 		receipt.AckMillis = float64(time.Since(b.handed).Microseconds()) / 1000
 	}
 	r.receipt(f.msg, receipt)
-	r.trace(func() *Trace { return b.trace(i, o) })
+	r.trace(func(t *Trace) { b.trace(t, i, o) })
 	if r.log.Enabled(context.Background(), slog.LevelDebug) {
 		r.log.LogAttrs(context.Background(), slog.LevelDebug, "settled", slog.String("user", string(f.User)), slog.String("topic", f.Topic),
 			slog.Uint64("stream_seq", f.Offset.Seq), slog.String("outcome", string(o)), slog.Int("sockets", sum.Took))
@@ -269,11 +269,12 @@ func (r *Router) close(b *batch, i int, o Outcome, sum Count) {
 }
 
 // trace tells what happened to a flight.
-func (b *batch) trace(i int, o Outcome) *Trace {
+func (b *batch) trace(t *Trace, i int, o Outcome) {
 	f := &b.flights[i]
-	t := &Trace{Offset: f.Offset, Subject: f.msg.Subject, User: f.User, Read: b.read.UTC(), Settled: time.Now().UTC(), Outcome: o}
+	t.Offset, t.Subject, t.User, t.Read, t.Settled, t.Outcome = f.Offset, f.msg.Subject, f.User, b.read, time.Now(), o
 	for _, try := range f.tries {
-		told := Try{Node: try.node, Took: try.Took, Seen: try.Seen, Acked: try.Acked}
+		t.Tries = append(t.Tries, Try{Node: try.node, Took: try.Took, Seen: try.Seen, Acked: try.Acked})
+		told := &t.Tries[len(t.Tries)-1]
 		if try.err != nil {
 			told.Error = try.err.Error()
 		}
@@ -282,7 +283,5 @@ func (b *batch) trace(i int, o Outcome) *Trace {
 				told.Sockets = append(told.Sockets, p.Socket)
 			}
 		}
-		t.Tries = append(t.Tries, told)
 	}
-	return t
 }

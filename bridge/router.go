@@ -37,7 +37,7 @@ type Routes struct {
 // routerStore is the part of the store that routing needs.
 type routerStore interface {
 	Log
-	SaveTraces(ctx context.Context, records []TraceRecord) error
+	SaveTraces(ctx context.Context, blocks []TraceBlock) error
 	Nodes(ctx context.Context) ([]NodeID, error)
 	SaveCheckpoint(ctx context.Context, term uint64, o Offset) error
 }
@@ -117,8 +117,8 @@ func (r *Router) Route(ctx context.Context, term uint64, msgs []Message) error {
 	for _, d := range b.dead {
 		r.ledger.settle(Dead)
 		r.receipt(d.msg, Receipt{Outcome: Dead, Offset: d.msg.Offset, Topic: d.msg.Topic, Code: d.why.Code})
-		r.trace(func() *Trace {
-			return &Trace{Offset: d.msg.Offset, Subject: d.msg.Subject, Read: b.read.UTC(), Settled: time.Now().UTC(), Outcome: Dead, Code: d.why.Code}
+		r.trace(func(t *Trace) {
+			t.Offset, t.Subject, t.Read, t.Settled, t.Outcome, t.Code = d.msg.Offset, d.msg.Subject, b.read, time.Now(), Dead, d.why.Code
 		})
 	}
 	r.term.batches <- b // hand never waits for the network, so neither does this

@@ -134,8 +134,8 @@ var ErrNoSession = errors.New("no such session")
 
 // Traces keep what happened to each message for as long as the history.
 type Traces interface {
-	// SaveTraces keeps records, later ones over earlier ones of the same offset.
-	SaveTraces(ctx context.Context, records []TraceRecord) error
+	// SaveTraces adds to what is kept of each block.
+	SaveTraces(ctx context.Context, blocks []TraceBlock) error
 	// Trace returns ErrNoTrace when nothing is known of the message.
 	Trace(ctx context.Context, at Offset) (Trace, error)
 }

@@ -149,10 +149,6 @@ func newCluster(t *testing.T, seed uint64, open func(bridge.NodeID) bridge.Store
 		c.work.Go(func() { n.hub.Run(ctx) })
 	}
 	leader, follower := c.nodes[0], c.nodes[1]
-	term, err := leader.store.Lead(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
 	luck := rand.New(rand.NewPCG(seed, 1)) // of the link; used by the router's goroutine only
 	lost := false
 	c.route = bridge.NewRouter(leader.id, leader.store, bridge.Routes{

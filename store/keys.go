@@ -13,7 +13,7 @@ import (
 //	<prefix>:last:{<user>}         string  the user's last offset
 //	<prefix>:marks:{<user>}        hash    taken, seen; and <withdrawn offset> -> the offset before
 //	<prefix>:session:{<pid>}       string  JSON
-//	<prefix>:traces:{<block>}      hash    sequence -> JSON; a block is <epoch>-<sequence/512>
+//	<prefix>:traces:{<block>}      list    see bridge.TraceBlock
 //	<prefix>:{cluster}:nodes       zset    incarnation -> lease deadline, ms by the server's clock
 //	<prefix>:{cluster}:joins       string  the newest join number ever given out
 //	<prefix>:{cluster}:leader      string  <term>|<holder>, expires with the lease

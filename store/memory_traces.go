@@ -2,29 +2,28 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// memoryTraces are the records of one block of the stream.
+// memoryTraces are the traces of one block of the stream.
 type memoryTraces struct {
-	block   bridge.Offset
-	records map[bridge.Offset][]byte
-	ends    time.Time
+	block bridge.Offset
+	data  []byte
+	ends  time.Time
 }
 
-// SaveTraces keeps records: see [Redis.SaveTraces].
-func (n *MemoryNode) SaveTraces(ctx context.Context, records []bridge.TraceRecord) error {
+// SaveTraces adds to the blocks: see [Redis.SaveTraces].
+func (n *MemoryNode) SaveTraces(ctx context.Context, blocks []bridge.TraceBlock) error {
 	return n.do(ctx, "save_traces", func(m *Memory, now time.Time) error {
-		for _, t := range records {
-			b := m.traceBlock(block(t.Offset))
-			b.records[t.Offset] = t.Data
-			b.ends = now.Add(m.limits.HistoryTTL)
+		for _, b := range blocks {
+			kept := m.traceBlock(b.Block)
+			kept.data = append(kept.data, b.Data...)
+			kept.ends = now.Add(m.limits.HistoryTTL)
 		}
-		for len(m.traces) > m.limits.MaxTraces/traceBlock+1 || len(m.traces) > 0 && !now.Before(m.traces[0].ends) {
+		for len(m.traces) > bridge.TraceBlocks(m.limits.MaxTraces) || len(m.traces) > 0 && !now.Before(m.traces[0].ends) {
 			m.traces = m.traces[1:]
 		}
 		return nil
@@ -38,7 +37,7 @@ func (m *Memory) traceBlock(block bridge.Offset) *memoryTraces {
 			return b
 		}
 	}
-	b := &memoryTraces{block: block, records: make(map[bridge.Offset][]byte)}
+	b := &memoryTraces{block: block}
 	m.traces = append(m.traces, b)
 	return b
 }
@@ -47,14 +46,10 @@ func (m *Memory) traceBlock(block bridge.Offset) *memoryTraces {
 func (n *MemoryNode) Trace(ctx context.Context, at bridge.Offset) (found bridge.Trace, err error) {
 	err = n.do(ctx, "trace", func(m *Memory, now time.Time) error {
 		for _, b := range m.traces {
-			data, known := b.records[at]
-			if !known || !now.Before(b.ends) {
-				continue
+			if b.block == bridge.TraceBlockOf(at) && now.Before(b.ends) {
+				found, err = bridge.FindTrace(b.data, at)
+				return err
 			}
-			if found, err = bridge.ParseTrace(data); err != nil {
-				return fmt.Errorf("decode trace: %w", err)
-			}
-			return nil
 		}
 		return bridge.ErrNoTrace
 	})

@@ -2,48 +2,32 @@ package store
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"strconv"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// traceBlock is how many consecutive messages share a key: enough that a batch
-// costs a command or two, few enough that old ones leave in small steps.
-const traceBlock = 512
-
-// block is the part of the stream that an offset is in.
-func block(o bridge.Offset) bridge.Offset {
-	return bridge.Offset{Epoch: o.Epoch, Seq: o.Seq / traceBlock}
-}
-
 func (k keyspace) traces(block bridge.Offset) string {
 	return k.prefix + ":traces:{" + block.String() + "}"
 }
 
-// SaveTraces writes the records in one round trip, and removes what is more than
+// SaveTraces writes the blocks in one round trip, and removes what is more than
 // Limits.MaxTraces messages back.
-func (r *Redis) SaveTraces(ctx context.Context, records []bridge.TraceRecord) error {
-	if len(records) == 0 {
+func (r *Redis) SaveTraces(ctx context.Context, blocks []bridge.TraceBlock) error {
+	if len(blocks) == 0 {
 		return nil
 	}
 	return r.do(ctx, "save_traces", func(ctx context.Context) error {
-		blocks := make(map[bridge.Offset][]any)
-		for _, t := range records {
-			b := block(t.Offset)
-			blocks[b] = append(blocks[b], strconv.FormatUint(t.Offset.Seq, 10), t.Data)
-		}
-		keep := uint64(r.limits.MaxTraces/traceBlock) + 1
+		keep := uint64(bridge.TraceBlocks(r.limits.MaxTraces))
 		return r.send(ctx, func(p redis.Pipeliner) {
-			for b, fields := range blocks {
-				key := r.keys.traces(b)
-				p.HSet(ctx, key, fields...)
+			for _, b := range blocks {
+				key := r.keys.traces(b.Block)
+				p.RPush(ctx, key, b.Data)
 				p.PExpire(ctx, key, r.limits.HistoryTTL)
-				if b.Seq >= keep {
-					p.Unlink(ctx, r.keys.traces(bridge.Offset{Epoch: b.Epoch, Seq: b.Seq - keep}))
+				if b.Block.Seq >= keep {
+					p.Unlink(ctx, r.keys.traces(bridge.Offset{Epoch: b.Block.Epoch, Seq: b.Block.Seq - keep}))
 				}
 			}
 		})
@@ -53,20 +37,17 @@ func (r *Redis) SaveTraces(ctx context.Context, records []bridge.TraceRecord) er
 // Trace returns [bridge.ErrNoTrace] when nothing is known of the message.
 func (r *Redis) Trace(ctx context.Context, at bridge.Offset) (found bridge.Trace, err error) {
 	err = r.do(ctx, "trace", func(ctx context.Context) error {
-		var c *redis.StringCmd
-		err := r.send(ctx, func(p redis.Pipeliner) {
-			c = p.HGet(ctx, r.keys.traces(block(at)), strconv.FormatUint(at.Seq, 10))
-		})
-		if errors.Is(err, redis.Nil) {
-			return bridge.ErrNoTrace
-		}
+		var c *redis.StringSliceCmd
+		err := r.send(ctx, func(p redis.Pipeliner) { c = p.LRange(ctx, r.keys.traces(bridge.TraceBlockOf(at)), 0, -1) })
 		if err != nil {
 			return err
 		}
-		if found, err = bridge.ParseTrace([]byte(c.Val())); err != nil {
-			return fmt.Errorf("decode trace: %w", err)
+		for _, data := range slices.Backward(c.Val()) {
+			if found, err = bridge.FindTrace([]byte(data), at); err == nil {
+				return nil
+			}
 		}
-		return nil
+		return bridge.ErrNoTrace
 	})
 	return found, err
 }

@@ -2,7 +2,6 @@ package bridgetest
 
 import (
 	"errors"
-	"fmt"
 	"testing"
 	"time"
 
@@ -22,10 +21,12 @@ var traceTests = map[string]func(*testing.T, Open){
 		}
 		b.noTrace(3)
 	},
-	"a later record replaces an earlier one": func(t *testing.T, open Open) {
+	"a later trace replaces an earlier one": func(t *testing.T, open Open) {
 		n := one(t, open, long())
 		n.trace(1)
-		n.check("SaveTraces", n.SaveTraces(t.Context(), []bridge.TraceRecord{{Offset: at(1), Data: []byte(`{"outcome":"dead"}`)}}))
+		n.check("SaveTraces", n.SaveTraces(t.Context(), []bridge.TraceBlock{
+			bridge.NewTraceBlock(bridge.Trace{Offset: at(1), Outcome: bridge.Dead}),
+		}))
 		got, err := n.Trace(t.Context(), at(1))
 		n.check("Trace", err)
 		equal(t, "outcome", got.Outcome, bridge.Dead)
@@ -60,15 +61,14 @@ var traceTests = map[string]func(*testing.T, Open){
 	},
 }
 
-// trace saves records of messages that were pushed.
+// trace saves traces of messages that were pushed.
 func (n node) trace(seqs ...uint64) {
 	n.t.Helper()
-	var records []bridge.TraceRecord
+	var blocks []bridge.TraceBlock
 	for _, seq := range seqs {
-		data := fmt.Appendf(nil, `{"offset":"%v","outcome":"pushed","read":%q,"settled":%[2]q}`, at(seq), time.Now().Format(time.RFC3339))
-		records = append(records, bridge.TraceRecord{Offset: at(seq), Data: data})
+		blocks = append(blocks, bridge.NewTraceBlock(bridge.Trace{Offset: at(seq), Read: time.Now(), Settled: time.Now(), Outcome: bridge.Pushed}))
 	}
-	n.check("SaveTraces", n.SaveTraces(n.t.Context(), records))
+	n.check("SaveTraces", n.SaveTraces(n.t.Context(), blocks))
 }
 
 func (n node) noTrace(seq uint64) {
