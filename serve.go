@@ -27,6 +27,7 @@ const leaderLease = 4 * time.Second
 // serve starts everything, waits until ctx ends or something dies, and stops
 // everything in the reverse order.
 func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
+	defer ballast()()
 	log := newLogger(cfg.Log, stderr)
 	node := bridge.NodeID(cmp.Or(cfg.Node.ID, rand.Text()))
 	log = log.With("node", string(node))

@@ -134,7 +134,7 @@ var ErrNoSession = errors.New("no such session")
 
 // Traces keep what happened to each message for as long as the history.
 type Traces interface {
-	// SaveTraces adds to what is kept of each block.
+	// SaveTraces adds to what is kept of each block. It keeps nothing of what it is given.
 	SaveTraces(ctx context.Context, blocks []TraceBlock) error
 	// Trace returns ErrNoTrace when nothing is known of the message.
 	Trace(ctx context.Context, at Offset) (Trace, error)

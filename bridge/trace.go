@@ -41,6 +41,7 @@ type traces struct {
 	waiting map[Offset][]byte // by block
 	n       int               // messages in it
 	scratch Trace             // filled anew for each message
+	spare   [][]byte          // memory of blocks that were saved
 }
 
 // maxTraces bounds what waits while the store is away: beyond it traces are
@@ -66,7 +67,11 @@ func (r *Router) trace(fill func(*Trace)) {
 		ts.waiting = make(map[Offset][]byte)
 	}
 	block := TraceBlockOf(t.Offset)
-	ts.waiting[block] = t.append(ts.waiting[block])
+	data, begun := ts.waiting[block]
+	if last := len(ts.spare) - 1; !begun && last >= 0 {
+		data, ts.spare = ts.spare[last], ts.spare[:last]
+	}
+	ts.waiting[block] = t.append(data)
 	ts.n++
 }
 
@@ -77,8 +82,19 @@ func (ts *traces) take() (blocks []TraceBlock, messages int) {
 		blocks = append(blocks, TraceBlock{block, data})
 	}
 	messages = ts.n
-	ts.waiting, ts.n = nil, 0
+	clear(ts.waiting)
+	ts.n = 0
 	return blocks, messages
+}
+
+// reuse takes back the memory of blocks that were saved.
+func (ts *traces) reuse(blocks []TraceBlock) {
+	const most = 32 // blocks of some 60 kB
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	for _, b := range blocks[:min(len(blocks), most-len(ts.spare))] {
+		ts.spare = append(ts.spare, b.Data[:0])
+	}
 }
 
 // keepTraces saves traces until the term ends.
@@ -102,6 +118,7 @@ func (r *Router) saveTraces() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
+	defer r.traces.reuse(blocks)
 	if err := r.store.SaveTraces(ctx, blocks); err != nil {
 		r.log.LogAttrs(ctx, slog.LevelDebug, "traces not saved", slog.Int("messages", n), slog.Any("err", err))
 	}

@@ -9,8 +9,10 @@ import (
 
 const (
 	// batchMessages and batchBytes bound one batch, and so one round trip to the
-	// store. A batch exceeds batchBytes by at most one message.
-	batchMessages = 512
+	// store. The larger it is, the more of a user's messages share an entry of the
+	// history and a write to the socket, and the longer the first one waits for the
+	// last: 15 ms at full load. A batch exceeds batchBytes by at most one message.
+	batchMessages = 1024
 	batchBytes    = 4 << 20
 )
 
@@ -23,6 +25,7 @@ type gathering struct {
 	mu    sync.Mutex // guards all below
 	batch []bridge.Message
 	size  int // of the bodies
+	hint  int // how many messages the batch before had
 }
 
 func newGathering() *gathering {
@@ -48,6 +51,9 @@ func (g *gathering) try(m bridge.Message) bool {
 	if len(g.batch) >= batchMessages || g.size >= batchBytes {
 		return false
 	}
+	if g.batch == nil {
+		g.batch = make([]bridge.Message, 0, g.hint+g.hint/4+4)
+	}
 	g.batch = append(g.batch, m)
 	g.size += len(m.Body)
 	return true
@@ -57,7 +63,9 @@ func (g *gathering) try(m bridge.Message) bool {
 func (g *gathering) take() []bridge.Message {
 	g.mu.Lock()
 	batch := g.batch
-	g.batch, g.size = nil, 0
+	if len(batch) > 0 {
+		g.batch, g.size, g.hint = nil, 0, len(batch)
+	}
 	g.mu.Unlock()
 	signal(g.room)
 	return batch
