@@ -256,7 +256,7 @@ func TestIntakeTakesAFlood(t *testing.T) {
 	l := &leases{ttl: 5 * time.Second}
 	k := &taker{leases: l}
 	run(t, c, &seat{leases: l, node: "a"}, k.handler())
-	const n = 20_000
+	const n = 5_000 // several batches
 	nc := s.Connect()
 	for i := range n {
 		if err := nc.Publish("codewar.t", fmt.Appendf(nil, "m%d", i)); err != nil {
