@@ -36,6 +36,13 @@ type httpConfig struct {
 	ReadHeaderTimeout time.Duration `mapstructure:"read_header_timeout"`
 	MaxBody           int64         `mapstructure:"max_body"` // bytes
 	ShutdownDelay     time.Duration `mapstructure:"shutdown_delay"`
+	TLS               tlsConfig     `mapstructure:"tls"`
+}
+
+// tlsConfig names the PEM files of our certificate. Both or none.
+type tlsConfig struct {
+	Cert string `mapstructure:"cert"`
+	Key  string `mapstructure:"key"`
 }
 
 type socketsConfig struct {
@@ -80,6 +87,7 @@ const authNone = "none"
 
 type opsConfig struct {
 	Addr string `mapstructure:"addr"` // empty: on http.addr
+	TLS  bool   `mapstructure:"tls"`  // with the certificate of http.tls
 }
 
 type drainConfig struct {

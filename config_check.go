@@ -109,6 +109,7 @@ func (c Config) checkHTTP(v *validation) {
 	v.positive("http.read_header_timeout", c.HTTP.ReadHeaderTimeout)
 	between(v, "http.max_body", c.HTTP.MaxBody, 1024, 64<<20)
 	v.require(c.HTTP.ShutdownDelay >= 0, "http.shutdown_delay", c.HTTP.ShutdownDelay, "must be 0s or more")
+	v.require((c.HTTP.TLS.Cert == "") == (c.HTTP.TLS.Key == ""), "http.tls.cert", c.HTTP.TLS.Cert, "must be set together with http.tls.key, or not at all")
 
 	for _, o := range c.Origins {
 		v.require(o != "*", "origins", o, "must stand alone")
@@ -118,6 +119,7 @@ func (c Config) checkHTTP(v *validation) {
 	v.require(c.Ops.Addr == "" || validAddr(c.Ops.Addr), "ops.addr", c.Ops.Addr, "must be host:port, or nothing to serve it on http.addr")
 	sameAddr := c.Ops.Addr == c.HTTP.Addr && !strings.HasSuffix(c.Ops.Addr, ":0")
 	v.require(!sameAddr, "ops.addr", c.Ops.Addr, "must be another address than http.addr, or nothing to serve it there")
+	v.require(!c.Ops.TLS || c.Ops.Addr != "" && c.HTTP.TLS.Cert != "", "ops.tls", c.Ops.TLS, "must be false without ops.addr and http.tls.cert")
 	v.require(c.Auth.Mode == authNone, "auth.mode", c.Auth.Mode, "must be none; there is no other mode yet")
 	v.require(slices.Contains([]string{logText, logJSON}, c.Log.Format), "log.format", c.Log.Format, "must be text or json")
 	v.require(c.Drain.Duration >= 0, "drain.duration", c.Drain.Duration, "must be 0s or more")
@@ -167,7 +169,7 @@ func (c Config) checkRedis(v *validation) {
 	// Without an address the bridge would silently use its own memory.
 	none := len(r.Addrs) == 0
 	for _, s := range []struct{ key, value string }{
-		{"redis.master_name", r.MasterName}, {"redis.username", r.Username}, {"redis.password", r.Password},
+		{"redis.master_name", r.MasterName}, {"redis.username", r.Username}, {"redis.password", r.Password.Reveal()},
 	} {
 		v.require(!none || s.value == "", s.key, s.value, "needs redis.addrs (or REDIS_HOST)")
 	}
@@ -214,12 +216,14 @@ func validOrigin(s string) bool {
 	return err == nil && u.Scheme != "" && u.Host != "" && s == u.Scheme+"://"+u.Host
 }
 
+// validNATS accepts what is a server's address from end to end.
 func validNATS(s string) bool {
 	if !strings.Contains(s, "://") {
 		s = "nats://" + s
 	}
 	u, err := url.Parse(s)
-	return err == nil && slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) && u.Hostname() != ""
+	return err == nil && slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) && u.Hostname() != "" &&
+		strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == "" // rather a password with an / in it
 }
 
 // unjoin returns the errors that errors.Join put together, in any depth.

@@ -22,6 +22,8 @@ func TestValidate(t *testing.T) {
 		{"http.read_header_timeout", func(c *Config) { c.HTTP.ReadHeaderTimeout = 0 }},
 		{"http.max_body", func(c *Config) { c.HTTP.MaxBody = 0 }},
 		{"http.shutdown_delay", func(c *Config) { c.HTTP.ShutdownDelay = -1 }},
+		{"http.tls.cert", func(c *Config) { c.HTTP.TLS.Key = "x.key" }},
+		{"", func(c *Config) { c.HTTP.TLS = tlsConfig{"x.pem", "x.key"} }},
 		{"", func(c *Config) { c.Origins = []string{"https://a.io", "http://[::1]:80", "capacitor://localhost"} }},
 		{"origins", func(c *Config) { c.Origins = []string{"a.io"} }},
 		{"origins", func(c *Config) { c.Origins = []string{"https://a.io/"} }},
@@ -44,6 +46,8 @@ func TestValidate(t *testing.T) {
 		{"history.max_per_user", func(c *Config) { c.History.MaxPerUser = 0 }},
 		{"", func(c *Config) { c.NATS.URL = "localhost, tls://b:4222,nats://u:p@c" }},
 		{"nats.url", func(c *Config) { c.NATS.URL = "http://a" }},
+		{"nats.url", func(c *Config) { c.NATS.URL = "nats://u:12/3@a" }}, // a host u with port 12, to the library
+		{"nats.user", func(c *Config) { c.NATS.User, c.NATS.NKey, c.NATS.URL = "u", "seed", "a" }},
 		{"nats.subject_prefix", func(c *Config) { c.NATS.SubjectPrefix = "a.*" }},
 		{"nats.subject_prefix", func(c *Config) { c.NATS.SubjectPrefix = "bridge.x" }},
 		{"nats.stream.duplicates", func(c *Config) { c.NATS.Stream.Duplicates = c.NATS.Stream.MaxAge + 1 }},
@@ -74,6 +78,8 @@ func TestValidate(t *testing.T) {
 		{"ops.addr", func(c *Config) { c.Ops.Addr = "x" }},
 		{"ops.addr", func(c *Config) { c.Ops.Addr = c.HTTP.Addr }},
 		{"", func(c *Config) { c.HTTP.Addr, c.Ops.Addr = "127.0.0.1:0", "127.0.0.1:0" }},
+		{"ops.tls", func(c *Config) { c.Ops.Addr, c.Ops.TLS = ":3005", true }},
+		{"", func(c *Config) { c.Ops.Addr, c.Ops.TLS, c.HTTP.TLS = ":3005", true, tlsConfig{"x.pem", "x.key"} }},
 		{"drain.duration", func(c *Config) { c.Drain.Duration = -1 }},
 		{"log.format", func(c *Config) { c.Log.Format = "xml" }},
 	}

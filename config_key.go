@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/codewar/socketbridge/bridge"
 )
 
 // setting is one leaf of [Config].
@@ -18,6 +20,9 @@ type setting struct {
 
 // env is the variable of this key.
 func (s setting) env() string { return strings.ToUpper(strings.ReplaceAll(s.key, ".", "_")) }
+
+// secret reports whether the value must not be shown.
+func (s setting) secret() bool { _, ok := s.field.Interface().(bridge.Secret); return ok }
 
 // settingsOf lists the leaves of c in the order of their declaration.
 func settingsOf(c *Config) []setting { return appendSettings(nil, "", reflect.ValueOf(c).Elem()) }
@@ -48,6 +53,9 @@ func (s setting) decode(value any) (want string, ok bool) {
 	switch p := s.field.Addr().Interface().(type) {
 	case *string:
 		*p = text
+		return "text; put it in quotes", isText
+	case *bridge.Secret:
+		*p = bridge.Secret(text)
 		return "text; put it in quotes", isText
 	case *[]string:
 		*p, ok = texts(value)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
+	"go.yaml.in/yaml/v3"
 )
 
 // Read from the working directory when they are there.
@@ -131,7 +132,12 @@ func (l *loader) readFile(named string) {
 func (l *loader) parseFile(path string, text []byte) {
 	f := viper.New()
 	f.SetConfigType("yaml")
-	if err := f.ReadConfig(bytes.NewReader(text)); err != nil {
+	err := f.ReadConfig(bytes.NewReader(text))
+	if _, ok := errors.AsType[*yaml.TypeError](err); ok {
+		l.refuse("file", path, "", "must be keys and values in YAML") // the error quotes what the file has instead
+		return
+	}
+	if err != nil {
 		l.refuse("file", path, "", "must be keys and values in YAML: "+oneLine(err))
 		return
 	}
@@ -196,10 +202,42 @@ func (l *loader) environment(source string, get, all func(string) string) {
 		if text := get(s.env()); text != "" {
 			l.set(s.key, text, source+" "+s.env())
 		}
+		if s.secret() {
+			l.setFromFile(s, source, get)
+		}
 	}
 	if port := get("PORT"); port != "" {
 		l.setPort("PORT", port, source+" PORT")
 	}
+}
+
+// setFromFile takes a secret from the file that NAME_FILE names, as containers
+// mount them. What the variable says is never shown: when it is wrong it may well
+// be the secret itself.
+func (l *loader) setFromFile(s setting, source string, get func(string) string) {
+	name := s.env() + "_FILE"
+	path := get(name)
+	if path == "" {
+		return
+	}
+	if get(s.env()) != "" {
+		l.refuse(name, nil, source, "must not be set together with "+s.env())
+		return
+	}
+	text, err := os.ReadFile(path)
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = e.Err // without the path
+	}
+	if err != nil {
+		l.refuse(name, nil, source, "must name a file that can be read: "+oneLine(err))
+		return
+	}
+	value := strings.TrimRight(string(text), "\r\n")
+	if value == "" {
+		l.refuse(name, nil, source, "must name a file with the secret in it; this one is empty")
+		return
+	}
+	l.set(s.key, value, source+" "+name)
 }
 
 // oldNames takes the variables of the Node service whose names are not those of

@@ -10,7 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/codewar/socketbridge/bridge"
 )
 
 // print writes the configuration in effect as YAML that could be a config.yaml,
@@ -88,17 +90,14 @@ func shown(key string, value any) string {
 	}
 }
 
-// mask replaces a secret.
-const mask = "***"
-
-// masked hides secrets: the values of some keys, and what stands before the @ of
-// an address. Nothing that is not set is hidden, so that one sees it is not.
+// masked hides secrets: the values of keys that are one, and what stands before
+// the @ of an address. Nothing that is not set is hidden, so that one sees it is not.
 func masked(key string, value any) any {
+	if value != nil && secret(key) { // also a password that YAML took for a number
+		return bridge.Secret(fmt.Sprint(value)).String()
+	}
 	switch v := value.(type) {
 	case string:
-		if v != "" && secret(key) {
-			return mask
-		}
 		return maskAddrs(v)
 	case []string:
 		v = slices.Clone(v)
@@ -107,16 +106,13 @@ func masked(key string, value any) any {
 		}
 		return v
 	default:
-		if value != nil && secret(key) { // a password that YAML took for a number
-			return mask
-		}
 		return value
 	}
 }
 
+// secret reports whether the value of a key must not be shown.
 func secret(key string) bool {
-	name := key[strings.LastIndexByte(key, '.')+1:]
-	return strings.HasSuffix(name, "password") || name == "token"
+	return slices.ContainsFunc(settingsOf(new(Config)), func(s setting) bool { return s.key == key && s.secret() })
 }
 
 // maskAddrs hides the user part of each address in a list with commas.
@@ -132,13 +128,13 @@ func maskAddrs(text string) string {
 		}
 		scheme := strings.Index(a, "://")
 		if scheme < 0 && i > 0 {
-			return mask // may be the rest of a password with a comma in it
+			return bridge.Mask // may be the rest of a password with a comma in it
 		}
 		start := 0
 		if scheme >= 0 {
 			start = scheme + len("://")
 		}
-		addrs[i] = a[:start] + mask + a[at:]
+		addrs[i] = a[:start] + bridge.Mask + a[at:]
 	}
 	return strings.Join(addrs, ",")
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/spf13/pflag"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v3"
 )
 
 // ignoreFrom leaves out who set what, which a comparison is rarely about.
@@ -35,7 +35,7 @@ func clean(t testing.TB, files ...string) {
 		"SOCKET_TRANSPORTS", "SOCKET_PING_TIMEOUT", "SOCKET_PING_INTERVAL",
 	}
 	for _, s := range settingsOf(new(Config)) {
-		names = append(names, s.env())
+		names = append(names, s.env(), s.env()+"_FILE")
 	}
 	for _, n := range names {
 		t.Setenv(n, "")
@@ -252,7 +252,7 @@ func TestConfigProblems(t *testing.T) {
 		want []string
 	}{
 		{name: "unknown key", file: "http: {adr: ':1'}", want: []string{
-			"http.adr (config.yaml): unknown key; http has addr, reply_timeout, read_header_timeout, max_body, shutdown_delay",
+			"http.adr (config.yaml): unknown key; http has addr, reply_timeout, read_header_timeout, max_body, shutdown_delay, tls",
 		}},
 		{name: "unknown key beside a section", file: "nats: {embedded: {adr: x}}", want: []string{
 			"nats.embedded.adr (config.yaml): unknown key; nats.embedded has addr, store_dir, max_store, sync",
@@ -298,7 +298,7 @@ func TestConfigProblems(t *testing.T) {
 		}},
 		{name: "--set without value", args: []string{"--set", "http.addr"}, want: []string{`--set "http.addr": must be key=value`}},
 		{name: "--set of an unknown key", args: []string{"--set", "http.x=1"}, want: []string{
-			"http.x (flag --set): unknown key; http has addr, reply_timeout, read_header_timeout, max_body, shutdown_delay",
+			"http.x (flag --set): unknown key; http has addr, reply_timeout, read_header_timeout, max_body, shutdown_delay, tls",
 		}},
 		{name: "named file missing", args: []string{"--config", "nope.yaml"}, want: []string{
 			`file "nope.yaml": must be a file that can be read: open nope.yaml: no such file or directory`,

@@ -21,6 +21,7 @@ func TestImportDirection(t *testing.T) {
 		"":                     {"/bridge", "/gateway", "/gateway/sio", "/store", "/subscriber"},
 		"/bridge":              nil,
 		"/bridge/bridgetest":   {"/bridge"},
+		"/bridge/certtest":     nil,
 		"/gateway":             {"/bridge", "/gateway/sio"},
 		"/gateway/sio":         nil,
 		"/gateway/siotest":     nil,

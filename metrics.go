@@ -68,6 +68,14 @@ func (m *metrics) observeAsk(took time.Duration, err error) {
 	m.ask.WithLabelValues(result(err)).Observe(took.Seconds())
 }
 
+// watchCertificate shows when the certificate of http.tls expires.
+func (m *metrics) watchCertificate(cert *gateway.Certificate) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "bridge_http_certificate_expiry_timestamp_seconds",
+		Help: "When the certificate in use expires, in Unix time. Only with http.tls.",
+	}, func() float64 { return float64(cert.NotAfter().Unix()) }))
+}
+
 // watch shows the counters that the parts keep themselves.
 func (m *metrics) watch(hub *gateway.Hub, srv *gateway.Server, router *bridge.Router, intake *subscriber.Intake) {
 	m.registry.MustRegister(&collector{hub, srv, router, intake})

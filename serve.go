@@ -92,11 +92,24 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	}, m.registry, log)
 	m.watch(hub, srv, router, intake)
 
-	if err := listen("http.addr", cfg.HTTP.Addr, srv.Serve, fail, log); err != nil {
+	public, operators := srv.Serve, srv.ServeOps
+	if cfg.HTTP.TLS.Cert != "" {
+		cert, err := gateway.OpenCertificate(cfg.HTTP.TLS.Cert, cfg.HTTP.TLS.Key, log)
+		if err != nil {
+			return err
+		}
+		down.add("certificate", time.Second, background(cert.Watch))
+		m.watchCertificate(cert)
+		public = func(l net.Listener) error { return srv.Serve(cert.Over(l)) }
+		if cfg.Ops.TLS {
+			operators = func(l net.Listener) error { return srv.ServeOps(cert.Over(l)) }
+		}
+	}
+	if err := listen("http.addr", cfg.HTTP.Addr, public, fail, log); err != nil {
 		return err
 	}
 	if cfg.Ops.Addr != "" {
-		if err := listen("ops.addr", cfg.Ops.Addr, srv.ServeOps, fail, log); err != nil {
+		if err := listen("ops.addr", cfg.Ops.Addr, operators, fail, log); err != nil {
 			return err
 		}
 	}
@@ -120,7 +133,7 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	down.add("readiness", cfg.HTTP.ShutdownDelay+time.Second, func(ctx context.Context) error {
 		return srv.Unready(ctx, cfg.HTTP.ShutdownDelay)
 	})
-	log.LogAttrs(ctx, slog.LevelInfo, "started", slog.String("version", version), slog.String("http", cfg.HTTP.Addr),
+	log.LogAttrs(ctx, slog.LevelInfo, "started", slog.String("version", version), slog.String("http", cfg.HTTP.Addr), slog.Bool("tls", cfg.HTTP.TLS.Cert != ""),
 		slog.Bool("embedded_nats", cfg.NATS.URL == ""), slog.Bool("memory_store", len(cfg.Redis.Addrs) == 0))
 
 	<-ctx.Done()

@@ -12,6 +12,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/codewar/socketbridge/bridge"
 )
 
 // Config says where Redis is. The zero value of each field but Addrs is good.
@@ -22,11 +24,11 @@ type Config struct {
 	// MasterName makes Addrs the Sentinels that watch this master.
 	MasterName string `mapstructure:"master_name"`
 	// Cluster says that a single address is the entry to a Cluster.
-	Cluster          bool   `mapstructure:"cluster"`
-	Username         string `mapstructure:"username"`
-	Password         string `mapstructure:"password"`
-	SentinelPassword string `mapstructure:"sentinel_password"`
-	DB               int    `mapstructure:"db"` // always 0 in a Cluster
+	Cluster          bool          `mapstructure:"cluster"`
+	Username         string        `mapstructure:"username"`
+	Password         bridge.Secret `mapstructure:"password"`
+	SentinelPassword bridge.Secret `mapstructure:"sentinel_password"`
+	DB               int           `mapstructure:"db"` // always 0 in a Cluster
 	// Prefix starts every key, so that several bridges can share one Redis. Default "bridge".
 	Prefix string `mapstructure:"prefix"`
 	TLS    TLS    `mapstructure:"tls"`
@@ -105,7 +107,7 @@ func (c Config) options() (*redis.UniversalOptions, error) {
 	}
 	return &redis.UniversalOptions{
 		Addrs: c.Addrs, MasterName: c.MasterName, IsClusterMode: c.isCluster(),
-		Username: c.Username, Password: c.Password, SentinelPassword: c.SentinelPassword,
+		Username: c.Username, Password: c.Password.Reveal(), SentinelPassword: c.SentinelPassword.Reveal(),
 		DB: c.DB, TLSConfig: tlsConfig, PoolSize: c.PoolSize,
 
 		ContextTimeoutEnabled: true,
@@ -141,11 +143,14 @@ func (t TLS) config() (*tls.Config, error) {
 		}
 	}
 	if t.Cert != "" || t.Key != "" {
-		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-		if err != nil {
+		if _, err := tls.LoadX509KeyPair(t.Cert, t.Key); err != nil {
 			return nil, fmt.Errorf("load tls.cert and tls.key: %w", err)
 		}
-		conf.Certificates = []tls.Certificate{pair}
+		// Read for each connection, so that the pair can be renewed.
+		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+			return &pair, err
+		}
 	}
 	return conf, nil
 }

@@ -16,12 +16,13 @@ type Config struct {
 	// inside this process, see Embedded.
 	URL string `mapstructure:"url"`
 
-	// User and Password, or Token, or Creds (a file) prove who we are. The
+	// User and Password, or Token, or a file, Creds or NKey, prove who we are. The
 	// embedded server asks its clients for the same user or token.
-	User     string `mapstructure:"user"`
-	Password string `mapstructure:"password"`
-	Token    string `mapstructure:"token"`
-	Creds    string `mapstructure:"creds"`
+	User     string        `mapstructure:"user"`
+	Password bridge.Secret `mapstructure:"password"`
+	Token    bridge.Secret `mapstructure:"token"`
+	Creds    string        `mapstructure:"creds"` // with a JWT and a seed
+	NKey     string        `mapstructure:"nkey"`  // with a seed
 
 	TLS TLSConfig `mapstructure:"tls"`
 
@@ -96,7 +97,7 @@ func (c Config) Validate() error {
 		}
 	}
 	check(validPrefix(c.SubjectPrefix), "nats.subject_prefix %q: must be NATS tokens of [A-Za-z0-9_-] joined by dots, and not begin with bridge or _INBOX", c.SubjectPrefix)
-	check(c.User == "" || c.Token == "", "nats.user and nats.token: set only one")
+	check(c.identities() <= 1, "nats.user, nats.token, nats.creds and nats.nkey: set only one")
 	check(c.Password == "" || c.User != "", "nats.password: needs nats.user")
 	check((c.TLS.Cert == "") == (c.TLS.Key == ""), "nats.tls.cert and nats.tls.key: set both or none")
 	check(bridge.ValidNodeID(c.Stream.Name), "nats.stream.name %q: must be 1 to 64 characters of [A-Za-z0-9_-]", c.Stream.Name)
@@ -112,6 +113,16 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// identities counts the ways to prove who we are that are configured.
+func (c Config) identities() (n int) {
+	for _, set := range []bool{c.User != "", c.Token != "", c.Creds != "", c.NKey != ""} {
+		if set {
+			n++
+		}
+	}
+	return n
+}
+
 func (c Config) validateEmbedded() error {
 	e := c.Embedded
 	host, _, err := net.SplitHostPort(e.Addr)
@@ -124,8 +135,8 @@ func (c Config) validateEmbedded() error {
 	switch {
 	case !isLoopback(host) && c.Token == "" && c.User == "":
 		return fmt.Errorf("nats.embedded.addr %s: set nats.token (NATS_TOKEN) or nats.user and nats.password before others can reach it", e.Addr)
-	case c.Creds != "" || c.TLS != TLSConfig{}:
-		return errors.New("nats.creds and nats.tls: need nats.url, the embedded server does not use them")
+	case c.Creds != "" || c.NKey != "" || c.TLS != TLSConfig{}:
+		return errors.New("nats.creds, nats.nkey and nats.tls: need nats.url, the embedded server does not use them")
 	case c.Stream.Replicas > 1:
 		return errors.New("nats.stream.replicas: the embedded server keeps one, more need nats.url")
 	case e.StoreDir == "":

@@ -2,8 +2,10 @@ package subscriber
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"sync"
 	"time"
 
@@ -167,12 +169,10 @@ func (c *Client) connect(cfg Config, local *server.Server) (*nats.Conn, error) {
 	opts = append(opts, identity(cfg)...)
 	if local != nil {
 		opts = append(opts, nats.InProcessServer(local))
-	} else {
-		opts = append(opts, remoteOptions(cfg)...)
 	}
-	nc, err := nats.Connect(cfg.URL, opts...)
+	nc, err := dial(cfg, opts)
 	if err != nil {
-		return nil, fmt.Errorf("connect to nats, see nats.url, nats.creds and nats.tls: %w", err)
+		return nil, err
 	}
 	if nc.IsConnected() {
 		c.conn.back(nc)
@@ -185,17 +185,43 @@ func (c *Client) connect(cfg Config, local *server.Server) (*nats.Conn, error) {
 // identity is what proves who we are, to any server.
 func identity(cfg Config) (opts []nats.Option) {
 	if cfg.User != "" {
-		opts = append(opts, nats.UserInfo(cfg.User, cfg.Password))
+		opts = append(opts, nats.UserInfo(cfg.User, cfg.Password.Reveal()))
 	}
 	if cfg.Token != "" {
-		opts = append(opts, nats.Token(cfg.Token))
+		opts = append(opts, nats.Token(cfg.Token.Reveal()))
 	}
 	return opts
 }
 
-func remoteOptions(cfg Config) (opts []nats.Option) {
+// dial connects to cfg.URL.
+func dial(cfg Config, opts []nats.Option) (*nats.Conn, error) {
+	remote, err := remoteOptions(cfg)
+	if err != nil {
+		return nil, err
+	}
+	nc, err := nats.Connect(cfg.URL, append(opts, remote...)...)
+	if _, ok := errors.AsType[*url.Error](err); ok {
+		// Its text quotes the address, and with it the password in there.
+		err = errors.New("not an address")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("connect to nats, see nats.url, nats.creds, nats.nkey and nats.tls: %w", err)
+	}
+	return nc, nil
+}
+
+// remoteOptions are those that need files. All but the authorities are read again
+// for each connection, so that they can be renewed.
+func remoteOptions(cfg Config) (opts []nats.Option, err error) {
 	if cfg.Creds != "" {
 		opts = append(opts, nats.UserCredentials(cfg.Creds))
+	}
+	if cfg.NKey != "" {
+		seed, err := nats.NkeyOptionFromSeed(cfg.NKey)
+		if err != nil {
+			return nil, fmt.Errorf("nats.nkey: %w", err)
+		}
+		opts = append(opts, seed)
 	}
 	if cfg.TLS.CA != "" {
 		opts = append(opts, nats.RootCAs(cfg.TLS.CA))
@@ -203,5 +229,5 @@ func remoteOptions(cfg Config) (opts []nats.Option) {
 	if cfg.TLS.Cert != "" {
 		opts = append(opts, nats.ClientCert(cfg.TLS.Cert, cfg.TLS.Key))
 	}
-	return opts
+	return opts, nil
 }

@@ -100,8 +100,8 @@ func embeddedOptions(cfg Config) (*server.Options, error) {
 		NoSigs:     true, // signals are the program's business
 
 		Username:      cfg.User,
-		Password:      cfg.Password,
-		Authorization: cfg.Token,
+		Password:      cfg.Password.Reveal(),
+		Authorization: cfg.Token.Reveal(),
 
 		JetStream:              true,
 		StoreDir:               cfg.Embedded.StoreDir,

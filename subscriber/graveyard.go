@@ -55,9 +55,8 @@ func (d *DeadLetters) connect(log *slog.Logger) (err error) {
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("nats reports", "err", err) }),
 	)
 	if d.cfg.URL != "" {
-		d.nc, err = nats.Connect(d.cfg.URL, append(opts, remoteOptions(d.cfg)...)...)
-		if err != nil {
-			return fmt.Errorf("connect to nats, see nats.url, nats.creds and nats.tls: %w: %w", bridge.ErrUnavailable, err)
+		if d.nc, err = dial(d.cfg, opts); err != nil {
+			return fmt.Errorf("%w: %w", bridge.ErrUnavailable, err)
 		}
 		return nil
 	}
