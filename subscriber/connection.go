@@ -174,10 +174,8 @@ func (c *Client) connect(cfg Config, local *server.Server) (*nats.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if nc.IsConnected() {
+	if nc.IsConnected() { // if not, the next try tells why
 		c.conn.back(nc)
-	} else {
-		c.conn.away(nc.LastError())
 	}
 	return nc, nil
 }

@@ -32,6 +32,8 @@ type Options struct {
 	Upgrade    *bool          `json:"upgrade,omitempty"`
 	Auth       map[string]any `json:"auth,omitempty"`
 	Path       string         `json:"path,omitempty"`
+	// CA is the PEM text of an authority to trust.
+	CA string `json:"ca,omitempty"`
 	// Reconnection set to false keeps the client from coming back by itself.
 	Reconnection *bool `json:"reconnection,omitempty"`
 }

@@ -22,11 +22,13 @@ import (
 // goroutine at a time and fail the test when they cannot do their work.
 type Redis struct {
 	// Addr is the path of a unix socket, which a Redis client takes for an
-	// address; of a Cluster it is host:port.
+	// address; of a Cluster, and with TLS, it is host:port.
 	Addr string
 
 	t       testing.TB
 	cluster bool
+	tls     []string // arguments; nil without TLS
+	admin   string   // a unix socket: see ask; empty in a Cluster
 	binary  string
 	dir     string
 	cmd     *exec.Cmd // nil after Kill
@@ -37,7 +39,25 @@ type Redis struct {
 func Server(t testing.TB) *Redis {
 	t.Helper()
 	s := prepare(t)
-	s.Addr = filepath.Join(s.dir, "s")
+	s.admin = filepath.Join(s.dir, "s")
+	s.Addr = s.admin
+	s.Restart()
+	return s
+}
+
+// TLS starts a server that speaks only TLS and believes only clients with a
+// certificate of that authority. The arguments name PEM files. Otherwise it is
+// like Server; Do goes around the TLS.
+func TLS(t testing.TB, ca, cert, key string) *Redis {
+	t.Helper()
+	s := prepare(t)
+	s.admin = filepath.Join(s.dir, "s")
+	s.Addr = freeAddr(t)
+	_, port, _ := net.SplitHostPort(s.Addr)
+	s.tls = []string{
+		"--bind", "127.0.0.1", "--tls-port", port, "--tls-auth-clients", "yes",
+		"--tls-ca-cert-file", ca, "--tls-cert-file", cert, "--tls-key-file", key,
+	}
 	s.Restart()
 	return s
 }
@@ -48,14 +68,19 @@ func Cluster(t testing.TB) *Redis {
 	t.Helper()
 	s := prepare(t)
 	s.cluster = true
+	s.Addr = freeAddr(t)
+	s.Restart()
+	return s
+}
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatalf("find a port for redis: %v", err)
 	}
-	s.Addr = l.Addr().String()
-	_ = l.Close()
-	s.Restart()
-	return s
+	defer l.Close()
+	return l.Addr().String()
 }
 
 func prepare(t testing.TB) *Redis {
@@ -105,7 +130,7 @@ func (s *Redis) Restart() {
 // where are the arguments that say where to listen.
 func (s *Redis) where() []string {
 	if !s.cluster {
-		return []string{"--port", "0", "--unixsocket", s.Addr}
+		return append([]string{"--port", "0", "--unixsocket", s.admin}, s.tls...)
 	}
 	_, port, _ := net.SplitHostPort(s.Addr)
 	// The bus of a Cluster of one has no peers, but wants a port of its own: any
@@ -139,7 +164,7 @@ func (s *Redis) Kill() {
 	if s.cluster {
 		_ = os.Remove(filepath.Join(s.dir, "nodes.conf")) // where it keeps its slots
 	} else {
-		_ = os.Remove(s.Addr)
+		_ = os.Remove(s.admin)
 	}
 }
 
@@ -177,11 +202,11 @@ func (s *Redis) signal(sig syscall.Signal) {
 }
 
 func (s *Redis) ask(command string) (string, error) {
-	network := "unix"
+	network, addr := "unix", s.admin
 	if s.cluster {
-		network = "tcp"
+		network, addr = "tcp", s.Addr
 	}
-	conn, err := net.DialTimeout(network, s.Addr, time.Second)
+	conn, err := net.DialTimeout(network, addr, time.Second)
 	if err != nil {
 		return "", err
 	}
