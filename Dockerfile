@@ -11,7 +11,8 @@ RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache
 
 FROM gcr.io/distroless/static-debian12:nonroot
 COPY --from=build /out/socketbridge /usr/local/bin/socketbridge
-# The only place it writes, and only with the embedded NATS server.
+# The only place it writes, and only with the embedded NATS server: the rest of the
+# file system may be read-only. A volume that is mounted here must belong to 65532.
 COPY --from=build --chown=nonroot:nonroot /out/data /var/lib/socketbridge/data
 WORKDIR /var/lib/socketbridge
 VOLUME /var/lib/socketbridge/data

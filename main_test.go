@@ -1,7 +1,11 @@
 package main
 
 import (
+	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -55,6 +59,39 @@ func TestImportDirection(t *testing.T) {
 			if strings.Contains(imp, "zishang520") && pkg != "/gateway/sio" {
 				t.Errorf("%s imports %s: only gateway/sio may", pkg, imp)
 			}
+		}
+	}
+}
+
+// TestSecurityNamesTests: each test that SECURITY.md relies on exists.
+func TestSecurityNamesTests(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tests strings.Builder
+	err = filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if d != nil && d.Name() == "node_modules" {
+			return fs.SkipDir
+		}
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		source, err := os.ReadFile(path)
+		tests.Write(source)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllSubmatch(text, -1)
+	if len(names) < 20 {
+		t.Fatalf("SECURITY.md names %d tests only", len(names))
+	}
+	for _, n := range names {
+		if !strings.Contains(tests.String(), "func "+string(n[1])+"(") {
+			t.Errorf("SECURITY.md names %s, which does not exist", n[1])
 		}
 	}
 }

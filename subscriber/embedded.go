@@ -36,7 +36,7 @@ func startEmbedded(ctx context.Context, cfg Config, log *slog.Logger) (*embedded
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(cfg.Embedded.StoreDir, 0o755); err != nil {
+	if err := os.MkdirAll(cfg.Embedded.StoreDir, 0o700); err != nil {
 		return nil, fmt.Errorf("nats.embedded.store_dir: %w", err)
 	}
 	// The server does not lock its files: two would write into one another's.

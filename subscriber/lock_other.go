@@ -7,5 +7,5 @@ import "os"
 // lockFile does not lock: these systems have no flock, and the port, which only
 // one process can have, is the guard.
 func lockFile(name string) (*os.File, error) {
-	return os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
+	return os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
 }

@@ -11,7 +11,7 @@ import (
 // lockFile takes an exclusive lock that ends when the file is closed or the
 // process dies. It does not wait.
 func lockFile(name string) (*os.File, error) {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}

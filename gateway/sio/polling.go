@@ -121,7 +121,7 @@ func (c *conn) respond(w http.ResponseWriter, payload *buffer) error {
 		if err := rc.SetWriteDeadline(deadline); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			return err
 		}
-		if _, err := w.Write(b); err != nil {
+		if _, err := w.Write(b); err != nil { // #nosec G705 -- sent as text/plain
 			return err
 		}
 		if err := rc.Flush(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
