@@ -249,6 +249,28 @@ func TestTraceIsForOperators(t *testing.T) {
 	}
 }
 
+// TestProfilesNeedAListenerOfTheirOwn: whoever reaches the public listener must not
+// be able to make the process work for them, or see inside it.
+func TestProfilesNeedAListenerOfTheirOwn(t *testing.T) {
+	t.Parallel()
+	for _, own := range []bool{false, true} {
+		log, s := slog.New(slog.DiscardHandler), store.NewMemory(store.Limits{}).Node("n")
+		srv := NewServer(Config{OpsOnOwnListener: own}, NewHub(s, HubConfig{}, log), s, pushed, nil, prometheus.NewRegistry(), log)
+		t.Cleanup(func() { _ = srv.Shutdown(context.Background(), 0) })
+		for listener, handler := range map[string]http.Handler{"public": srv.http.Handler, "operators": srv.ops.Handler} {
+			want := http.StatusNotFound
+			if own && listener == "operators" {
+				want = http.StatusOK
+			}
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, httptest.NewRequest("GET", "/debug/pprof/goroutine?debug=1", nil))
+			if w.Code != want {
+				t.Errorf("own listener %v, on the %s one: %d, want %d", own, listener, w.Code, want)
+			}
+		}
+	}
+}
+
 func FuzzSendPayload(f *testing.F) {
 	for _, s := range []string{`{"userId":"here","topic":"t","a":1}`, `{"userId":"away","topic":"t"}`, `[]`, ``, `{"userId":{}}`} {
 		f.Add([]byte(s), "application/json")

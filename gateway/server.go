@@ -62,6 +62,7 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 	operators, only := public, []echo.MiddlewareFunc{fromHere}
 	if cfg.OpsOnOwnListener {
 		operators, only = s.newEcho(cfg), nil
+		profiles(operators)
 	}
 	s.health.routes(operators, metrics)
 	operators.GET("/messages/:offset", (&traces{store.Trace}).handle, only...)
