@@ -34,7 +34,8 @@ func TestImportDirection(t *testing.T) {
 		"/subscriber":          {"/bridge"},
 		"/subscriber/natstest": nil,
 		"/e2e":                 nil,
-		"/e2e/chaos":           {"/bridge"},
+		"/e2e/chaos":           {"/bridge", "/e2e/procs"},
+		"/e2e/procs":           nil,
 	}
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...").Output()
 	if err != nil {

@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"os/exec"
 	"path/filepath"
-	"strings"
+
+	"github.com/codewar/socketbridge/e2e/procs"
 )
 
 // binaries are the programs under test, and where the stock client is.
@@ -15,27 +13,20 @@ type binaries struct {
 	modules      string // the directory with node_modules
 }
 
-// build makes the bridge from the sources, and a nats-server of the version in go.mod.
-func build(ctx context.Context, dir string, race bool) (binaries, error) {
-	root, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
+// build makes the programs.
+func build(ctx context.Context, dir string, race bool) (b binaries, err error) {
+	root, err := procs.Root(ctx)
 	if err != nil {
-		return binaries{}, fmt.Errorf("find the module: %w", err)
+		return b, err
 	}
-	b := binaries{
-		bridge:  filepath.Join(dir, "socketbridge"),
-		nats:    filepath.Join(dir, "nats-server"),
-		modules: filepath.Join(strings.TrimSpace(string(root)), "e2e"),
-	}
-	args := []string{"-o", b.bridge, "github.com/codewar/socketbridge"}
+	b.modules = filepath.Join(root, "e2e")
+	var flags []string
 	if race {
-		args = append([]string{"-race"}, args...)
+		flags = []string{"-race"}
 	}
-	return b, errors.Join(goBuild(ctx, args...), goBuild(ctx, "-o", b.nats, "github.com/nats-io/nats-server/v2"))
-}
-
-func goBuild(ctx context.Context, args ...string) error {
-	if out, err := exec.CommandContext(ctx, "go", append([]string{"build"}, args...)...).CombinedOutput(); err != nil {
-		return fmt.Errorf("go build %s: %w\n%s", strings.Join(args, " "), err, out)
+	if b.bridge, err = procs.BuildBridge(ctx, dir, flags...); err != nil {
+		return b, err
 	}
-	return nil
+	b.nats, err = procs.BuildNATS(ctx, dir)
+	return b, err
 }

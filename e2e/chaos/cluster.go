@@ -1,32 +1,31 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"time"
+
+	"github.com/codewar/socketbridge/e2e/procs"
 )
 
-// startLimit is how long a process may take until it serves.
-const startLimit = 30 * time.Second
+// errRace means that a bridge built with the race detector has found one.
+var errRace = errors.New("data race")
 
 // cluster is the servers of one row.
 type cluster struct {
 	dir      string
-	nats     *process
+	nats     *procs.Process
 	natsURL  string
-	redis    *process
+	redis    *procs.Process
 	bridges  []*bridgeNode
 	balancer *balancer
 }
 
 // bridgeNode is one bridge; it keeps its address and its name over restarts.
 type bridgeNode struct {
-	*process
+	*procs.Process
 	addr string
 }
 
@@ -34,11 +33,11 @@ type bridgeNode struct {
 // was started.
 func startCluster(dir string, bin binaries, r *row) (c *cluster, err error) {
 	c = &cluster{dir: dir}
-	if err := c.startNATS(bin.nats); err != nil {
+	if c.nats, c.natsURL, err = procs.StartNATS(dir, bin.nats); err != nil {
 		return c, err
 	}
-	redisAddr, err := c.startRedis(r.redis)
-	if err != nil {
+	var redisAddr string
+	if c.redis, redisAddr, err = procs.StartRedis(dir, r.redis...); err != nil {
 		return c, err
 	}
 	env := append([]string{
@@ -57,58 +56,17 @@ func startCluster(dir string, bin binaries, r *row) (c *cluster, err error) {
 	return c, err
 }
 
-func (c *cluster) startNATS(path string) error {
-	port, err := freePort()
-	if err != nil {
-		return err
-	}
-	c.natsURL = "nats://127.0.0.1:" + port
-	c.nats = &process{
-		name: "nats", path: path, dir: c.dir, env: environment(),
-		args: []string{"-js", "-a", "127.0.0.1", "-p", port, "-sd", filepath.Join(c.dir, "jetstream")},
-	}
-	if err := c.nats.start(); err != nil {
-		return err
-	}
-	return listening(c.nats, "127.0.0.1:"+port)
-}
-
-func (c *cluster) startRedis(args []string) (addr string, err error) {
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		return "", fmt.Errorf("find redis-server: %w", err)
-	}
-	port, err := freePort()
-	if err != nil {
-		return "", err
-	}
-	if err := os.MkdirAll(c.redisDir(), 0o700); err != nil {
-		return "", fmt.Errorf("make directory of redis: %w", err)
-	}
-	c.redis = &process{
-		name: "redis", path: path, dir: c.dir, env: environment(),
-		args: append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", c.redisDir(), "--save", ""}, args...),
-	}
-	if err := c.redis.start(); err != nil {
-		return "", err
-	}
-	addr = "127.0.0.1:" + port
-	return addr, listening(c.redis, addr)
-}
-
-func (c *cluster) redisDir() string { return filepath.Join(c.dir, "redis") }
-
 func (c *cluster) addBridge(path, id string, env []string) error {
-	port, err := freePort()
+	port, err := procs.FreePort()
 	if err != nil {
 		return err
 	}
-	n := &bridgeNode{addr: "127.0.0.1:" + port, process: &process{
-		name: "bridge-" + id, path: path, dir: c.dir,
-		env: environment(append([]string{"HTTP_ADDR=127.0.0.1:" + port, "NODE_ID=" + id}, env...)...),
+	n := &bridgeNode{addr: "127.0.0.1:" + port, Process: &procs.Process{
+		Name: "bridge-" + id, Path: path, Dir: c.dir,
+		Env: procs.Environment(append([]string{"HTTP_ADDR=127.0.0.1:" + port, "NODE_ID=" + id}, env...)...),
 	}}
 	c.bridges = append(c.bridges, n)
-	if err := n.start(); err != nil {
+	if err := n.Start(); err != nil {
 		return err
 	}
 	return n.ready()
@@ -116,9 +74,9 @@ func (c *cluster) addBridge(path, id string, env []string) error {
 
 // ready waits until the bridge says that it can serve.
 func (n *bridgeNode) ready() error {
-	return waitFor(n.name+" is ready", startLimit, func() string {
-		if !n.alive() {
-			return "it has ended, see " + n.logFile()
+	return procs.WaitFor(n.Name+" is ready", procs.StartLimit, func() string {
+		if !n.Alive() {
+			return "it has ended, see " + n.LogFile()
 		}
 		status, body := fetch(n.addr, "/readyz")
 		if status == http.StatusOK {
@@ -128,23 +86,21 @@ func (n *bridgeNode) ready() error {
 	})
 }
 
-func listening(p *process, addr string) error {
-	return waitFor(p.name+" listens", startLimit, func() string {
-		if !p.alive() {
-			return "it has ended, see " + p.logFile()
-		}
-		c, err := net.DialTimeout("tcp", addr, time.Second)
-		if err != nil {
-			return err.Error()
-		}
-		_ = c.Close()
-		return ""
-	})
+// raced looks for the race detector's word in the log.
+func (n *bridgeNode) raced() error {
+	log, err := os.ReadFile(n.LogFile())
+	if err != nil {
+		return fmt.Errorf("read log: %w", err)
+	}
+	if bytes.Contains(log, []byte("DATA RACE")) {
+		return fmt.Errorf("%w in %s: see %s", errRace, n.Name, n.LogFile())
+	}
+	return nil
 }
 
 // leader returns the bridge that reads the stream, and another one.
 func (c *cluster) leader() (leader, other *bridgeNode, err error) {
-	err = waitFor("somebody leads", startLimit, func() string {
+	err = procs.WaitFor("somebody leads", procs.StartLimit, func() string {
 		for i, n := range c.bridges {
 			if n.metrics()["bridge_leader"] == 1 {
 				leader, other = n, c.bridges[(i+1)%len(c.bridges)]
@@ -160,7 +116,7 @@ func (c *cluster) leader() (leader, other *bridgeNode, err error) {
 func (c *cluster) stop() error {
 	var errs []error
 	for _, n := range c.bridges {
-		errs = append(errs, n.stop(), n.raced())
+		errs = append(errs, n.Stop(), n.raced())
 	}
 	return errors.Join(errs...)
 }
@@ -171,11 +127,11 @@ func (c *cluster) kill() {
 		c.balancer.close()
 	}
 	for _, n := range c.bridges {
-		n.kill()
+		n.Kill()
 	}
-	for _, p := range []*process{c.redis, c.nats} {
+	for _, p := range []*procs.Process{c.redis, c.nats} {
 		if p != nil {
-			p.kill()
+			p.Kill()
 		}
 	}
 }

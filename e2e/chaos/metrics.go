@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/codewar/socketbridge/e2e/procs"
 )
 
 // asking talks HTTP without keeping connections, which would outlive a bridge.
@@ -43,9 +45,9 @@ func (n *bridgeNode) metrics() map[string]float64 {
 // panic, though caught, is a breach too.
 func (n *bridgeNode) balanced() error {
 	if panics := n.metrics()["bridge_gateway_panics_total"]; panics != 0 {
-		return fmt.Errorf("%s has caught %v panics, see %s", n.name, panics, n.logFile())
+		return fmt.Errorf("%s has caught %v panics, see %s", n.Name, panics, n.LogFile())
 	}
-	return waitFor("the ledger of "+n.name+" balances", 10*time.Second, func() string {
+	return procs.WaitFor("the ledger of "+n.Name+" balances", 10*time.Second, func() string {
 		m := n.metrics()
 		sum := 0.0
 		for name, v := range m {

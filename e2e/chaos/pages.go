@@ -4,6 +4,8 @@ import (
 	"context"
 	"maps"
 	"sync"
+
+	"github.com/codewar/socketbridge/e2e/procs"
 )
 
 // pages are all pages of a row: page i is user i modulo the number of users, so
@@ -39,7 +41,7 @@ func openPages(dir, modules, addr string, s scale) (*pages, error) {
 	if err := p.stock.open(addr, users, s.options); err != nil {
 		return p, err
 	}
-	return p, waitFor("every raw page is mapped", startLimit, func() string {
+	return p, procs.WaitFor("every raw page is mapped", procs.StartLimit, func() string {
 		for _, page := range p.raw {
 			if !page.isReady() {
 				return page.user + " is not"

@@ -7,6 +7,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/codewar/socketbridge/e2e/procs"
 )
 
 // row is one way of breaking things.
@@ -46,11 +48,11 @@ func killLeader(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
-	leader.kill()
+	leader.Kill()
 	if err := r.pause(ctx, 2*time.Second); err != nil {
 		return err
 	}
-	if err := leader.start(); err != nil {
+	if err := leader.Start(); err != nil {
 		return err
 	}
 	return leader.ready()
@@ -62,11 +64,11 @@ func killHolder(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
-	holder.kill()
+	holder.Kill()
 	if err := r.pause(ctx, 2*time.Second); err != nil {
 		return err
 	}
-	if err := holder.start(); err != nil {
+	if err := holder.Start(); err != nil {
 		return err
 	}
 	return holder.ready()
@@ -75,10 +77,10 @@ func killHolder(ctx context.Context, r *run) error {
 // rollingRestart: SIGTERM of each node in its turn, as a deploy does it.
 func rollingRestart(ctx context.Context, r *run) error {
 	for _, n := range r.bridges {
-		if err := n.stop(); err != nil {
+		if err := n.Stop(); err != nil {
 			return err
 		}
-		if err := n.start(); err != nil {
+		if err := n.Start(); err != nil {
 			return err
 		}
 		if err := n.ready(); err != nil {
@@ -93,38 +95,38 @@ func rollingRestart(ctx context.Context, r *run) error {
 
 // restartRedis: killed, away for two seconds, back with its data.
 func restartRedis(ctx context.Context, r *run) error {
-	r.redis.kill()
+	r.redis.Kill()
 	if err := r.pause(ctx, 2*time.Second); err != nil {
 		return err
 	}
-	return r.redis.start()
+	return r.redis.Start()
 }
 
 // emptyRedis: killed, away for two seconds, back without data. A part of the
 // pages loses its connection meanwhile, and with it comes to a store that knows
 // neither it nor its history.
 func emptyRedis(ctx context.Context, r *run) error {
-	r.redis.kill()
-	if err := os.RemoveAll(r.redisDir()); err != nil {
+	r.redis.Kill()
+	if err := os.RemoveAll(procs.RedisDir(r.dir)); err != nil {
 		return fmt.Errorf("remove redis's data: %w", err)
 	}
-	if err := os.MkdirAll(r.redisDir(), 0o700); err != nil {
+	if err := os.MkdirAll(procs.RedisDir(r.dir), 0o700); err != nil {
 		return fmt.Errorf("make redis's directory: %w", err)
 	}
 	if err := r.pause(ctx, 2*time.Second); err != nil {
 		return err
 	}
 	r.balancer.cutNow(0.3)
-	return r.redis.start()
+	return r.redis.Start()
 }
 
 // stallRedis: it neither answers nor refuses for longer than every lease but the nodes'.
 func stallRedis(ctx context.Context, r *run) error {
-	if err := r.redis.signal(syscall.SIGSTOP); err != nil {
+	if err := r.redis.Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
 	err := r.pause(ctx, r.scale.stall)
-	if err := r.redis.signal(syscall.SIGCONT); err != nil {
+	if err := r.redis.Signal(syscall.SIGCONT); err != nil {
 		return err
 	}
 	return err
@@ -132,21 +134,21 @@ func stallRedis(ctx context.Context, r *run) error {
 
 // restartNATS: once as an operator does, once as a crash does.
 func restartNATS(ctx context.Context, r *run) error {
-	if err := r.nats.signal(syscall.SIGTERM); err != nil { // its exit status is 1
+	if err := r.nats.Signal(syscall.SIGTERM); err != nil { // its exit status is 1
 		return err
 	}
-	<-r.nats.done
-	if err := r.nats.start(); err != nil {
+	<-r.nats.Done()
+	if err := r.nats.Start(); err != nil {
 		return err
 	}
 	if err := r.pause(ctx, 2*r.scale.unit); err != nil {
 		return err
 	}
-	r.nats.kill()
+	r.nats.Kill()
 	if err := r.pause(ctx, time.Second); err != nil {
 		return err
 	}
-	return r.nats.start()
+	return r.nats.Start()
 }
 
 // cutConnections cuts every connection at a random age, again and again.
@@ -227,12 +229,12 @@ func breakAll(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range []*process{leader.process, r.redis, r.nats, other.process} {
-		p.kill()
+	for _, p := range []*procs.Process{leader.Process, r.redis, r.nats, other.Process} {
+		p.Kill()
 		if err := r.pause(ctx, time.Second); err != nil {
 			return err
 		}
-		if err := p.start(); err != nil {
+		if err := p.Start(); err != nil {
 			return err
 		}
 	}

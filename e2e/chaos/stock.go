@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/codewar/socketbridge/e2e/procs"
 )
 
 //go:embed stock.js
@@ -108,7 +110,7 @@ func (s *stockPages) hear() (stockWord, error) {
 			return w, errors.New("node has ended")
 		}
 		return w, nil
-	case <-time.After(startLimit):
+	case <-time.After(procs.StartLimit):
 		return stockWord{}, errors.New("node is silent")
 	}
 }

@@ -1,7 +1,6 @@
-package main
+package procs
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -16,37 +15,35 @@ import (
 	"time"
 )
 
-// errRace means that a bridge built with the race detector has found one.
-var errRace = errors.New("data race")
-
-// process is a program that can be killed, stopped and started again. Its
-// methods are for one goroutine at a time.
-type process struct {
-	name string
-	path string
-	args []string
-	env  []string
-	dir  string // where it runs and where its log is
+// Process is a program that can be killed, stopped and started again. It is killed
+// when ours ends, however that ends. Its methods are for one goroutine at a time.
+type Process struct {
+	Name string
+	Path string
+	Args []string
+	Env  []string
+	Dir  string // where it runs and where its log is
 
 	cmd  *exec.Cmd
 	done chan struct{} // closed when cmd has ended
 }
 
-func (p *process) logFile() string { return filepath.Join(p.dir, p.name+".log") }
+// LogFile is where what it says goes.
+func (p *Process) LogFile() string { return filepath.Join(p.Dir, p.Name+".log") }
 
-// start runs the program. What it says is appended to its log.
-func (p *process) start() error {
-	log, err := os.OpenFile(p.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+// Start runs the program. What it says is appended to its log.
+func (p *Process) Start() error {
+	log, err := os.OpenFile(p.LogFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		return fmt.Errorf("open log of %s: %w", p.name, err)
+		return fmt.Errorf("open log of %s: %w", p.Name, err)
 	}
 	defer func() { _ = log.Close() }()
-	cmd := exec.Command(p.path, p.args...)
-	cmd.Dir, cmd.Env = p.dir, p.env
+	cmd := exec.Command(p.Path, p.Args...)
+	cmd.Dir, cmd.Env = p.Dir, p.Env
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start %s: %w", p.name, err)
+		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
 	done := make(chan struct{})
 	go func() { // ends with the process
@@ -57,7 +54,8 @@ func (p *process) start() error {
 	return nil
 }
 
-func (p *process) alive() bool {
+// Alive reports whether it runs.
+func (p *Process) Alive() bool {
 	if p.cmd == nil {
 		return false
 	}
@@ -69,55 +67,50 @@ func (p *process) alive() bool {
 	}
 }
 
-func (p *process) signal(s os.Signal) error {
+// Done is closed when the process, which must have been started, has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Signal sends a signal; the process must have been started.
+func (p *Process) Signal(s os.Signal) error {
 	if err := p.cmd.Process.Signal(s); err != nil {
-		return fmt.Errorf("signal %s: %w", p.name, err)
+		return fmt.Errorf("signal %s: %w", p.Name, err)
 	}
 	return nil
 }
 
-// kill ends the process as a crash would.
-func (p *process) kill() {
-	if p.alive() {
+// PID is the number of the process, which must have been started.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Kill ends the process as a crash would.
+func (p *Process) Kill() {
+	if p.Alive() {
 		_ = p.cmd.Process.Kill()
 		<-p.done
 	}
 }
 
-// stop asks the process to end and waits for it.
-func (p *process) stop() error {
-	if !p.alive() {
-		return fmt.Errorf("%s has ended by itself: %v", p.name, p.cmd.ProcessState)
+// Stop asks the process to end and waits for it.
+func (p *Process) Stop() error {
+	if !p.Alive() {
+		return fmt.Errorf("%s has ended by itself: %v", p.Name, p.cmd.ProcessState)
 	}
-	if err := p.signal(syscall.SIGTERM); err != nil {
+	if err := p.Signal(syscall.SIGTERM); err != nil {
 		return err
 	}
 	select {
 	case <-p.done:
 	case <-time.After(30 * time.Second):
-		p.kill()
-		return fmt.Errorf("%s did not stop within 30 s", p.name)
+		p.Kill()
+		return fmt.Errorf("%s did not stop within 30 s", p.Name)
 	}
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
-		return fmt.Errorf("%s ended with status %d", p.name, code)
+		return fmt.Errorf("%s ended with status %d", p.Name, code)
 	}
 	return nil
 }
 
-// raced looks for the race detector's word in the log.
-func (p *process) raced() error {
-	log, err := os.ReadFile(p.logFile())
-	if err != nil {
-		return fmt.Errorf("read log: %w", err)
-	}
-	if bytes.Contains(log, []byte("DATA RACE")) {
-		return fmt.Errorf("%w in %s: see %s", errRace, p.name, p.logFile())
-	}
-	return nil
-}
-
-// environment is ours without what would configure the bridge.
-func environment(more ...string) []string {
+// Environment is ours without what would configure the bridge.
+func Environment(more ...string) []string {
 	var env []string
 	for _, e := range os.Environ() {
 		switch name, _, _ := strings.Cut(e, "="); name {
@@ -134,8 +127,8 @@ var lastPort atomic.Int32
 
 func init() { lastPort.Store(26_000 + rand.Int32N(4000)) }
 
-// freePort finds a port for a process that is about to start.
-func freePort() (string, error) {
+// FreePort finds a port for a process that is about to start.
+func FreePort() (string, error) {
 	for range 1000 {
 		port := strconv.Itoa(int(lastPort.Add(1)))
 		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
@@ -145,8 +138,8 @@ func freePort() (string, error) {
 	return "", errors.New("no free port")
 }
 
-// waitFor asks until state answers "", and fails with its last answer.
-func waitFor(what string, limit time.Duration, state func() string) error {
+// WaitFor asks until state answers "", and fails with its last answer.
+func WaitFor(what string, limit time.Duration, state func() string) error {
 	last := ""
 	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if last = state(); last == "" {
