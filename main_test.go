@@ -33,6 +33,7 @@ func TestImportDirection(t *testing.T) {
 		"/store/redistest":     nil,
 		"/subscriber":          {"/bridge"},
 		"/subscriber/natstest": nil,
+		"/bench":               {"/e2e/procs"},
 		"/e2e":                 nil,
 		"/e2e/chaos":           {"/bridge", "/e2e/procs"},
 		"/e2e/procs":           nil,

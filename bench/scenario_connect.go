@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// storm is what was measured while many browsers connected at once, and others were served.
+type storm struct {
+	asked, failed int
+	took          time.Duration // from the first connect to the last acknowledgement
+	connects      latencies     // from each connect to its acknowledged setUserId
+	background    latencies     // of the others' messages, meanwhile
+}
+
+// runStorm does one repetition: a few users are sent messages at the fixed rate while the
+// storm comes.
+func runStorm(ctx context.Context, l *lab, server string) (*storm, error) {
+	t, err := l.open(server, fewUsers, smallBody)
+	defer t.close()
+	if err != nil {
+		return nil, err
+	}
+	if err := t.swarm.connectAll(ctx, fewUsers); err != nil {
+		return nil, err
+	}
+	ld, err := t.dial(byJetStream.of(server))
+	if err != nil {
+		return nil, err
+	}
+	defer ld.close()
+	publishing, stop := context.WithCancel(ctx)
+	defer stop()
+	published := make(chan error, 1)
+	go func() { published <- ld.pace(publishing, rate) }()
+	if err := pause(ctx, l.scale.warm); err != nil {
+		stop()
+		return nil, errors.Join(err, <-published)
+	}
+	t.swarm.mark()
+	began := now()
+	err = t.swarm.connect(ctx, l.scale.storm)
+	st := &storm{asked: l.scale.storm}
+	st.background, _ = t.swarm.since()
+	var last time.Duration
+	st.connects, st.failed, last = t.swarm.connected()
+	st.took = last - began
+	stop()
+	if err := errors.Join(err, <-published); err != nil {
+		return nil, fmt.Errorf("storm: %w", err)
+	}
+	if err := ld.settle(ctx); err != nil {
+		return nil, err
+	}
+	return st, t.verdict()
+}
+
+// perSecond counts the connects that succeeded, over the time of all.
+func (s *storm) perSecond() float64 { return float64(s.asked-s.failed) / s.took.Seconds() }
