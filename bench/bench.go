@@ -132,6 +132,7 @@ type sample struct {
 	messages  uint64
 	took      time.Duration // from the first publish to the last receipt
 	cpu       cpu
+	over      time.Duration // what cpu was measured over
 	latencies latencies
 }
 
@@ -156,7 +157,7 @@ func (t *trial) measure(ctx context.Context, l load, d time.Duration, publish fu
 	if err != nil {
 		return nil, err
 	}
-	s := &sample{messages: t.swarm.received.Load() - before, cpu: cpuAfter.minus(cpuBefore)}
+	s := &sample{messages: t.swarm.received.Load() - before, cpu: cpuAfter.minus(cpuBefore), over: now() - began}
 	var last time.Duration
 	s.latencies, last = t.swarm.since()
 	s.took = last - began

@@ -14,9 +14,9 @@ func newResults() *results {
 	return &results{
 		messages: table{
 			labels: []string{"scenario", "by", "users", "bytes", "load"},
-			heads: slices.Concat([]string{"msg/s", "server µs", "NATS µs", "Redis µs", "together µs", "(load program µs)"},
+			heads: slices.Concat([]string{"msg/s", "server µs", "NATS µs", "Redis µs", "together µs", "(load program µs)", "(others %)"},
 				latencyHeads),
-			formats: slices.Concat([]string{"%.0f", "%.1f", "%.1f", "%.1f", "%.1f", "%.1f"}, latencyFormats),
+			formats: slices.Concat([]string{"%.0f", "%.1f", "%.1f", "%.1f", "%.1f", "%.1f", "%.0f"}, latencyFormats),
 		},
 		storms: table{
 			labels:  []string{"scenario", "connects"},
@@ -63,6 +63,7 @@ func (r *results) addMessages(m messages, load string, of map[string][]*sample) 
 			each(func(c cpu) time.Duration { return c.redis }),
 			each(func(c cpu) time.Duration { return c.server + c.nats + c.redis }),
 			each(func(c cpu) time.Duration { return c.load }),
+			figure(100 * median(samples, (*sample).disturbed)),
 		}, latencyFigures(merged(samples, func(s *sample) latencies { return s.latencies })))
 	}
 	r.messages.add([]string{m.name, string(m.way), strconv.Itoa(m.users), strconv.Itoa(m.size), load}, lines)

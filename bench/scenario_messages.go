@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 )
 
@@ -65,4 +66,9 @@ func (s *sample) perSecond() float64 { return float64(s.messages) / s.took.Secon
 // each is a cost by message, in microseconds.
 func (s *sample) each(d time.Duration) float64 {
 	return float64(d) / float64(time.Microsecond) / float64(s.messages)
+}
+
+// disturbed is the share of the machine that others had meanwhile, between 0 and 1.
+func (s *sample) disturbed() float64 {
+	return float64(s.cpu.others()) / float64(s.over) / float64(runtime.NumCPU())
 }

@@ -142,19 +142,23 @@ func (s *system) stop() {
 	}
 }
 
-// cpu is processor time by process.
-type cpu struct{ server, nats, redis, load time.Duration }
+// cpu is processor time, by process and of the whole machine.
+type cpu struct{ server, nats, redis, load, machine time.Duration }
 
 func (c cpu) minus(d cpu) cpu {
-	return cpu{c.server - d.server, c.nats - d.nats, c.redis - d.redis, c.load - d.load}
+	return cpu{c.server - d.server, c.nats - d.nats, c.redis - d.redis, c.load - d.load, c.machine - d.machine}
 }
 
+// others is what nobody here has used: when it is much, the figures are not worth much.
+func (c cpu) others() time.Duration { return c.machine - c.server - c.nats - c.redis - c.load }
+
 func (s *system) cpu() (c cpu, err error) {
-	var errs [4]error
+	var errs [5]error
 	c.server, errs[0] = cpuOf(s.server.PID())
 	c.nats, errs[1] = cpuOf(s.nats.PID())
 	c.redis, errs[2] = cpuOf(s.redis.PID())
 	c.load, errs[3] = ownCPU()
+	c.machine, errs[4] = machineCPU()
 	return c, errors.Join(errs[:]...)
 }
 

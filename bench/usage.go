@@ -37,6 +37,33 @@ func parseStat(stat string) (time.Duration, error) {
 	return time.Duration(user+system) * tick, errors.Join(err1, err2)
 }
 
+// machineCPU is what all of the machine, and whoever else has a share of it, has used.
+func machineCPU() (time.Duration, error) {
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, fmt.Errorf("read processor time: %w", err)
+	}
+	return parseMachine(string(stat))
+}
+
+// parseMachine adds up the first line but for the times that are idle (the fourth and
+// fifth) and those of guests, which are counted in others.
+func parseMachine(stat string) (busy time.Duration, err error) {
+	line, _, _ := strings.Cut(stat, "\n")
+	fields := strings.Fields(line)
+	if len(fields) < 9 || fields[0] != "cpu" {
+		return 0, errProc
+	}
+	for _, i := range []int{1, 2, 3, 6, 7, 8} {
+		n, err := strconv.ParseInt(fields[i], 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("%w: %w", errProc, err)
+		}
+		busy += time.Duration(n) * tick
+	}
+	return busy, nil
+}
+
 // ownCPU is what this process has used.
 func ownCPU() (time.Duration, error) {
 	var u unix.Rusage

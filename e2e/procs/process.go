@@ -16,7 +16,8 @@ import (
 )
 
 // Process is a program that can be killed, stopped and started again. It is killed
-// when ours ends, however that ends. Its methods are for one goroutine at a time.
+// when ours ends, however that ends; also when the thread that started it does, so a goroutine
+// must not end locked to one. Its methods are for one goroutine at a time.
 type Process struct {
 	Name string
 	Path string
