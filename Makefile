@@ -36,8 +36,9 @@ fuzz: ## run every fuzz target for FUZZTIME (30s) each
 chaos: deps ## break everything under load and prove that nothing is lost (seven minutes; one row: make chaos ROW=redis)
 	go run ./e2e/chaos -run '$(ROW)'
 
-bench: ## run all benchmarks
+bench: deps bench/peer/node_modules/.package-lock.json ## run all benchmarks: of each stage, then bridge and Node service from outside (half an hour; one: make bench RUN=durable)
 	go test -run '^$$' -bench . -benchmem ./...
+	go run ./bench -n 5 -run '$(RUN)'
 
 lint: vet ## vet, and golangci-lint at its pinned version
 	$(LINT) run
@@ -69,4 +70,8 @@ deps: e2e/node_modules/.package-lock.json
 
 e2e/node_modules/.package-lock.json: e2e/package-lock.json
 	cd e2e && npm ci --no-audit --no-fund
+	@touch $@
+
+bench/peer/node_modules/.package-lock.json: bench/peer/package-lock.json
+	cd bench/peer && npm ci --no-audit --no-fund
 	@touch $@

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -231,7 +232,7 @@ func TestScheduleRemembersWhatIsLate(t *testing.T) {
 	stalled := time.Duration(0)
 	err := onSchedule(ctx, 1000, func(i int, at time.Duration) error {
 		if due = append(due, at); i == 5 {
-			for stalled = at + 20*time.Millisecond; now() < stalled; { //nolint:revive // it is busy, as a stalled publisher is
+			for stalled = at + 20*time.Millisecond; now() < stalled; {
 			}
 		}
 		if at > stalled && i > 25 {
@@ -304,8 +305,10 @@ func speak(w http.ResponseWriter, r *http.Request) {
 	}
 	defer func() { _ = conn.Close() }()
 	var out []byte
-	for _, text := range []string{`0{"sid":"a"}`, "2", `40{"sid":"b"}`, `430[{"ok":true}]`,
-		`42["bench",{"n":1,"t":1}]`, `42["bench",{"n":3,"t":1}]`, `42["bench",{"n":3,"t":1}]`} {
+	for _, text := range []string{
+		`0{"sid":"a"}`, "2", `40{"sid":"b"}`, `430[{"ok":true}]`,
+		`42["bench",{"n":1,"t":1}]`, `42["bench",{"n":3,"t":1}]`, `42["bench",{"n":3,"t":1}]`,
+	} {
 		out = append(out, serverFrame(opText, text)...)
 	}
 	_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\n\r\n")
@@ -315,5 +318,5 @@ func speak(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	_, _ = rw.ReadFrom(conn) // until the browser leaves
+	_, _ = io.Copy(io.Discard, conn) // until the browser leaves
 }

@@ -79,8 +79,8 @@ func onSchedule(ctx context.Context, rate int, publish func(i int, due time.Dura
 	// for as long as we have it. The thread must not end: servers that it started would be killed.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)   // ns; by default 50 µs
-	defer unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) // 0: the default
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)                    // ns; by default 50 µs
+	defer func() { _ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) }() // 0: the default
 	began := now()
 	for i := 0; ctx.Err() == nil; i++ {
 		due := began + time.Duration(i)*time.Second/time.Duration(rate)

@@ -54,16 +54,16 @@ func (r *results) addMessages(m messages, load string, of map[string][]*sample) 
 			continue
 		}
 		each := func(of func(cpu) time.Duration) *float64 {
-			return figure(median(samples, func(s *sample) float64 { return s.each(of(s.cpu)) }))
+			return new(median(samples, func(s *sample) float64 { return s.each(of(s.cpu)) }))
 		}
 		lines[server] = slices.Concat(figures{
-			figure(median(samples, (*sample).perSecond)),
+			new(median(samples, (*sample).perSecond)),
 			each(func(c cpu) time.Duration { return c.server }),
 			each(func(c cpu) time.Duration { return c.nats }),
 			each(func(c cpu) time.Duration { return c.redis }),
 			each(func(c cpu) time.Duration { return c.server + c.nats + c.redis }),
 			each(func(c cpu) time.Duration { return c.load }),
-			figure(100 * median(samples, (*sample).disturbed)),
+			new(100 * median(samples, (*sample).disturbed)),
 		}, latencyFigures(merged(samples, func(s *sample) latencies { return s.latencies })))
 	}
 	r.messages.add([]string{m.name, string(m.way), strconv.Itoa(m.users), strconv.Itoa(m.size), load}, lines)
@@ -79,8 +79,8 @@ func (r *results) addStorms(of map[string][]*storm) {
 		asked = storms[0].asked
 		connects := merged(storms, func(s *storm) latencies { return s.connects })
 		lines[server] = slices.Concat(figures{
-			figure(median(storms, func(s *storm) float64 { return float64(s.failed) })),
-			figure(median(storms, (*storm).perSecond)),
+			new(median(storms, func(s *storm) float64 { return float64(s.failed) })),
+			new(median(storms, (*storm).perSecond)),
 			millis(connects.at(50)), millis(connects.at(99)),
 		}, latencyFigures(merged(storms, func(s *storm) latencies { return s.background })))
 	}
@@ -96,13 +96,13 @@ func (r *results) addRests(of map[string][]*rest) {
 		}
 		connections = rests[0].connections
 		f := figures{
-			figure(median(rests, (*rest).resident)),
-			figure(median(rests, (*rest).proportional)),
+			new(median(rests, (*rest).resident)),
+			new(median(rests, (*rest).proportional)),
 			nil,
-			figure(100 * median(rests, func(r *rest) float64 { return r.busy })),
+			new(100 * median(rests, func(r *rest) float64 { return r.busy })),
 		}
 		if server == bridge {
-			f[2] = figure(median(rests, func(r *rest) float64 { return r.goroutines }))
+			f[2] = new(median(rests, func(r *rest) float64 { return r.goroutines }))
 		}
 		lines[server] = f
 	}

@@ -9,12 +9,6 @@ type sequence struct {
 // faults is what must not be. Any of it makes the run fail.
 type faults struct{ lost, duplicates, inversions uint64 }
 
-func (f *faults) add(g faults) {
-	f.lost += g.lost
-	f.duplicates += g.duplicates
-	f.inversions += g.inversions
-}
-
 func (f faults) any() bool { return f != faults{} }
 
 // take notes a number, and in f when it is one too many or too late.

@@ -11,15 +11,13 @@ import (
 // table compares servers, in Markdown: a line for each, and one of the ratios.
 type table struct {
 	labels  []string // heads of the columns that say what was measured
-	heads   []string // of figures
+	heads   []string // of figures; those in parentheses are not compared
 	formats []string // of figures, one for each head
 	lines   [][]string
 }
 
 // figures of one server, in the order of the table's heads. Nil: not measured.
 type figures []*float64
-
-func figure(v float64) *float64 { return &v }
 
 // add adds the lines of one measurement. A server that could not be measured has none.
 func (t *table) add(labels []string, of map[string]figures) {
@@ -32,7 +30,7 @@ func (t *table) add(labels []string, of map[string]figures) {
 		}
 	}
 	if ours, other := of[bridge], of[peer]; ours != nil && other != nil {
-		line(bridge+" : "+peer, ours.ratios(other))
+		line(bridge+" : "+peer, ours.ratios(other, t.heads))
 	}
 }
 
@@ -46,10 +44,11 @@ func (f figures) cells(formats []string) []string {
 	return cells
 }
 
-func (f figures) ratios(other figures) []string {
+func (f figures) ratios(other figures, heads []string) []string {
 	cells := make([]string, len(f))
 	for i := range f {
-		if f[i] != nil && other[i] != nil && *other[i] != 0 {
+		compared := !strings.HasPrefix(heads[i], "(")
+		if compared && f[i] != nil && other[i] != nil && *other[i] != 0 {
 			cells[i] = fmt.Sprintf("%.2f ×", *f[i] / *other[i])
 		}
 	}
@@ -71,7 +70,7 @@ func (t *table) write(w io.Writer) {
 	}
 }
 
-func millis(d time.Duration) *float64 { return figure(float64(d) / float64(time.Millisecond)) }
+func millis(d time.Duration) *float64 { return new(float64(d) / float64(time.Millisecond)) }
 
 // The columns of a histogram.
 var (
