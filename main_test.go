@@ -22,11 +22,12 @@ func TestImportDirection(t *testing.T) {
 	t.Parallel()
 	const module = "github.com/codewar/socketbridge"
 	mayImport := map[string][]string{ // of our own packages; nil: standard library only
-		"":                     {"/bridge", "/gateway", "/gateway/sio", "/store", "/subscriber"},
+		"":                     {"/bridge", "/gateway", "/gateway/auth", "/gateway/sio", "/store", "/subscriber"},
 		"/bridge":              nil,
 		"/bridge/bridgetest":   {"/bridge"},
 		"/bridge/certtest":     nil,
-		"/gateway":             {"/bridge", "/gateway/sio"},
+		"/gateway":             {"/bridge", "/gateway/auth", "/gateway/sio"},
+		"/gateway/auth":        {"/bridge"},
 		"/gateway/sio":         nil,
 		"/gateway/siotest":     nil,
 		"/store":               {"/bridge"},
