@@ -23,6 +23,9 @@ var (
 	usersDesc       = prometheus.NewDesc("bridge_gateway_users", "Users with a socket on this node.", nil, nil)
 	dropsDesc       = prometheus.NewDesc("bridge_gateway_drops_total", "Connections that this node closed for what the client did or failed to do, by reason.", []string{"reason"}, nil)
 	panicsDesc      = prometheus.NewDesc("bridge_gateway_panics_total", "Panics that were caught while serving a socket. Each one is a bug.", nil, nil)
+	authDesc        = prometheus.NewDesc("bridge_auth_total", "Pages, callers and operators who wanted to be believed, by what for and result: ok, or the code of the refusal.", []string{"kind", "result"}, nil)
+	apiKeyDesc      = prometheus.NewDesc("bridge_api_key_calls_total", "Calls of /sendPayload that were let in by an API key, by its name.", []string{"key"}, nil)
+	expiredDesc     = prometheus.NewDesc("bridge_auth_expired_total", "Sockets closed because their token had expired.", nil, nil)
 	pushesDesc      = prometheus.NewDesc("bridge_pushes_total", "Messages given to a socket of this node (took), or dropped because it had them (seen).", []string{"result"}, nil)
 	receivedDesc    = prometheus.NewDesc("bridge_intake_messages_total", "Messages that this node read from the stream as leader.", nil, nil)
 	outcomesDesc    = prometheus.NewDesc("bridge_intake_outcomes_total", "What became of them. The sum and what is in flight are the messages read.", []string{"outcome"}, nil)
@@ -34,7 +37,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{connectionsDesc, socketsDesc, usersDesc, dropsDesc, panicsDesc, pushesDesc, receivedDesc, outcomesDesc, inFlightDesc, breachesDesc, leaderDesc, lagDesc} {
+	for _, d := range []*prometheus.Desc{connectionsDesc, socketsDesc, usersDesc, dropsDesc, panicsDesc, authDesc, apiKeyDesc, expiredDesc, pushesDesc, receivedDesc, outcomesDesc, inFlightDesc, breachesDesc, leaderDesc, lagDesc} {
 		ch <- d
 	}
 }
@@ -54,6 +57,16 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		counter(dropsDesc, n, reason)
 	}
 	counter(panicsDesc, stats.Panics)
+	who := c.srv.AuthStats()
+	for kind, results := range who.Results {
+		for result, n := range results {
+			counter(authDesc, n, kind, result)
+		}
+	}
+	for name, n := range who.Keys {
+		counter(apiKeyDesc, n, name)
+	}
+	counter(expiredDesc, who.Expired)
 	gauge(socketsDesc, float64(c.hub.Sockets()))
 	gauge(usersDesc, float64(c.hub.Users()))
 	pushes := c.hub.Pushes()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"net"
 	"time"
 
 	"github.com/codewar/socketbridge/store"
@@ -78,16 +79,10 @@ type nodeConfig struct {
 	Env   string        `mapstructure:"env"` // NODE_ENV, as the Node service knew it
 }
 
-type authConfig struct {
-	Mode string `mapstructure:"mode"` // authNone
-}
-
-// authNone believes every client that names a user.
-const authNone = "none"
-
 type opsConfig struct {
-	Addr string `mapstructure:"addr"` // empty: on http.addr
-	TLS  bool   `mapstructure:"tls"`  // with the certificate of http.tls
+	TLS  bool     `mapstructure:"tls"`  // with the certificate of http.tls
+	Addr string   `mapstructure:"addr"` // empty: on http.addr
+	Keys []string `mapstructure:"keys"` // name:sha256
 }
 
 type drainConfig struct {
@@ -134,7 +129,8 @@ func defaultConfig() Config {
 		NATS:    subscriber.DefaultConfig(),
 		Redis:   store.Config{Addrs: []string{}, Prefix: "bridge", Timeout: 500 * time.Millisecond},
 		Node:    nodeConfig{Lease: 10 * time.Second, Env: "development"},
-		Auth:    authConfig{Mode: authNone},
+		Auth:    defaultAuth(),
+		Ops:     opsConfig{Keys: []string{}},
 		Drain:   drainConfig{Duration: 5 * time.Second},
 		Log:     logConfig{Level: slog.LevelInfo, Format: logText},
 	}
@@ -145,6 +141,12 @@ func (c Config) warnings() []string {
 	var w []string
 	if c.Auth.Mode == authNone {
 		w = append(w, "auth.mode is none: every client is believed when it names a user")
+	}
+	if c.Auth.Mode == authNone && len(c.Auth.APIKeys) == 0 {
+		w = append(w, "auth.api_keys is empty: everybody who reaches http.addr may send messages")
+	}
+	if host, _, err := net.SplitHostPort(c.Ops.Addr); err == nil && len(c.Ops.Keys) == 0 && !isLoopback(host) {
+		w = append(w, "ops.keys is empty: everybody who reaches ops.addr sees what is inside")
 	}
 	if len(c.Origins) == 0 {
 		w = append(w, "origins is empty: pages of every origin may connect")

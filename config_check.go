@@ -77,6 +77,7 @@ func (c Config) Validate() error {
 	c.checkNode(&v)
 	c.checkNATS(&v)
 	c.checkRedis(&v)
+	c.checkAuth(&v)
 	return v.problems.err()
 }
 
@@ -120,7 +121,6 @@ func (c Config) checkHTTP(v *validation) {
 	sameAddr := c.Ops.Addr == c.HTTP.Addr && !strings.HasSuffix(c.Ops.Addr, ":0")
 	v.require(!sameAddr, "ops.addr", c.Ops.Addr, "must be another address than http.addr, or nothing to serve it there")
 	v.require(!c.Ops.TLS || c.Ops.Addr != "" && c.HTTP.TLS.Cert != "", "ops.tls", c.Ops.TLS, "must be false without ops.addr and http.tls.cert")
-	v.require(c.Auth.Mode == authNone, "auth.mode", c.Auth.Mode, "must be none; there is no other mode yet")
 	v.require(slices.Contains([]string{logText, logJSON}, c.Log.Format), "log.format", c.Log.Format, "must be text or json")
 	v.require(c.Drain.Duration >= 0, "drain.duration", c.Drain.Duration, "must be 0s or more")
 }

@@ -8,6 +8,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/codewar/socketbridge/bridge"
+)
+
+var (
+	goodSecret = "main:" + strings.Repeat("s", 32)
+	goodEntry  = "judge:" + strings.Repeat("0a", 32)
 )
 
 func TestValidate(t *testing.T) {
@@ -74,7 +81,30 @@ func TestValidate(t *testing.T) {
 		{"redis.tls.enabled", func(c *Config) { c.Redis.TLS.CA = "x.pem" }},
 		{"node.id", func(c *Config) { c.Node.ID = "a b" }},
 		{"node.lease", func(c *Config) { c.Node.Lease = time.Second - 1 }},
-		{"auth.mode", func(c *Config) { c.Auth.Mode = "jwt" }},
+		{"auth.mode", func(c *Config) { c.Auth.Mode = "basic" }},
+		{"auth.mode", func(c *Config) { c.Auth.Mode = authJWT }},
+		{"auth.mode", func(c *Config) { c.Node.Env = production }},
+		{"", func(c *Config) { c.Node.Env, c.Auth.AllowInsecure = production, true }},
+		{"", func(c *Config) { c.Node.Env, c.Auth.Mode, c.Auth.Secrets = production, authJWT, bridge.Secret(goodSecret) }},
+		{"auth.secrets", func(c *Config) { c.Auth.Secrets = "k:short" }},
+		{"auth.secrets", func(c *Config) { c.Auth.Secrets = bridge.Secret(strings.Repeat("no-kid-", 9)) }},
+		{"", func(c *Config) { c.Auth.JWKSURL = "https://id.example/jwks" }},
+		{"", func(c *Config) { c.Auth.JWKSURL = "http://127.0.0.1:1/jwks" }},
+		{"auth.jwks_url", func(c *Config) { c.Auth.JWKSURL = "http://id.example/jwks" }},
+		{"auth.jwks_url", func(c *Config) { c.Auth.JWKSURL = "id.example" }},
+		{"", func(c *Config) { c.Auth.JWKSURL, c.Auth.AllowInsecure = "http://id.example/jwks", true }},
+		{"auth.jwks_refresh", func(c *Config) { c.Auth.JWKSRefresh = time.Second }},
+		{"auth.user_claim", func(c *Config) { c.Auth.UserClaim = "" }},
+		{"auth.leeway", func(c *Config) { c.Auth.Leeway = time.Hour }},
+		{"auth.cookie", func(c *Config) { c.Auth.Cookie = "session" }},
+		{"", func(c *Config) { c.Auth.Cookie, c.Origins = "session", []string{"https://a.io"} }},
+		{"auth.cookie", func(c *Config) { c.Auth.Cookie, c.Origins = "a b", []string{"https://a.io"} }},
+		{"auth.warn_before", func(c *Config) { c.Auth.WarnBefore = -1 }},
+		{"auth.publish_scope", func(c *Config) { c.Auth.PublishScope = "" }},
+		{"auth.api_keys", func(c *Config) { c.Auth.APIKeys = []string{"judge:sbk_THEKEYITSELF"} }},
+		{"auth.api_keys", func(c *Config) { c.Auth.APIKeys = []string{goodEntry, goodEntry} }},
+		{"", func(c *Config) { c.Auth.APIKeys, c.Ops.Keys = []string{goodEntry}, []string{goodEntry} }},
+		{"ops.keys", func(c *Config) { c.Ops.Keys = []string{"x"} }},
 		{"ops.addr", func(c *Config) { c.Ops.Addr = "x" }},
 		{"ops.addr", func(c *Config) { c.Ops.Addr = c.HTTP.Addr }},
 		{"", func(c *Config) { c.HTTP.Addr, c.Ops.Addr = "127.0.0.1:0", "127.0.0.1:0" }},
@@ -125,6 +155,7 @@ func TestPrintMasksSecrets(t *testing.T) {
 	for _, name := range []string{"REDIS_PASSWORD", "NATS_TOKEN"} {
 		t.Setenv(name, "hunter2")
 	}
+	t.Setenv("AUTH_SECRETS", "old:hunter2-"+strings.Repeat("x", 32)+",new:"+strings.Repeat("y", 32)+"hunter2")
 	t.Setenv("NATS_URL", "nats://me:hunter2@a:4222,nats://hunter2@b:4222,nats://c:4222")
 	var out bytes.Buffer
 	if err := mustLoad(t).print(&out); err != nil {
@@ -133,7 +164,7 @@ func TestPrintMasksSecrets(t *testing.T) {
 	if strings.Contains(out.String(), "hunter2") {
 		t.Errorf("a secret is shown:\n%s", &out)
 	}
-	for _, want := range []string{"nats://***@a:4222,nats://***@b:4222,nats://c:4222", "password: '***'", `sentinel_password: ""`} {
+	for _, want := range []string{"nats://***@a:4222,nats://***@b:4222,nats://c:4222", "password: '***'", `sentinel_password: ""`, "secrets: '***'"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("lacks %q:\n%s", want, &out)
 		}
@@ -142,8 +173,12 @@ func TestPrintMasksSecrets(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	c := defaultConfig()
-	if got := c.warnings(); len(got) != 2 {
-		t.Errorf("defaults: got %q, want one for auth.mode and one for origins", got)
+	if got := c.warnings(); len(got) != 3 {
+		t.Errorf("defaults: got %q, want one for each of auth.mode, auth.api_keys and origins", got)
+	}
+	c.Ops.Addr = ":3005"
+	if got := c.warnings(); !slices.ContainsFunc(got, func(w string) bool { return strings.HasPrefix(w, "ops.keys") }) {
+		t.Errorf("operators' routes for everybody: got %q", got)
 	}
 	c.Origins, c.NATS.URL = []string{"https://a.io"}, "nats://a:4222"
 	if got := c.warnings(); !slices.ContainsFunc(got, func(w string) bool { return strings.HasPrefix(w, "redis.addrs") }) {

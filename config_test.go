@@ -165,7 +165,7 @@ func TestConfigVariables(t *testing.T) {
 	}{
 		{"PORT", map[string]string{"PORT": "8080"}, func(c *Config) { c.HTTP.Addr = ":8080" }},
 		{"PORT keeps the host", map[string]string{"PORT": "8080", "HTTP_ADDR": "[::1]:1"}, func(c *Config) { c.HTTP.Addr = "[::1]:8080" }},
-		{"NODE_ENV", map[string]string{"NODE_ENV": "production"}, func(c *Config) { c.Node.Env = "production" }},
+		{"NODE_ENV", map[string]string{"NODE_ENV": "staging"}, func(c *Config) { c.Node.Env = "staging" }},
 		{"REDIS_HOST", map[string]string{"REDIS_HOST": "redis"}, func(c *Config) { c.Redis.Addrs = []string{"redis:6379"} }},
 		{"REDIS_HOST and REDIS_PORT", map[string]string{"REDIS_HOST": "::1", "REDIS_PORT": "7"}, func(c *Config) { c.Redis.Addrs = []string{"[::1]:7"} }},
 		{"REDIS_PORT alone", map[string]string{"REDIS_PORT": "tcp://10.0.0.1:6379"}, func(*Config) {}},
@@ -315,7 +315,7 @@ func TestConfigProblems(t *testing.T) {
 		{name: "several", file: "http: {addr: x, max_body: 1}\nauth: {mode: jwt}", want: []string{
 			`http.addr "x" (config.yaml): must be host:port or :port`,
 			`http.max_body "1" (config.yaml): must be 1024 to 67108864`,
-			`auth.mode "jwt" (config.yaml): must be none; there is no other mode yet`,
+			`auth.mode "jwt" (config.yaml): needs keys: auth.secrets, auth.key_files or auth.jwks_url`,
 		}},
 	}
 	for _, test := range tests {

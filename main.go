@@ -73,6 +73,8 @@ func newCommand() *cobra.Command {
 		&cobra.Command{Use: "check", Short: "Validate the configuration and print it, secrets masked", Args: noArgs, RunE: checkCommand},
 		&cobra.Command{Use: "version", Short: "Print the version", Args: noArgs, RunE: versionCommand},
 		newDeadCommand(),
+		newTokenCommand(),
+		newKeyCommand(),
 	)
 	return root
 }

@@ -86,10 +86,19 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 		Route: router.Route,
 		End:   router.End,
 	})
-	srv := gateway.NewServer(gatewayConfig(cfg), hub, st, asker(sub, m), []gateway.Check{
+	believed, err := openAuth(cfg, log)
+	if err != nil {
+		return fmt.Errorf("open auth: %w", err)
+	}
+	checks := []gateway.Check{
 		{Name: "nats", Err: func(context.Context) error { return sub.Ready() }},
 		{Name: "store", Err: st.Ping},
-	}, m.registry, log)
+	}
+	if v := believed.Verifier; v != nil {
+		down.add("auth", 2*time.Second, background(v.Run))
+		checks = append(checks, gateway.Check{Name: "auth", Err: func(context.Context) error { return v.Ready() }})
+	}
+	srv := gateway.NewServer(gatewayConfig(cfg, believed), hub, st, asker(sub, m), checks, m.registry, log)
 	m.watch(hub, srv, router, intake)
 
 	public, operators := srv.Serve, srv.ServeOps
@@ -166,7 +175,7 @@ func openStore(ctx context.Context, cfg Config, node bridge.NodeID, m *metrics, 
 	return redis, nil
 }
 
-func gatewayConfig(cfg Config) gateway.Config {
+func gatewayConfig(cfg Config, believed gateway.AuthConfig) gateway.Config {
 	origins := gateway.Origins(cfg.Origins)
 	return gateway.Config{
 		Sockets: sio.Config{
@@ -192,6 +201,7 @@ func gatewayConfig(cfg Config) gateway.Config {
 		ReplyTimeout:      cfg.HTTP.ReplyTimeout,
 		ReadHeaderTimeout: cfg.HTTP.ReadHeaderTimeout,
 		OpsOnOwnListener:  cfg.Ops.Addr != "",
+		Auth:              believed,
 	}
 }
 

@@ -124,6 +124,8 @@ func TestMetricNames(t *testing.T) {
 		}
 	}
 	want := map[string]string{
+		"bridge_auth_expired_total":    "counter",
+		"bridge_auth_total":            "counter",
 		"bridge_build_info":            "gauge",
 		"bridge_gateway_connections":   "gauge",
 		"bridge_gateway_drops_total":   "counter",

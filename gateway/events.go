@@ -13,27 +13,49 @@ import (
 // events is what browsers may say: CONTRACT's client events. It implements
 // [sio.Handler]; calls for one socket come one at a time.
 type events struct {
-	hub *Hub
-	log *slog.Logger
+	hub      *Hub
+	auth     AuthConfig
+	verdicts *verdicts
+	expiries *expiries
+	log      *slog.Logger
 }
 
-// Connect maps a recovered socket to the user it had. Any other waits for setUserId.
+// Connect maps a socket to the user of its token, or to the one that it had
+// before it was recovered. Any other waits for setUserId.
 func (ev *events) Connect(c *sio.Socket) {
 	s := &socket{conn: c, offsets: wantsOffset(c)}
 	if !s.offsets {
 		c.IgnoresOffsets()
 	}
 	rec, _ := c.Data().(*recovered)
+	s.who, _ = c.Data().(*identity)
+	if rec != nil {
+		s.who = rec.who
+	}
 	c.SetData(s)
+	if s.who != nil {
+		ev.expiries.set(s.who, s.who.expires)
+	}
 	ev.log.LogAttrs(c.Context(), slog.LevelDebug, "connected", slog.String("socket", c.ID()), slog.String("transport", c.Transport()), slog.Bool("recovered", rec != nil))
-	if rec == nil {
+	switch {
+	case rec != nil:
+		_ = ev.bind(c, s, rec.user, &rec.after, nil) // the socket is gone: nobody is left to answer
+	case s.who != nil:
+		_ = ev.bind(c, s, s.who.user, claimedOffset(c.Auth()), nil) // the same
+	default:
 		s.claimed = claimedOffset(c.Auth())
-		return
 	}
-	if err := ev.hub.bind(c.Context(), s, rec.user, &rec.after, nil); err == nil {
-		ev.hub.saveSession(c.Context(), s)
-		ev.mapped(c, s)
+}
+
+// bind maps the socket and makes the page known by its session. It fails only
+// when the socket is gone.
+func (ev *events) bind(c *sio.Socket, s *socket, user bridge.UserID, after *bridge.Offset, away func()) error {
+	if err := ev.hub.bind(c.Context(), s, user, after, away); err != nil {
+		return err
 	}
+	ev.hub.saveSession(c.Context(), s)
+	ev.log.LogAttrs(c.Context(), slog.LevelDebug, "mapped", slog.String("socket", c.ID()), slog.String("user", string(s.registration().User)))
+	return nil
 }
 
 // Disconnect ends the mapping of that socket, and of no other.
@@ -44,6 +66,9 @@ func (ev *events) Disconnect(c *sio.Socket, reason string) {
 	}
 	ev.log.LogAttrs(context.Background(), slog.LevelDebug, "disconnected", slog.String("socket", c.ID()),
 		slog.String("user", string(s.registration().User)), slog.String("reason", reason), slog.Duration("took", time.Since(c.Since())))
+	if s.who != nil {
+		ev.expiries.drop(s.who)
+	}
 	ev.hub.unbind(s)
 	if final[reason] && c.PID() != "" {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -67,7 +92,11 @@ func (ev *events) Event(c *sio.Socket, name string, args []json.RawMessage, ack 
 	case "setUserId":
 		ev.setUserID(c, s, args, ack)
 	case "getConnectionId":
-		ev.connectionID(c, args, ack)
+		ev.connectionID(c, s, args, ack)
+	case "refreshToken":
+		if s.who != nil { // else there is nothing to renew, and the event is as unknown as others
+			ev.refreshToken(c, s, args, ack)
+		}
 	}
 }
 
@@ -78,6 +107,9 @@ func (ev *events) setUserID(c *sio.Socket, s *socket, args []json.RawMessage, ac
 	user, err := userArgument(args)
 	if err != nil {
 		ev.refuse(c, ack, err.Error(), bridge.CodeInvalidUserID, action)
+		return
+	}
+	if !ev.mayName(c, s, user, ack, action) {
 		return
 	}
 	after, err := afterArgument(args)
@@ -92,27 +124,24 @@ func (ev *events) setUserID(c *sio.Socket, s *socket, args []json.RawMessage, ac
 		away := func() {
 			_ = c.Emit("error", clientError{codeUnavailable, "The user cannot be registered yet; trying again", map[string]any{"action": action}})
 		}
-		if err := ev.hub.bind(c.Context(), s, user, after, away); err != nil {
+		if err := ev.bind(c, s, user, after, away); err != nil {
 			return // the socket is gone: nobody is left to answer
 		}
-		ev.hub.saveSession(c.Context(), s)
-		ev.mapped(c, s)
 	}
 	if ack != nil {
 		ack(map[string]any{"ok": true, "userId": user, "socketId": c.ID(), "offset": s.lastGiven()})
 	}
 }
 
-func (ev *events) mapped(c *sio.Socket, s *socket) {
-	ev.log.LogAttrs(c.Context(), slog.LevelDebug, "mapped", slog.String("socket", c.ID()), slog.String("user", string(s.registration().User)))
-}
-
 // connectionID answers with the user's newest socket anywhere in the cluster, or null.
-func (ev *events) connectionID(c *sio.Socket, args []json.RawMessage, ack func(...any)) {
+func (ev *events) connectionID(c *sio.Socket, s *socket, args []json.RawMessage, ack func(...any)) {
 	const action = "getConnectionId"
 	user, err := userArgument(args)
 	if err != nil {
 		ev.refuse(c, ack, err.Error(), bridge.CodeInvalidUserID, action)
+		return
+	}
+	if !ev.mayName(c, s, user, ack, action) {
 		return
 	}
 	sockets, err := ev.hub.store.Locate(c.Context(), user)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/http/pprof"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,20 +32,6 @@ type health struct {
 // checkTimeout bounds one check: a probe that hangs says nothing.
 const checkTimeout = time.Second
 
-// fromHere keeps a route that tells of users for callers on this machine, where
-// the operators have no listener of their own. To others it does not exist. A
-// proxy on this machine adds X-Forwarded-For, and so is not taken for its clients.
-func fromHere(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		r := c.Request()
-		from, err := netip.ParseAddrPort(r.RemoteAddr)
-		if err != nil || !from.Addr().Unmap().IsLoopback() || r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("Forwarded") != "" {
-			return echo.ErrNotFound
-		}
-		return next(c)
-	}
-}
-
 // traces answers what happened to one message.
 type traces struct {
 	find func(context.Context, bridge.Offset) (bridge.Trace, error)
@@ -67,10 +52,14 @@ func (tr *traces) handle(c echo.Context) error {
 	return c.JSON(http.StatusOK, trace)
 }
 
-func (h *health) routes(e *echo.Echo, metrics *prometheus.Registry) {
+// routes are what a balancer asks: it tells nothing of users.
+func (h *health) routes(e *echo.Echo) {
 	e.GET("/livez", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
 	e.GET("/readyz", h.ready)
-	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(metrics, promhttp.HandlerOpts{Registry: metrics})))
+}
+
+func metricsHandler(metrics *prometheus.Registry) echo.HandlerFunc {
+	return echo.WrapHandler(promhttp.HandlerFor(metrics, promhttp.HandlerOpts{Registry: metrics}))
 }
 
 // profiles adds the Go profiles, for a listener that only operators reach: they cost time

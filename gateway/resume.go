@@ -15,12 +15,14 @@ import (
 type recovered struct {
 	user  bridge.UserID
 	after bridge.Offset
+	who   *identity // as in [socket]
 }
 
 // Restore recognises a page that lost its connection, on whichever node it was.
 // It is refused, and `socket.recovered` stays false, when the session is unknown or
-// the history no longer reaches back to the page's offset.
-func (ev *events) Restore(ctx context.Context, pid, offset string) (sio.Restored, bool) {
+// another user's than the page's token, or the history no longer reaches back to
+// the page's offset.
+func (ev *events) Restore(ctx context.Context, c *sio.Socket, pid, offset string) (sio.Restored, bool) {
 	after, err := bridge.ParseOffset(offset)
 	if err != nil {
 		return sio.Restored{}, false
@@ -32,12 +34,16 @@ func (ev *events) Restore(ctx context.Context, pid, offset string) (sio.Restored
 		}
 		return sio.Restored{}, false
 	}
+	who, _ := c.Data().(*identity)
+	if who != nil && who.user != session.User {
+		return sio.Restored{}, false
+	}
 	after = after.Max(session.Acked)
 	page, err := ev.hub.store.Read(ctx, session.User, after, 1)
 	if err != nil || page.Gap {
 		return sio.Restored{}, false
 	}
-	return sio.Restored{ID: string(session.Socket), Data: &recovered{session.User, after}}, true
+	return sio.Restored{ID: string(session.Socket), Data: &recovered{session.User, after, who}}, true
 }
 
 // claimedOffset is the offset that a page presents whose session is gone: its

@@ -25,6 +25,7 @@ type Config struct {
 	ReplyTimeout      time.Duration // how long a /sendPayload caller waits for the receipt
 	ReadHeaderTimeout time.Duration
 	OpsOnOwnListener  bool // the operators' routes are not on the public one
+	Auth              AuthConfig
 }
 
 // socketPath is where every Socket.IO client looks by default.
@@ -36,6 +37,7 @@ type Server struct {
 	http     *http.Server
 	ops      *http.Server
 	sio      *sio.Server
+	events   *events
 	payloads *payloads
 	health   *health
 	log      *slog.Logger
@@ -50,24 +52,30 @@ type serverStore interface {
 // NewServer wires the routes. Checks say what keeps the node from being ready.
 func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Check, metrics *prometheus.Registry, log *slog.Logger) *Server {
 	log = log.With("component", "gateway")
+	ev := &events{hub: hub, auth: cfg.Auth, verdicts: newVerdicts(cfg.Auth, log), expiries: &expiries{warnBefore: cfg.Auth.WarnBefore}, log: log}
 	s := &Server{
-		sio:      sio.New(cfg.Sockets, &events{hub: hub, log: log}, log),
+		sio:      sio.New(cfg.Sockets, ev, log),
+		events:   ev,
 		payloads: &payloads{here: hub.Has, locate: store.Locate, ask: ask, timeout: cfg.ReplyTimeout},
 		health:   &health{checks: checks},
 		log:      log,
 	}
 	public := s.newEcho(cfg)
-	public.Match([]string{http.MethodPost, http.MethodGet}, "/sendPayload", s.payloads.handle, middleware.BodyLimit(bytesText(cfg.MaxBody)))
+	public.Match([]string{http.MethodPost, http.MethodGet}, "/sendPayload", s.payloads.handle,
+		(&publishers{cfg.Auth, ev.verdicts}).only, middleware.BodyLimit(bytesText(cfg.MaxBody)))
 	public.Any(socketPath, echo.WrapHandler(s.sio))
-	operators, only := public, []echo.MiddlewareFunc{fromHere}
+	s.health.routes(public)
+	inside := public
 	if cfg.OpsOnOwnListener {
-		operators, only = s.newEcho(cfg), nil
-		profiles(operators)
+		inside = s.newEcho(cfg)
+		s.health.routes(inside)
+		profiles(inside)
 	}
-	s.health.routes(operators, metrics)
-	operators.GET("/messages/:offset", (&traces{store.Trace}).handle, only...)
+	only := (&operators{cfg.Auth.OpsKeys, cfg.OpsOnOwnListener, ev.verdicts}).only
+	inside.GET("/metrics", metricsHandler(metrics), only)
+	inside.GET("/messages/:offset", (&traces{store.Trace}).handle, only)
 	s.http = s.newHTTP(public, cfg)
-	s.ops = s.newHTTP(operators, cfg)
+	s.ops = s.newHTTP(inside, cfg)
 	return s
 }
 
@@ -133,6 +141,7 @@ func (s *Server) Shutdown(ctx context.Context, over time.Duration) error {
 		closed <- s.sio.Close(ctx)
 	}()
 	err := s.http.Shutdown(ctx)
+	s.events.expiries.close()
 	return errors.Join(err, <-closed, s.ops.Shutdown(ctx))
 }
 

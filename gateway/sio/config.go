@@ -96,7 +96,8 @@ const (
 	ReasonRateLimited    = "rate limited"
 	ReasonOverrun        = "too many unhandled events"
 	ReasonProtocol       = "protocol error"
+	ReasonRefused        = "refused"
 )
 
 // drops lists the reasons that [Stats] counts.
-var drops = []string{ReasonPingTimeout, ReasonConnectTimeout, ReasonSlow, ReasonRateLimited, ReasonOverrun, ReasonProtocol}
+var drops = []string{ReasonPingTimeout, ReasonConnectTimeout, ReasonSlow, ReasonRateLimited, ReasonOverrun, ReasonProtocol, ReasonRefused}

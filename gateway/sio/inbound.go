@@ -1,6 +1,7 @@
 package sio
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -93,6 +94,13 @@ func (c *conn) refuseNamespace(p inPacket) error {
 	}
 	_ = c.push(textPacket("44" + p.nsp + `,{"message":"Invalid namespace"}`)) // a closed connection needs no answer
 	return nil
+}
+
+// refuseJoin tells a client that it may not join. Its library does not try again by itself.
+func (c *conn) refuseJoin(why *Refusal) {
+	text, _ := json.Marshal(map[string]any{"message": why.Message, "data": map[string]any{"code": why.Code}}) // cannot fail
+	_ = c.push(textPacket("44" + string(text)))                                                               // a closed connection needs no answer
+	c.end(ReasonRefused, flush)
 }
 
 // refuseFlood tells a client that it says too much, and to stay away.

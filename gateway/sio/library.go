@@ -136,6 +136,10 @@ func (c *conn) join(auth map[string]any) {
 	if !c.setSocket(s) {
 		return
 	}
+	if refusal := c.srv.admitClient(s); refusal != nil {
+		c.refuseJoin(refusal)
+		return
+	}
 	connect := "0"
 	if c.srv.restore(s) {
 		connect = `0{"pid":"` + c.sid + `","offset":"-"}`

@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 
 // recorder is a Handler that keeps what it is told.
 type recorder struct {
+	admit   func(s *Socket) *Refusal
 	restore func(pid, offset string) (Restored, bool)
 	connect func(s *Socket)
 	event   func(s *Socket, name string, args []json.RawMessage, ack func(...any))
@@ -57,7 +58,14 @@ func (r *recorder) socket(t testing.TB, n int) *Socket {
 	return r.sockets[n]
 }
 
-func (r *recorder) Restore(_ context.Context, pid, offset string) (Restored, bool) {
+func (r *recorder) Admit(_ context.Context, s *Socket) *Refusal {
+	if r.admit == nil {
+		return nil
+	}
+	return r.admit(s)
+}
+
+func (r *recorder) Restore(_ context.Context, _ *Socket, pid, offset string) (Restored, bool) {
 	if r.restore == nil {
 		return Restored{}, false
 	}

@@ -173,6 +173,15 @@ func (s *Server) forgetSocket(sock *Socket) {
 	}
 }
 
+// admitClient asks the Handler whether a client may join. A Handler that panics has not said yes.
+func (s *Server) admitClient(sock *Socket) *Refusal {
+	ctx, cancel := context.WithTimeout(sock.conn.ctx, s.cfg.ConnectTimeout)
+	defer cancel()
+	refusal := &Refusal{Message: "Internal error", Code: "INTERNAL_ERROR"}
+	s.guard(func() { refusal = s.handler.Admit(ctx, sock) })
+	return refusal
+}
+
 // restore gives a client that comes back the socket it had. It reports false
 // when there is nothing to give back.
 func (s *Server) restore(sock *Socket) bool {
@@ -185,7 +194,7 @@ func (s *Server) restore(sock *Socket) bool {
 	defer cancel()
 	var found Restored
 	var ok bool
-	s.guard(func() { found, ok = s.handler.Restore(ctx, pid, offset) })
+	s.guard(func() { found, ok = s.handler.Restore(ctx, sock, pid, offset) })
 	if !ok || found.ID == "" {
 		return false
 	}

@@ -13,17 +13,31 @@ import (
 // in order, on a goroutine that may be kept waiting; those for different sockets
 // run side by side. A panic in one is recovered, counted and logged.
 type Handler interface {
+	// Admit is asked first of all whether a client may join, by what it presents
+	// in [Socket.Auth] and [Socket.Header]. It may keep what it learns in
+	// [Socket.SetData]. A refused client is sent CONNECT_ERROR, in the stock client a
+	// `connect_error`, and its connection is closed; no other call comes for it.
+	// ctx ends with the connection and when the client has had its time to join.
+	Admit(ctx context.Context, s *Socket) *Refusal
 	// Restore answers for a client that presents the private id of an earlier
 	// session and the offset it has reached. With false the client gets a new
 	// socket. Once it has said true, a socket of that id that is still connected
-	// here is closed, and its Disconnect has returned, before Connect.
-	Restore(ctx context.Context, pid, offset string) (Restored, bool)
+	// here is closed, and its Disconnect has returned, before Connect. s is what
+	// Admit has let in.
+	Restore(ctx context.Context, s *Socket, pid, offset string) (Restored, bool)
 	// Connect comes before any Event. The client already knows that it is connected.
 	Connect(s *Socket)
 	// Event is one event of the client. ack is nil when it wants no acknowledgement.
 	Event(s *Socket, name string, args []json.RawMessage, ack func(args ...any))
 	// Disconnect comes exactly once for each Connect, as the last call.
 	Disconnect(s *Socket, reason string)
+}
+
+// Refusal is why a client may not join: in the stock client the message of
+// `connect_error` and, under data.code, what programs go by.
+type Refusal struct {
+	Message string
+	Code    string
 }
 
 // Restored is the socket that a client gets back.

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/gateway"
+	"github.com/codewar/socketbridge/gateway/auth"
+)
+
+type authConfig struct {
+	Mode          string        `mapstructure:"mode"`           // authNone or authJWT
+	AllowInsecure bool          `mapstructure:"allow_insecure"` // accept what is refused in production
+	Secrets       bridge.Secret `mapstructure:"secrets"`        // kid:secret, with commas or white space between
+	KeyFiles      []string      `mapstructure:"key_files"`
+	JWKSURL       string        `mapstructure:"jwks_url"`
+	JWKSRefresh   time.Duration `mapstructure:"jwks_refresh"`
+	Issuer        string        `mapstructure:"issuer"`
+	Audience      []string      `mapstructure:"audience"`
+	UserClaim     string        `mapstructure:"user_claim"`
+	Leeway        time.Duration `mapstructure:"leeway"`
+	Cookie        string        `mapstructure:"cookie"`
+	WarnBefore    time.Duration `mapstructure:"warn_before"`
+	PublishScope  string        `mapstructure:"publish_scope"`
+	APIKeys       []string      `mapstructure:"api_keys"` // name:sha256
+}
+
+// Values of auth.mode.
+const (
+	authNone = "none" // every client is believed when it names a user
+	authJWT  = "jwt"  // a client is whom its token was made for
+)
+
+// production is the node.env in which nothing insecure starts by accident.
+const production = "production"
+
+func defaultAuth() authConfig {
+	return authConfig{
+		Mode:         authNone,
+		KeyFiles:     []string{},
+		JWKSRefresh:  15 * time.Minute,
+		Audience:     []string{},
+		UserClaim:    "sub",
+		Leeway:       30 * time.Second,
+		WarnBefore:   time.Minute,
+		PublishScope: "payload:send",
+		APIKeys:      []string{},
+	}
+}
+
+// tokens is what the verifier, and who makes tokens for it, go by.
+func (a authConfig) tokens() auth.Config {
+	return auth.Config{
+		Secrets: a.secrets(), KeyFiles: a.KeyFiles, JWKSURL: a.JWKSURL, JWKSRefresh: a.JWKSRefresh,
+		Issuer: a.Issuer, Audience: a.Audience, UserClaim: a.UserClaim, Leeway: a.Leeway,
+	}
+}
+
+// openAuth makes what the gateway asks whom to believe. The verifier is nil with
+// auth.mode none.
+func openAuth(cfg Config, log *slog.Logger) (gateway.AuthConfig, error) {
+	a := gateway.AuthConfig{
+		Cookie: cfg.Auth.Cookie, WarnBefore: cfg.Auth.WarnBefore, PublishScope: cfg.Auth.PublishScope,
+		APIKeys: apiKeys(cfg.Auth.APIKeys), OpsKeys: apiKeys(cfg.Ops.Keys),
+	}
+	if cfg.Auth.Mode == authNone {
+		return a, nil
+	}
+	var err error
+	a.Verifier, err = auth.Open(cfg.Auth.tokens(), log)
+	return a, err
+}
+
+// apiKeys reads entries that Validate has accepted.
+func apiKeys(entries []string) (keys []auth.APIKey) {
+	for _, e := range entries {
+		if k, err := auth.ParseAPIKey(e); err == nil {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+func (c Config) checkAuth(v *validation) {
+	a := c.Auth
+	hasKeys := len(a.secrets())+len(a.KeyFiles) > 0 || a.JWKSURL != ""
+	v.require(a.Mode == authNone || a.Mode == authJWT, "auth.mode", a.Mode, "must be none or jwt")
+	v.require(a.Mode != authJWT || hasKeys, "auth.mode", a.Mode, "needs keys: auth.secrets, auth.key_files or auth.jwks_url")
+	v.require(a.Mode != authNone || c.Node.Env != production || a.AllowInsecure, "auth.mode", a.Mode,
+		"must be jwt in production (NODE_ENV), where nobody should be believed unasked; auth.allow_insecure: true accepts it")
+	for _, entry := range a.secrets() {
+		if _, err := auth.ParseSecret(entry); err != nil {
+			v.require(false, "auth.secrets", entry, err.Error())
+		}
+	}
+	v.require(a.JWKSURL == "" || a.validJWKS(), "auth.jwks_url", a.JWKSURL, "must be an https URL, or http on this machine; auth.allow_insecure: true accepts http elsewhere")
+	v.require(a.JWKSRefresh >= 10*time.Second, "auth.jwks_refresh", a.JWKSRefresh, "must be 10s or more")
+	v.require(a.UserClaim != "", "auth.user_claim", a.UserClaim, "must name a claim, such as sub")
+	v.require(0 <= a.Leeway && a.Leeway <= 5*time.Minute, "auth.leeway", a.Leeway, "must be 0s to 5m")
+	v.require(a.Cookie == "" || len(c.Origins) > 0, "auth.cookie", a.Cookie, "needs origins: a browser sends a cookie for whichever page asks")
+	v.require(!strings.ContainsAny(a.Cookie, " \t;,=\""), "auth.cookie", a.Cookie, "must be the name of a cookie")
+	v.require(a.WarnBefore >= 0, "auth.warn_before", a.WarnBefore, "must be 0s or more")
+	v.require(a.PublishScope != "" && !strings.Contains(a.PublishScope, " "), "auth.publish_scope", a.PublishScope, "must be one scope, without spaces")
+	checkAPIKeys(v, "auth.api_keys", a.APIKeys)
+	checkAPIKeys(v, "ops.keys", c.Ops.Keys)
+}
+
+func checkAPIKeys(v *validation, key string, entries []string) {
+	var names []string
+	for _, entry := range entries {
+		k, err := auth.ParseAPIKey(entry)
+		if err != nil {
+			v.require(false, key, maskEntry(entry), err.Error())
+			continue
+		}
+		v.require(!slices.Contains(names, k.Name), key, k.Name, "must have each name once")
+		names = append(names, k.Name)
+	}
+}
+
+// secrets are the entries of auth.secrets.
+func (a authConfig) secrets() []string {
+	return strings.FieldsFunc(a.Secrets.Reveal(), func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
+}
+
+// validJWKS accepts only what nobody on the way can change.
+func (a authConfig) validJWKS() bool {
+	u, err := url.Parse(a.JWKSURL)
+	if err != nil || u.Hostname() == "" || u.User != nil {
+		return false
+	}
+	return u.Scheme == "https" || u.Scheme == "http" && (a.AllowInsecure || isLoopback(u.Hostname()))
+}
+
+// isLoopback reports whether a host is this machine.
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+}
+
+// maskEntry shows an entry's name only: what should be a hash may be the key itself.
+func maskEntry(entry string) string {
+	name, _, named := strings.Cut(entry, ":")
+	if !named || !auth.ValidName(name) {
+		return bridge.Mask
+	}
+	return name + ":" + bridge.Mask
+}
