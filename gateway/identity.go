@@ -55,6 +55,7 @@ func (ev *events) Admit(ctx context.Context, c *sio.Socket) *sio.Refusal {
 	if err != nil {
 		return &sio.Refusal{Message: err.Message, Code: err.Code}
 	}
+	delete(c.Auth(), "token") // a secret that nobody needs any more
 	c.SetData(&identity{user: user, page: c, expires: claims.Expires, index: -1})
 	return nil
 }

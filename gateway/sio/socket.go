@@ -121,7 +121,8 @@ func (s *Socket) Data() any {
 // SetData keeps v with the socket.
 func (s *Socket) SetData(v any) { s.data.Store(&v) }
 
-// Auth is what the client presented when it joined, never nil. Read-only.
+// Auth is what the client presented when it joined, never nil. Read-only
+// after Admit.
 func (s *Socket) Auth() map[string]any { return s.auth }
 
 // Header is the header of the handshake request. Read-only.

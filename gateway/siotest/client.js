@@ -22,11 +22,16 @@ function connect({ client, url, options }) {
     socket.io.engine.on('upgrade', (transport) => tell({ client, type: 'upgrade', transport: transport.name }));
   });
   socket.on('connect', () => tell({
-    client, type: 'connect', id: socket.id, recovered: socket.recovered === true,
+    client, type: 'connect', id: socket.id, pid: socket._pid, recovered: socket.recovered === true,
     transport: socket.io.engine.transport.name,
   }));
   socket.on('disconnect', (reason) => tell({ client, type: 'disconnect', reason }));
-  socket.on('connect_error', (error) => tell({ client, type: 'connect_error', reason: error.message }));
+  socket.on('connect_error', (error) => tell({
+    client, type: 'connect_error', reason: error.message, code: error.data?.code,
+    // polling: xhr status; websocket: the ws library says "Unexpected server response: 403"
+    status: typeof error.description === 'number' ? error.description
+      : Number(/response: (\d+)/.exec(error.description?.message)?.[1] ?? 0),
+  }));
   socket.onAny((name, ...args) => {
     const ack = typeof args.at(-1) === 'function' ? args.pop() : undefined;
     tell({ client, type: 'event', name, args, raw: raw.shift(), wantsAck: ack !== undefined });

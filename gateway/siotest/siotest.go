@@ -34,6 +34,8 @@ type Options struct {
 	Path       string         `json:"path,omitempty"`
 	// CA is the PEM text of an authority to trust.
 	CA string `json:"ca,omitempty"`
+	// ExtraHeaders go with each request; node, unlike a browser, sends any.
+	ExtraHeaders map[string]string `json:"extraHeaders,omitempty"`
 	// Reconnection set to false keeps the client from coming back by itself.
 	Reconnection *bool `json:"reconnection,omitempty"`
 }
@@ -44,9 +46,12 @@ type Message struct {
 	Type   string `json:"type"` // connect, disconnect, connect_error, upgrade, event, ack
 
 	ID        string `json:"id"`        // connect: socket.id
+	PID       string `json:"pid"`       // connect: the private id that it presents to resume
 	Recovered bool   `json:"recovered"` // connect: socket.recovered
 	Transport string `json:"transport"` // connect, upgrade
 	Reason    string `json:"reason"`    // disconnect, connect_error
+	Code      string `json:"code"`      // connect_error: error.data.code
+	Status    int    `json:"status"`    // connect_error: of the HTTP answer that refused the handshake
 
 	Name string            `json:"name"` // event
 	Args []json.RawMessage `json:"args"` // event, ack: as JSON.stringify writes them
@@ -250,7 +255,13 @@ func (c *Client) Disconnected() Message {
 // Refused waits for the next `connect_error` and returns its message.
 func (c *Client) Refused() string {
 	c.node.t.Helper()
-	return c.next("connect_error", ofType("connect_error")).Reason
+	return c.Refusal().Reason
+}
+
+// Refusal is Refused with all there is to know of it.
+func (c *Client) Refusal() Message {
+	c.node.t.Helper()
+	return c.next("connect_error", ofType("connect_error"))
 }
 
 // Upgraded waits until the client has changed its transport.
