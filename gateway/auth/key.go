@@ -116,9 +116,8 @@ func ParseSecret(entry string) (Key, error) {
 // ValidName reports whether s can name a key: 1 to 64 characters of
 // [A-Za-z0-9._-], safe in entries, logs and metrics.
 func ValidName(s string) bool {
-	return s != "" && len(s) <= 64 && !strings.ContainsFunc(s, func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("._-", r))
-	})
+	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+	return s != "" && len(s) <= 64 && strings.Trim(s, allowed) == ""
 }
 
 // fileID is the kid of the keys in a file: its name without the extension.

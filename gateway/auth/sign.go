@@ -63,12 +63,12 @@ func NewSecretSigner(entry string) (*Signer, error) {
 func secretSigner(k Key) *Signer { return &Signer{k.ID, jwt.SigningMethodHS256, k.value} }
 
 func parsePrivate(block *pem.Block) (any, error) {
-	switch {
-	case block.Type == "RSA PRIVATE KEY":
+	switch block.Type {
+	case "RSA PRIVATE KEY":
 		return x509.ParsePKCS1PrivateKey(block.Bytes)
-	case block.Type == "EC PRIVATE KEY":
+	case "EC PRIVATE KEY":
 		return x509.ParseECPrivateKey(block.Bytes)
-	case block.Type == "PRIVATE KEY":
+	case "PRIVATE KEY":
 		return x509.ParsePKCS8PrivateKey(block.Bytes)
 	default:
 		return nil, errors.New("must be a private key, not encrypted, or a secret")

@@ -43,6 +43,48 @@ func TestRestoreReplaces(t *testing.T) {
 	}
 }
 
+// TestAdmit: a client that is not admitted gets CONNECT_ERROR and nothing else,
+// and the Handler hears no more of it; nor is one let in by a Handler that panics.
+func TestAdmit(t *testing.T) {
+	t.Parallel()
+	r := &recorder{}
+	r.admit = func(s *Socket) *Refusal {
+		switch s.Auth()["token"] {
+		case "good":
+			s.SetData("known")
+			return nil
+		case "panic":
+			panic("admit")
+		}
+		return &Refusal{Message: "No \"entry\"", Code: "CLOSED"}
+	}
+	s, url := newServer(t, Config{}, r)
+	for auth, want := range map[string]string{
+		`{"token":"bad"}`:   `4{"data":{"code":"CLOSED"},"message":"No \"entry\""}`,
+		`{"token":"panic"}`: `4{"data":{"code":"INTERNAL_ERROR"},"message":"Internal error"}`,
+	} {
+		c := dialWS(t, url, "")
+		if open, err := c.read(); !strings.HasPrefix(open, "0") {
+			t.Fatalf("got %s %v, want OPEN", open, err)
+		}
+		c.send("40" + auth)
+		if got, err := c.read(); got != "4"+want {
+			t.Errorf("%s: got %s %v, want 4%s", auth, got, err, want)
+		}
+		c.wantEnd()
+	}
+	joinWS(t, url, `{"token":"good"}`)
+	if data := r.socket(t, 0).Data(); data != "known" {
+		t.Errorf("data %v", data)
+	}
+	if diff := cmp.Diff([]string{"connect"}, r.lines()); diff != "" {
+		t.Error(diff)
+	}
+	if n := s.Stats(); n.Drops[ReasonRefused] != 2 || n.Panics != 1 {
+		t.Errorf("stats %+v", n)
+	}
+}
+
 // TestRestoreAtOnce: many connections of one client at the same time end in one socket.
 func TestRestoreAtOnce(t *testing.T) {
 	t.Parallel()
