@@ -85,7 +85,9 @@ func TestValidate(t *testing.T) {
 		{"auth.mode", func(c *Config) { c.Auth.Mode = authJWT }},
 		{"auth.mode", func(c *Config) { c.Node.Env = production }},
 		{"", func(c *Config) { c.Node.Env, c.Auth.AllowInsecure = production, true }},
-		{"", func(c *Config) { c.Node.Env, c.Auth.Mode, c.Auth.Secrets = production, authJWT, bridge.Secret(goodSecret) }},
+		{"", func(c *Config) {
+			c.Node.Env, c.Auth.Mode, c.Auth.Secrets = production, authJWT, bridge.Secret(goodSecret)
+		}},
 		{"auth.secrets", func(c *Config) { c.Auth.Secrets = "k:short" }},
 		{"auth.secrets", func(c *Config) { c.Auth.Secrets = bridge.Secret(strings.Repeat("no-kid-", 9)) }},
 		{"", func(c *Config) { c.Auth.JWKSURL = "https://id.example/jwks" }},
