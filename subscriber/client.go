@@ -32,6 +32,7 @@ type Client struct {
 	js       jetstream.JetStream
 	streams  *streams
 	inbox    *inbox
+	ours     []byte // what a PubAck of our stream has in it
 	outbox   *outbox
 	links    *links
 	served   atomic.Pointer[linkServer] // nil until ServeLinks
@@ -51,6 +52,7 @@ func Open(ctx context.Context, cfg Config, node bridge.NodeID, log *slog.Logger)
 	}
 	c := &Client{cfg: cfg, node: node, root: log, log: log.With("component", "subscriber"), closed: make(chan struct{})}
 	c.conn = newConnection(c.log)
+	c.ours = fmt.Appendf(nil, `"stream":%q`, cfg.Stream.Name)
 	if cfg.URL == "" {
 		if c.embedded, err = startEmbedded(ctx, cfg, log); err != nil {
 			return nil, err

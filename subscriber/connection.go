@@ -64,6 +64,13 @@ func (c *connection) while(ctx context.Context) (context.Context, context.Cancel
 	return ctx, func() { stop(); cancel(nil) }
 }
 
+// gone returns a channel that is closed when NATS goes away, or has gone.
+func (c *connection) gone() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.live.Done()
+}
+
 // err is nil while NATS is there.
 func (c *connection) err() error {
 	c.mu.Lock()

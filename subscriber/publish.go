@@ -31,68 +31,14 @@ const ackLimit = 2 * time.Second
 // for the PubAck, [bridge.ErrUnavailable] says that none came; while NATS is away that
 // is at once, and nothing is kept for later.
 func (c *Client) Publish(ctx context.Context, p Publication) (bridge.Offset, error) {
-	ack, err := c.publish(ctx, p, "")
-	return ack.offset, err
-}
-
-// Ask publishes a message and waits until it is known what became of it.
-// [bridge.ErrUnavailable] means that it was perhaps not stored, [bridge.ErrNoReceipt] that it
-// was but ctx ended first. A second publication with the same ID is not routed
-// again, so it has the outcome "duplicate".
-func (c *Client) Ask(ctx context.Context, p Publication) (bridge.Receipt, error) {
-	answer := make(chan *nats.Msg, 1)
-	subject := c.inbox.expect(func(m *nats.Msg) { answer <- m })
-	defer c.inbox.forget(subject)
-
-	ack, err := c.publish(ctx, p, subject)
+	ack, err := c.store(ctx, c.message(p))
 	if err != nil {
-		return bridge.Receipt{}, err
+		return bridge.Offset{}, err
 	}
-	none := bridge.Receipt{Offset: ack.offset, Topic: p.Topic, At: time.Now().UTC()}
-	if ack.duplicate {
-		none.Outcome = bridge.Duplicate
-		return none, nil
-	}
-	select {
-	case m := <-answer:
-		var r bridge.Receipt
-		if err := json.Unmarshal(m.Data, &r); err != nil {
-			return none, fmt.Errorf("decode receipt: %w: %w", bridge.ErrNoReceipt, err)
-		}
-		return r, nil
-	case <-ctx.Done():
-		return none, fmt.Errorf("wait for receipt: %w: %w", bridge.ErrNoReceipt, context.Cause(ctx))
-	}
+	return c.place(ack)
 }
 
-// acknowledged is what a PubAck says.
-type acknowledged struct {
-	offset    bridge.Offset
-	duplicate bool // the ID was known, nothing was stored
-}
-
-func (c *Client) publish(ctx context.Context, p Publication, receipt string) (acknowledged, error) {
-	m := nats.NewMsg(c.cfg.SubjectPrefix + "." + p.Topic)
-	m.Data = p.Body
-	maps.Copy(m.Header, p.Header)
-	if p.ID != "" {
-		m.Header.Set(jetstream.MsgIDHeader, p.ID)
-	}
-	if receipt != "" {
-		m.Header.Set(bridge.HeaderReceipt, receipt)
-	}
-	ack, err := c.store(ctx, m)
-	switch {
-	case err != nil:
-		return acknowledged{}, err
-	case ack.Stream != c.cfg.Stream.Name:
-		return acknowledged{}, fmt.Errorf("%w: stream %s took the message instead of %s", bridge.ErrUnavailable, ack.Stream, c.cfg.Stream.Name)
-	}
-	return acknowledged{bridge.Offset{Epoch: c.streams.epoch(), Seq: ack.Sequence}, ack.Duplicate}, nil
-}
-
-// store publishes m and waits for its PubAck. The library matches acks on one
-// subscription, so a call costs neither a subscription nor a goroutine.
+// store publishes m and waits for its PubAck.
 func (c *Client) store(ctx context.Context, m *nats.Msg) (*jetstream.PubAck, error) {
 	if err := c.conn.err(); err != nil {
 		return nil, err
@@ -102,20 +48,44 @@ func (c *Client) store(ctx context.Context, m *nats.Msg) (*jetstream.PubAck, err
 	ctx, cancelLimit := context.WithTimeoutCause(ctx, ackLimit, errNoAck)
 	defer cancelLimit()
 	ack, err := c.js.PublishMsg(ctx, m)
+	if err != nil {
+		return nil, c.unpublished(ctx, err)
+	}
+	return ack, nil
+}
+
+// message is a publication as NATS has it.
+func (c *Client) message(p Publication) *nats.Msg {
+	m := &nats.Msg{Subject: c.cfg.SubjectPrefix + "." + p.Topic, Data: p.Body, Header: make(nats.Header, len(p.Header)+2)}
+	maps.Copy(m.Header, p.Header)
+	if p.ID != "" {
+		m.Header.Set(jetstream.MsgIDHeader, p.ID)
+	}
+	return m
+}
+
+// place is where a PubAck says that a message is.
+func (c *Client) place(ack *jetstream.PubAck) (bridge.Offset, error) {
+	if ack.Stream != c.cfg.Stream.Name {
+		return bridge.Offset{}, fmt.Errorf("%w: stream %s took the message instead of %s", bridge.ErrUnavailable, ack.Stream, c.cfg.Stream.Name)
+	}
+	return bridge.Offset{Epoch: c.streams.epoch(), Seq: ack.Sequence}, nil
+}
+
+// unpublished tells why a message was perhaps not stored.
+func (c *Client) unpublished(ctx context.Context, err error) error {
 	switch {
-	case err == nil:
-		return ack, nil
 	case errors.Is(err, nats.ErrMaxPayload):
-		return nil, fmt.Errorf("publish message: %w", bridge.ErrTooLarge)
+		return fmt.Errorf("publish message: %w", bridge.ErrTooLarge)
 	case errors.Is(err, jetstream.ErrNoStreamResponse):
 		c.streams.look() // deleted, perhaps
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
 	}
 	if errors.Is(err, bridge.ErrUnavailable) {
-		return nil, fmt.Errorf("publish message: %w", err)
+		return fmt.Errorf("publish message: %w", err)
 	}
-	return nil, fmt.Errorf("publish message: %w: %w", bridge.ErrUnavailable, err)
+	return fmt.Errorf("publish message: %w: %w", bridge.ErrUnavailable, err)
 }
 
 var errNoAck = fmt.Errorf("wait for PubAck: %w", context.DeadlineExceeded)
@@ -123,7 +93,7 @@ var errNoAck = fmt.Errorf("wait for PubAck: %w", context.DeadlineExceeded)
 // SendReceipt tells a subject what became of a message. It is best effort and
 // never waits. A subject that publishers must not make us write to is ignored.
 func (c *Client) SendReceipt(subject string, r bridge.Receipt) {
-	if !c.mayReceive(subject) {
+	if c.inbox.takeReceipt(subject, r) || !c.mayReceive(subject) {
 		return
 	}
 	data, err := json.Marshal(r)
