@@ -11,10 +11,11 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// Append sends the whole batch in one round trip. The leader knows by heart where
-// most histories end ([tails]), and plain commands do for those. Users it does not
-// know yet, and messages that are of no use to an absent user, need the script
-// (append.lua), as does whoever turns out to be further than expected.
+// Append sends the whole batch in one round trip, after another one for those
+// users whose messages are of no use when they are absent. The leader knows by heart
+// where most histories end ([tails]), and plain commands do for those. Users it does
+// not know yet need the script (append.lua), as does whoever turns out to be
+// further than expected.
 //
 // Entries of one user must be in the order of their offsets. Results of one
 // user share their Sockets. Calls wait for each other.
@@ -59,26 +60,70 @@ type userRun struct {
 }
 
 func (a *appending) run(ctx context.Context) error {
-	var known, scripted, unknown []userRun
+	var known, repeated, unknown []userRun
 	for _, u := range a.runs() {
 		switch {
 		case u.tail == nil:
 			unknown = append(unknown, u)
-		case u.only, !a.entries[u.entries[0]].Offset.After(u.tail.last): // the latter was appended before
-			scripted = append(scripted, u)
-		default:
+		case a.entries[u.entries[0]].Offset.After(u.tail.last):
 			known = append(known, u)
+		default: // it was appended before
+			repeated = append(repeated, u)
 		}
 	}
 	a.seer.slab = make([]bridge.Presence, 0, len(a.entries))
+	known, err := a.leaveOut(ctx, known)
+	if err != nil {
+		return err
+	}
 	refused, err := a.appendKnown(ctx, known)
 	if err != nil {
 		return err
 	}
-	if err := a.appendScript(ctx, scripted, false); err != nil {
+	if err := a.appendScript(ctx, repeated, false); err != nil {
 		return err
 	}
 	return a.appendScript(ctx, append(unknown, refused...), true)
+}
+
+// leaveOut looks up the users who have messages that are of no use when they are
+// absent, and takes those messages of absent users out of the runs. Should a user
+// leave after this, nobody takes the message and it is withdrawn.
+func (a *appending) leaveOut(ctx context.Context, users []userRun) ([]userRun, error) {
+	var asked []int
+	for i, u := range users {
+		if u.only {
+			asked = append(asked, i)
+		}
+	}
+	if len(asked) == 0 {
+		return users, nil
+	}
+	found := make([]*redis.StringSliceCmd, len(asked))
+	err := a.r.send(ctx, func(p redis.Pipeliner) {
+		for j, i := range asked {
+			found[j] = redis.NewStringSliceCmd(ctx, "hgetall", users[i].tail.keys.presence)
+			_ = p.Process(ctx, found[j]) // only queues
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	for j, i := range asked {
+		u := &users[i]
+		sockets, err := a.seer.sockets(ctx, u.tail.keys.presence, found[j].Val())
+		if err != nil {
+			return nil, err
+		}
+		if len(sockets) > 0 {
+			continue
+		}
+		u.entries = slices.DeleteFunc(u.entries, func(at int) bool {
+			a.out[at].Absent = a.entries[at].OnlyIfPresent
+			return a.out[at].Absent
+		})
+	}
+	return slices.DeleteFunc(users, func(u userRun) bool { return len(u.entries) == 0 }), nil
 }
 
 // runs sorts a batch by user, each user at the place of its first entry.
@@ -178,15 +223,20 @@ func (a *appending) queue(ctx context.Context, p redis.Pipeliner, u userRun) kno
 	return c
 }
 
-// fits is how many of the messages one entry takes, at least one.
+// fits is how many of the messages one entry takes, at least one. A message that
+// may have to be withdrawn has one of its own.
 func (a *appending) fits(indexes []int) int {
 	n, size := 0, 0
-	for n < min(len(indexes), entryMessages) {
-		size += len(a.entries[indexes[n]].Payload)
-		if n > 0 && size > entryBytes {
+	for _, at := range indexes[:min(len(indexes), entryMessages)] {
+		e := &a.entries[at]
+		size += len(e.Payload)
+		if n > 0 && (size > entryBytes || e.OnlyIfPresent) {
 			break
 		}
 		n++
+		if e.OnlyIfPresent {
+			break
+		}
 	}
 	return n
 }
