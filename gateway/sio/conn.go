@@ -4,26 +4,23 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/zishang520/engine.io/v2/transports"
 )
 
-// conn is one client from its handshake to its end. To the library it is the
-// transport of the session, the only one it ever sees (library.go).
+// conn is one client from its handshake to its end.
 type conn struct {
-	transports.Transport // what the library keeps in a transport: listeners and state
-
 	srv    *Server
 	ctx    context.Context // ends with the connection
 	cancel context.CancelFunc
 
 	// Of the handshake; set before anything arrives, then read-only.
 	sid        string // the session id, which only client and server know
-	header     http.Header
-	rawQuery   string
 	remoteAddr string
 	since      time.Time
+	// request is what the client has shown of itself; nil once the Handler's
+	// Connect has returned, because it is a kilobyte or two.
+	request atomic.Pointer[request]
 
 	inbound   sync.Mutex // held while one packet of the client is handled
 	limiter   limiter    // guarded by inbound
@@ -33,6 +30,7 @@ type conn struct {
 
 	mu       sync.Mutex  // guards what follows
 	kind     string      // websocketTransport or pollingTransport
+	session  *session    // what the library has of it; nil after the client has joined
 	sock     *Socket     // from CONNECT on
 	ended    bool        // nothing more is queued
 	kill     *time.Timer // ends the grace of a connection that is closing
@@ -44,7 +42,7 @@ type conn struct {
 	letGo    bool          // the probe is answered: no GET may hang, so that the client can leave polling
 	getting  bool          // a GET is being served
 	posting  bool          // a POST is being served
-	wake     chan struct{} // capacity 1: the GET should look at the queue
+	wake     chan struct{} // capacity 1: the GET should look at the queue; nil when it has never polled
 	out      *buffer       // queued and not yet taken by a writer: frames, or a payload while polling
 	queued   int           // bytes in out and in the hands of the writer
 	writing  bool          // write runs
@@ -52,6 +50,12 @@ type conn struct {
 
 	beat   *time.Timer
 	pinged bool // a ping is not answered yet
+}
+
+// request is what is kept of a handshake request.
+type request struct {
+	header   http.Header
+	rawQuery string
 }
 
 // farewell is how a connection ends.
@@ -64,16 +68,11 @@ const (
 )
 
 func newConn(s *Server, kind string) *conn {
-	c := &conn{
-		Transport: transports.MakeTransport(),
-		srv:       s,
-		kind:      kind,
-		since:     time.Now(),
-		wake:      make(chan struct{}, 1),
+	c := &conn{srv: s, kind: kind, since: time.Now()}
+	if kind == pollingTransport {
+		c.wake = make(chan struct{}, 1)
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.Prototype(c)
-	c.SetWritable(true) // always: the queue is ours
 	return c
 }
 

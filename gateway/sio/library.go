@@ -63,14 +63,14 @@ func newLibrary(s *Server) library {
 // close makes the library forget everything.
 func (l *library) close() { l.io.Close(nil) }
 
-// handshake begins a session of the library, with a conn as its transport.
+// handshake begins a session of the library, with a conn behind its transport.
 func (l *library) handshake(transport string) (*conn, error) {
 	refused, t := l.engine.Handshake(transport, l.request)
-	c, ok := t.(*conn)
-	if !ok {
-		return nil, fmt.Errorf("begin session: %s", refused.Message)
+	if t, ok := t.(*session); ok {
+		t.conn.sid = t.Sid()
+		return t.conn, nil
 	}
-	return c, nil
+	return nil, fmt.Errorf("begin session: %s", refused.Message)
 }
 
 // noResponse is the response that the library never writes.
@@ -89,9 +89,19 @@ type engineServer struct {
 
 // CreateTransport is called by Handshake.
 func (e *engineServer) CreateTransport(name string, ctx *types.HttpContext) (transports.Transport, error) {
-	c := newConn(e.srv, name)
-	c.Construct(ctx)
-	return c, nil
+	t := &session{transports.MakeTransport(), newConn(e.srv, name)}
+	t.conn.session = t
+	t.Prototype(t)
+	t.SetWritable(true) // always: the queue is ours
+	t.Construct(ctx)
+	return t, nil
+}
+
+// session is a conn as the library has it until the client has joined: a
+// transport, the only one of its session that it ever sees.
+type session struct {
+	transports.Transport // what the library keeps in a transport: listeners and state
+	conn                 *conn
 }
 
 // adapters makes the adapter of each namespace; there is one.
@@ -144,20 +154,23 @@ func (c *conn) join(auth map[string]any) {
 	if c.srv.restore(s) {
 		connect = `0{"pid":"` + c.sid + `","offset":"-"}`
 	}
-	if c.hasEnded() {
-		return
+	c.mu.Lock()
+	t := c.session
+	c.mu.Unlock()
+	if t != nil {
+		t.OnPacket(&packet.Packet{Type: packet.MESSAGE, Data: types.NewStringBufferString(connect)})
 	}
-	c.OnPacket(&packet.Packet{Type: packet.MESSAGE, Data: types.NewStringBufferString(connect)})
 }
 
 // joined is called by the library when it has sent its CONNECT to the client.
 func (s *Server) joined(lib *socket.Socket) {
-	c := lib.Conn().Transport().(*conn)
+	c := lib.Conn().Transport().(*session).conn
 	sock := c.socket()
 	if !sock.recovered {
 		s.claim(string(lib.Id()), sock)
 	}
-	if sock.calls.open(func() { s.handler.Connect(sock) }) {
+	if sock.calls.open(func() { s.connect(sock) }) {
+		c.leaveLibrary()
 		return
 	}
 	// The connection ended in this moment. The library has then missed the end
@@ -167,14 +180,15 @@ func (s *Server) joined(lib *socket.Socket) {
 }
 
 // Name is how the library knows the transport.
-func (c *conn) Name() string { return c.transport() }
+func (t *session) Name() string { return t.conn.transport() }
 
 // Send queues what the library has to say: OPEN, and the answer to CONNECT.
-func (c *conn) Send(packets []*packet.Packet) {
+func (t *session) Send(packets []*packet.Packet) {
+	c := t.conn
 	for _, p := range packets {
 		switch p.Type {
 		case packet.OPEN:
-			_ = c.push(textPacket("0" + c.srv.openData(c.Sid(), c.Name())))
+			_ = c.push(textPacket("0" + c.srv.openData(t.Sid(), t.Name())))
 		case packet.MESSAGE:
 			if text, ok := p.Data.(*types.StringBuffer); ok {
 				c.learn(text.Bytes())
@@ -183,7 +197,7 @@ func (c *conn) Send(packets []*packet.Packet) {
 		default: // a PING in a hundred years
 		}
 	}
-	c.Emit("drain") // or the library's list of callbacks grows
+	t.Emit("drain") // or the library's list of callbacks grows
 }
 
 // openData is what the client is told of the session. The library's own would
@@ -220,12 +234,20 @@ func (c *conn) learn(text []byte) {
 
 // DoClose is called by the library when it wants the connection closed: when the
 // client has not joined in time.
-func (c *conn) DoClose(done types.Callable) {
-	c.end(ReasonConnectTimeout, flush)
+func (t *session) DoClose(done types.Callable) {
+	t.conn.end(ReasonConnectTimeout, flush)
 	if done != nil {
 		done()
 	}
 }
 
-// leaveLibrary tells the library that the connection has ended.
-func (c *conn) leaveLibrary() { c.srv.guard(c.OnClose) }
+// leaveLibrary tells the library that the connection has ended, once.
+func (c *conn) leaveLibrary() {
+	c.mu.Lock()
+	t := c.session
+	c.session = nil
+	c.mu.Unlock()
+	if t != nil {
+		c.srv.guard(t.OnClose)
+	}
+}

@@ -102,7 +102,8 @@ func (s *Server) handshake(r *http.Request, transport string) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.sid, c.header, c.rawQuery, c.remoteAddr = c.Sid(), r.Header, r.URL.RawQuery, r.RemoteAddr
+	c.remoteAddr = r.RemoteAddr
+	c.request.Store(&request{r.Header, r.URL.RawQuery})
 	s.stats.opened(transport)
 	c.startHeartbeat()
 	s.mu.Lock()
@@ -206,6 +207,12 @@ func (s *Server) restore(sock *Socket) bool {
 	sock.pid, sock.recovered = pid, true
 	sock.SetData(found.Data)
 	return true
+}
+
+// connect calls the Handler's Connect, after which nobody needs the request.
+func (s *Server) connect(sock *Socket) {
+	defer sock.conn.request.Store(nil)
+	s.handler.Connect(sock)
 }
 
 // guard runs fn and recovers its panic; it reports whether there was none.

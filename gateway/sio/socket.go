@@ -125,11 +125,23 @@ func (s *Socket) SetData(v any) { s.data.Store(&v) }
 // after Admit.
 func (s *Socket) Auth() map[string]any { return s.auth }
 
-// Header is the header of the handshake request. Read-only.
-func (s *Socket) Header() http.Header { return s.conn.header }
+// Header is the header of the handshake request, read-only. After Connect it is
+// nil: who needs more of it keeps it.
+func (s *Socket) Header() http.Header {
+	if r := s.conn.request.Load(); r != nil {
+		return r.header
+	}
+	return nil
+}
 
 // RawQuery is the query of the handshake request, in the client's own spelling.
-func (s *Socket) RawQuery() string { return s.conn.rawQuery }
+// After Connect it is empty.
+func (s *Socket) RawQuery() string {
+	if r := s.conn.request.Load(); r != nil {
+		return r.rawQuery
+	}
+	return ""
+}
 
 // RemoteAddr is the network address, "ip:port", that the handshake came from.
 func (s *Socket) RemoteAddr() string { return s.conn.remoteAddr }

@@ -22,7 +22,7 @@ type link struct {
 // small because each idle connection has one, and what clients say is short; the
 // write buffer is never asked for.
 var upgrader = websocket.Upgrader{
-	ReadBufferSize:  512,
+	ReadBufferSize:  128,
 	WriteBufferPool: &sync.Pool{},
 	CheckOrigin:     func(*http.Request) bool { return true },
 }
@@ -144,12 +144,16 @@ func (c *conn) endLink(how farewell) {
 	c.kill = time.AfterFunc(closeGrace, func() { c.link.nc.Close() })
 }
 
-// read hands on what the client sends until the link ends, and is the last to
-// leave: when it returns the connection is closed and nobody writes to it.
-func (c *conn) read(l *link) {
+// read hands on what the client sends until the link ends. An idle connection
+// waits in here: the fewer bytes of stack up to this point, the sooner the garbage
+// collector takes back the stack that its last message needed.
+func (c *conn) read(l *link) { c.left(l, c.readMessages(l)) }
+
+// left ends the connection because reading has ended, and is the last to leave:
+// when it returns the link is closed and nobody writes to it.
+func (c *conn) left(l *link, err error) {
 	defer c.giveUp()
 	defer l.nc.Close()
-	err := c.readMessages(l)
 	var closed *websocket.CloseError
 	switch {
 	case errors.As(err, &closed):
