@@ -58,6 +58,7 @@ type HubConfig struct {
 type shard struct {
 	mu    sync.RWMutex
 	users map[bridge.UserID][]*socket // oldest first
+	moved moved
 }
 
 // NewHub makes an empty hub. [Hub.Run] does its work in the background.
@@ -226,7 +227,7 @@ func (h *Hub) Pushes() Pushes { return Pushes{h.took.Load(), h.seen.Load()} }
 func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, after *bridge.Offset, away func()) error {
 	h.unbind(s)
 	given := h.given(user)
-	s.bind(user, after)
+	s.bind(user, after, &h.shard(user).moved)
 	h.add(user, s) // before the store knows, so that nothing it routes here is dropped
 	r := s.registration()
 	r.After = after

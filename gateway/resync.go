@@ -4,19 +4,15 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/codewar/socketbridge/bridge"
 )
 
-const (
-	// takenEvery is how often the store is told how far users have received. A
-	// node that is killed may let a fresh page see that much again.
-	takenEvery = 200 * time.Millisecond
-	// resyncWorkers bounds how many histories are read at once.
-	resyncWorkers = 16
-)
+// resyncWorkers bounds how many histories are read at once.
+const resyncWorkers = 16
 
 // unregistration is a registration that ended while the store was away.
 type unregistration struct {
@@ -88,23 +84,32 @@ func (h *Hub) everyTick(ctx context.Context, every time.Duration, do func(contex
 
 // flush records how far users have received, and removes what could not be removed.
 func (h *Hub) flush(ctx context.Context) {
-	marks := make(map[bridge.UserID]bridge.Offset)
-	for _, s := range h.all() {
-		if user, last, moved := s.progress(); moved {
-			marks[user] = marks[user].Max(last)
-		}
-	}
-	if len(marks) > 0 {
-		if err := h.store.Taken(ctx, marks); err != nil {
-			h.log.LogAttrs(ctx, slog.LevelDebug, "progress not recorded", slog.Any("err", err))
-		}
-	}
+	h.recordTaken(ctx)
+	h.removeGone(ctx)
+}
+
+// removeGone repeats removals that failed, many at a time, until one fails again.
+func (h *Hub) removeGone(ctx context.Context) {
 	gone := h.gone.takeAll()
-	for i, u := range gone {
-		if err := h.store.Unregister(ctx, u.r, u.taken); err != nil {
-			h.gone.add(gone[i:]...)
-			return
+	for len(gone) > 0 {
+		some := gone[:min(len(gone), 128)]
+		failed := make([]bool, len(some))
+		var wg sync.WaitGroup
+		for i, u := range some {
+			wg.Go(func() { failed[i] = h.store.Unregister(ctx, u.r, u.taken) != nil })
 		}
+		wg.Wait()
+		gone = gone[len(some):]
+		if !slices.Contains(failed, true) {
+			continue
+		}
+		for i, u := range some {
+			if failed[i] {
+				h.gone.add(u)
+			}
+		}
+		h.gone.add(gone...)
+		return
 	}
 }
 

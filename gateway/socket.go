@@ -42,7 +42,8 @@ type socket struct {
 	token string        // of its registration
 	last  bridge.Offset // of the last message it was given; what is not after it is dropped
 	acked bridge.Offset // up to here the page has said that it has everything
-	taken bridge.Offset // what the store knows of last
+	moved *moved        // of its user's shard
+	noted bool          // it is in there: the store does not know of last yet
 	// replaying: live messages wait in the history, from where a replay brings
 	// them. again: one came since the last page was asked for, so read once more.
 	// busy: somebody runs the replay.
@@ -105,6 +106,7 @@ func (s *socket) offer(e *bridge.Envelope, give func() error) (c bridge.Count) {
 		c.Seen = 1
 	case give() == nil:
 		s.last = e.Offset
+		s.note()
 		c.Took = 1
 	}
 	return c
@@ -128,8 +130,9 @@ func (s *socket) missed(e *bridge.Envelope) bool {
 func (s *socket) caughtUp(user bridge.UserID, o bridge.Offset) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.user == user {
-		s.last = s.last.Max(o)
+	if s.user == user && o.After(s.last) {
+		s.last = o
+		s.note()
 	}
 }
 
@@ -165,6 +168,7 @@ func (s *socket) give(e *bridge.Envelope) error {
 		return err
 	}
 	s.last, s.announce = e.Offset, false
+	s.note()
 	return nil
 }
 
@@ -232,11 +236,12 @@ func (s *socket) registration() bridge.Registration {
 
 // bind maps the socket to a user, with the replay still to come. The page has
 // everything up to after, if it says so.
-func (s *socket) bind(user bridge.UserID, after *bridge.Offset) {
+func (s *socket) bind(user bridge.UserID, after *bridge.Offset, m *moved) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.user, s.token = user, rand.Text()
-	s.last, s.acked, s.taken = bridge.Offset{}, bridge.Offset{}, bridge.Offset{}
+	s.last, s.acked = bridge.Offset{}, bridge.Offset{}
+	s.moved, s.noted = m, false
 	if after != nil {
 		s.acked = *after
 	}
@@ -259,17 +264,6 @@ func (s *socket) startAt(o bridge.Offset) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last = s.last.Max(o)
-	s.taken = s.last
-}
-
-// progress returns the socket's user and last offset, and takes it for recorded;
-// moved is false when it was before.
-func (s *socket) progress() (user bridge.UserID, last bridge.Offset, moved bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	moved = s.user != "" && s.last.After(s.taken)
-	s.taken = s.last
-	return s.user, s.last, moved
 }
 
 func (s *socket) lastGiven() bridge.Offset {

@@ -1,0 +1,83 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/store"
+)
+
+// awayStore takes no marks while away.
+type awayStore struct {
+	*store.MemoryNode
+	away bool
+}
+
+func (s *awayStore) Taken(ctx context.Context, marks map[bridge.UserID]bridge.Offset) error {
+	if s.away {
+		return errors.New("away")
+	}
+	return s.MemoryNode.Taken(ctx, marks)
+}
+
+func movedHub(t *testing.T, users int) (*Hub, *awayStore) {
+	st := &awayStore{MemoryNode: store.NewMemory(store.Limits{}).Node("n")}
+	if _, err := st.Beat(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h := NewHub(st, HubConfig{MaxPending: 1 << 20, SessionTTL: time.Hour}, slog.New(slog.DiscardHandler))
+	for i := range users {
+		s := &socket{conn: &pageConn{page: &page{}, id: fmt.Sprint("s", i), ctx: t.Context()}, offsets: true}
+		if err := h.bind(t.Context(), s, bridge.UserID(fmt.Sprint("u", i)), nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return h, st
+}
+
+// TestTakenIsTriedAgain: how far a user has received reaches the store also when it
+// was away at first, so that the user's next page does not see it all again.
+func TestTakenIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	h, st := movedHub(t, 2)
+	e := &bridge.Envelope{User: "u0", Topic: "t", Payload: []byte("{}"), Offset: bridge.Offset{Epoch: 1, Seq: 1}}
+	if _, err := st.Append(ctx, []bridge.Entry{{Envelope: e}}); err != nil {
+		t.Fatal(err)
+	}
+	if c := h.Push(e); c.Took != 1 {
+		t.Fatalf("Push: %+v", c)
+	}
+	inbox := func() int {
+		page, err := st.Register(ctx, bridge.Registration{User: "u0", Socket: "fresh", Limit: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(page.Entries)
+	}
+	st.away = true
+	h.flush(ctx)
+	if n := inbox(); n != 1 {
+		t.Fatalf("%d messages in the inbox while the store takes no marks, want 1", n)
+	}
+	st.away = false
+	h.flush(ctx)
+	if n := inbox(); n != 0 {
+		t.Errorf("%d messages in the inbox after the store came back, want 0", n)
+	}
+}
+
+// TestIdleFlushIsFree: sockets that receive nothing cost nothing.
+func TestIdleFlushIsFree(t *testing.T) {
+	ctx := t.Context()
+	h, _ := movedHub(t, 1000)
+	h.flush(ctx)
+	if n := testing.AllocsPerRun(10, func() { h.flush(ctx) }); n != 0 {
+		t.Errorf("an idle flush allocates %v times", n)
+	}
+}
