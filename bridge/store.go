@@ -96,6 +96,19 @@ type Registration struct {
 	After *Offset
 	// Limit is the most messages that the first page of the replay may have.
 	Limit int
+	// PID is the private id under which the socket's session is saved in the same
+	// step. Empty: none is.
+	PID string
+}
+
+// Session is the session that is saved with the registration: its page has what
+// it presents as After.
+func (r Registration) Session() Session {
+	s := Session{User: r.User, Socket: r.Socket}
+	if r.After != nil {
+		s.Acked = *r.After
+	}
+	return s
 }
 
 // Replay is one page of a user's history.

@@ -47,13 +47,11 @@ func (ev *events) Connect(c *sio.Socket) {
 	}
 }
 
-// bind maps the socket and makes the page known by its session. It fails only
-// when the socket is gone.
+// bind maps the socket. It fails only when the socket is gone.
 func (ev *events) bind(c *sio.Socket, s *socket, user bridge.UserID, after *bridge.Offset, away func()) error {
 	if err := ev.hub.bind(c.Context(), s, user, after, away); err != nil {
 		return err
 	}
-	ev.hub.saveSession(c.Context(), s)
 	ev.log.LogAttrs(c.Context(), slog.LevelDebug, "mapped", slog.String("socket", c.ID()), slog.String("user", string(s.registration().User)))
 	return nil
 }

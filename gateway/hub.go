@@ -221,7 +221,7 @@ type Pushes struct {
 func (h *Hub) Pushes() Pushes { return Pushes{h.took.Load(), h.seen.Load()} }
 
 // bind maps a socket to a user and brings it up to date: registered in the
-// store first, its history read after that. When it returns without an error,
+// store first, with its session, its history read after that. When it returns without an error,
 // every message appended from then on is pushed. While the store is away it tries
 // again, and away is called once; it gives up only when ctx, the socket's, ends.
 func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, after *bridge.Offset, away func()) error {
@@ -230,7 +230,7 @@ func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, after *br
 	s.bind(user, after, &h.shard(user).moved)
 	h.add(user, s) // before the store knows, so that nothing it routes here is dropped
 	r := s.registration()
-	r.After = after
+	r.After, r.PID = after, s.conn.PID() // a node that is killed cannot save the session at its end
 	var page bridge.Replay
 	err := h.untilDone(ctx, away, func() (err error) {
 		page, err = h.store.Register(ctx, r)

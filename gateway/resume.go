@@ -75,9 +75,9 @@ func wantsOffset(c *sio.Socket) bool {
 	return strings.Contains(c.RawQuery(), "EIO=4&transport=")
 }
 
-// saveSession makes the page known on every node before it needs to be: a node
-// that is killed cannot do it at its end. Failing costs the page its recovered
-// state, not its messages: it presents its offset all the same.
+// saveSession saves the session again, because the page has confirmed a message.
+// Failing costs the page its recovered state, not its messages: it presents its
+// offset all the same.
 func (h *Hub) saveSession(ctx context.Context, s *socket) {
 	session := s.session()
 	if s.conn.PID() == "" || session.User == "" {

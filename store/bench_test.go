@@ -3,6 +3,7 @@ package store_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"os"
@@ -84,6 +85,26 @@ func benchAppend(b *testing.B, s bridge.Store, server *redistest.Redis) {
 		b.ReportMetric(float64((cpuSelf(b)-before).Microseconds())/float64(seq), "client-µs/msg")
 		b.ReportMetric(float64((cpuOf(b, server.PID())-serverBefore).Microseconds())/float64(seq), "redis-µs/msg")
 	}
+}
+
+// BenchmarkRegister registers and removes sockets, each of another user, as a
+// thousand pages do that come and leave. One operation is one socket's both.
+func BenchmarkRegister(b *testing.B) {
+	r := benchRedis(b, redistest.Server(b))
+	must(b, second(r.Beat(b.Context())))
+	b.ReportAllocs()
+	b.SetParallelism(500) // times GOMAXPROCS
+	b.RunParallel(func(pb *testing.PB) {
+		for i := 0; pb.Next(); i++ {
+			reg := bridge.Registration{User: bridge.UserID(rand.Text()), Socket: "s", Token: "t", PID: "p" + strconv.Itoa(i), Limit: 200}
+			if _, err := r.Register(b.Context(), reg); err != nil {
+				b.Error(err)
+			}
+			if err := r.Unregister(b.Context(), reg, bridge.Offset{}); err != nil {
+				b.Error(err)
+			}
+		}
+	})
 }
 
 // plain appends with XADD, PEXPIRE and HGETALL in one pipeline, and checks nothing.

@@ -71,6 +71,9 @@ func (n *MemoryNode) Register(ctx context.Context, r bridge.Registration) (page 
 			join:     n.join,
 			token:    r.Token,
 		})
+		if r.PID != "" {
+			m.sessions[r.PID] = memorySession{r.Session(), now.Add(m.limits.SessionTTL)}
+		}
 		u.seen = u.last
 		page = u.page(r.After, r.Limit)
 		return nil

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,10 +44,11 @@ type Redis struct {
 	roster atomic.Pointer[roster] // replaced by its holder
 	asking chan struct{}          // holds a token while somebody asks for the members
 
+	waiting chan fare  // senders: together; receiver: shuttle
 	reaping chan grave // senders: whoever finds a dead registration; receiver: reap
 	life    context.Context
 	end     context.CancelFunc
-	owned   sync.WaitGroup // reap
+	owned   sync.WaitGroup // reap and shuttle
 }
 
 // fixedArgs are script arguments that never change, boxed once.
@@ -79,6 +81,7 @@ func OpenRedis(_ context.Context, cfg Config, limits Limits, node bridge.NodeID,
 		usersPerCall: usersPerCall,
 		tails:        newTails(),
 		asking:       make(chan struct{}, 1),
+		waiting:      make(chan fare, mostWaiting),
 		reaping:      make(chan grave, 256),
 	}
 	if cfg.isCluster() {
@@ -86,6 +89,7 @@ func OpenRedis(_ context.Context, cfg Config, limits Limits, node bridge.NodeID,
 	}
 	r.life, r.end = context.WithCancel(context.Background())
 	r.owned.Go(r.reap)
+	r.owned.Go(r.shuttle)
 	return r, nil
 }
 
@@ -134,12 +138,12 @@ func (r *Redis) send(ctx context.Context, queue func(redis.Pipeliner)) error {
 	})
 }
 
-// run sends script calls in one round trip. Those that a server refused because
+// run sends commands in one round trip. Script calls that a server refused because
 // it does not have the script, which happens when somebody flushed them, are
 // sent again.
-func (r *Redis) run(ctx context.Context, calls ...*redis.StringSliceCmd) error {
-	err := r.sendCalls(ctx, calls)
-	if !noScript(err) {
+func (r *Redis) run(ctx context.Context, cmds ...redis.Cmder) error {
+	err := r.sendAll(ctx, cmds)
+	if !slices.ContainsFunc(cmds, func(c redis.Cmder) bool { return noScript(c.Err()) }) {
 		return err
 	}
 	err = r.breaker.guard(ctx, func() error {
@@ -153,17 +157,17 @@ func (r *Redis) run(ctx context.Context, calls ...*redis.StringSliceCmd) error {
 	if err != nil {
 		return fmt.Errorf("load scripts: %w", err)
 	}
-	var again []*redis.StringSliceCmd
-	for _, c := range calls {
+	var again []redis.Cmder
+	for _, c := range cmds {
 		if noScript(c.Err()) {
 			c.SetErr(nil)
 			again = append(again, c)
 		}
 	}
-	if err := r.sendCalls(ctx, again); err != nil {
+	if err := r.sendAll(ctx, again); err != nil {
 		return err
 	}
-	for _, c := range calls { // the first round's other errors
+	for _, c := range cmds { // the first round's other errors
 		if err := c.Err(); err != nil {
 			return err
 		}
@@ -171,12 +175,21 @@ func (r *Redis) run(ctx context.Context, calls ...*redis.StringSliceCmd) error {
 	return nil
 }
 
-func (r *Redis) sendCalls(ctx context.Context, calls []*redis.StringSliceCmd) error {
+func (r *Redis) sendAll(ctx context.Context, cmds []redis.Cmder) error {
 	return r.send(ctx, func(p redis.Pipeliner) {
-		for _, c := range calls {
+		for _, c := range cmds {
 			_ = p.Process(ctx, c) // only queues
 		}
 	})
+}
+
+// cmders are script calls as [Redis.run] takes them.
+func cmders(calls []*redis.StringSliceCmd) []redis.Cmder {
+	cmds := make([]redis.Cmder, len(calls))
+	for i, c := range calls {
+		cmds[i] = c
+	}
+	return cmds
 }
 
 // noScript matches an error's first word, which is the protocol's error code.

@@ -37,7 +37,7 @@ func (a *appending) appendScript(ctx context.Context, users []userRun, unsure bo
 	for some := range slices.Chunk(users, a.r.usersPerCall) {
 		calls = append(calls, a.call(ctx, some, unsure))
 	}
-	if err := a.r.run(ctx, calls...); err != nil {
+	if err := a.r.run(ctx, cmders(calls)...); err != nil {
 		return err
 	}
 	for some := range slices.Chunk(users, a.r.usersPerCall) {

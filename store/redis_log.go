@@ -29,7 +29,7 @@ func (r *Redis) Read(ctx context.Context, user bridge.UserID, after bridge.Offse
 	k := r.keys.user(user)
 	err = r.do(ctx, "read", func(ctx context.Context) error {
 		c := readScript.call(ctx, []string{k.history, k.last, k.marks}, after.String(), fetch(limit))
-		if err := r.run(ctx, c); err != nil {
+		if err := r.together(ctx, c); err != nil {
 			return err
 		}
 		page, err = parsePage(c.Val(), user, &after, limit)

@@ -46,7 +46,15 @@ func (r *Redis) register(ctx context.Context, reg bridge.Registration, self stri
 	}
 	c := registerScript.call(ctx, []string{k.history, k.last, k.marks, k.presence},
 		after, fetch(reg.Limit), string(reg.Socket), self, reg.Token, r.args.marksTTL)
-	if err := r.run(ctx, c); err != nil {
+	cmds := []redis.Cmder{c}
+	if reg.PID != "" {
+		set, err := r.setSession(ctx, reg.PID, reg.Session())
+		if err != nil {
+			return bridge.Replay{}, err
+		}
+		cmds = append(cmds, set)
+	}
+	if err := r.together(ctx, cmds...); err != nil {
 		return bridge.Replay{}, err
 	}
 	return parsePage(c.Val(), reg.User, reg.After, reg.Limit)
@@ -60,7 +68,7 @@ func (r *Redis) Unregister(ctx context.Context, reg bridge.Registration, taken b
 		mark = taken.String()
 	}
 	return r.do(ctx, "unregister", func(ctx context.Context) error {
-		return r.run(ctx, unregisterScript.call(ctx, []string{k.marks, k.presence},
+		return r.together(ctx, unregisterScript.call(ctx, []string{k.marks, k.presence},
 			mark, r.args.marksTTL, string(reg.Socket), string(r.node), reg.Token))
 	})
 }
@@ -93,7 +101,7 @@ func (r *Redis) Taken(ctx context.Context, marks map[bridge.UserID]bridge.Offset
 				calls = append(calls, takenScript.call(ctx, []string{r.keys.user(user).marks}, o.String(), r.args.marksTTL))
 			}
 		}
-		return r.run(ctx, calls...)
+		return r.run(ctx, cmders(calls)...)
 	})
 }
 
@@ -107,26 +115,35 @@ type session struct {
 // SaveSessions writes the sessions in one round trip.
 func (r *Redis) SaveSessions(ctx context.Context, sessions map[string]bridge.Session) error {
 	return r.do(ctx, "save_sessions", func(ctx context.Context) error {
-		values := make(map[string][]byte, len(sessions))
+		cmds := make([]redis.Cmder, 0, len(sessions))
 		for pid, s := range sessions {
-			value, err := json.Marshal(session(s))
+			set, err := r.setSession(ctx, pid, s)
 			if err != nil {
-				return fmt.Errorf("encode session: %w", err)
+				return err
 			}
-			values[r.keys.session(pid)] = value
+			cmds = append(cmds, set)
 		}
-		return r.send(ctx, func(p redis.Pipeliner) {
-			for key, value := range values {
-				p.Set(ctx, key, value, r.limits.SessionTTL)
-			}
-		})
+		if len(cmds) == 0 {
+			return nil
+		}
+		return r.together(ctx, cmds...)
 	})
+}
+
+// setSession makes the command that saves one session.
+func (r *Redis) setSession(ctx context.Context, pid string, s bridge.Session) (redis.Cmder, error) {
+	value, err := json.Marshal(session(s))
+	if err != nil {
+		return nil, fmt.Errorf("encode session: %w", err)
+	}
+	return redis.NewStatusCmd(ctx, "set", r.keys.session(pid), value, "px", r.limits.SessionTTL.Milliseconds()), nil
 }
 
 // Session returns [bridge.ErrNoSession] when the id is unknown or has lapsed.
 func (r *Redis) Session(ctx context.Context, pid string) (found bridge.Session, err error) {
 	err = r.do(ctx, "session", func(ctx context.Context) error {
-		value, err := r.get(ctx, r.keys.session(pid))
+		c := redis.NewStringCmd(ctx, "get", r.keys.session(pid))
+		err := r.together(ctx, c)
 		if errors.Is(err, redis.Nil) {
 			return bridge.ErrNoSession
 		}
@@ -134,7 +151,7 @@ func (r *Redis) Session(ctx context.Context, pid string) (found bridge.Session, 
 			return err
 		}
 		var s session
-		if err := json.Unmarshal([]byte(value), &s); err != nil {
+		if err := json.Unmarshal([]byte(c.Val()), &s); err != nil {
 			return fmt.Errorf("decode session: %w", err)
 		}
 		found = bridge.Session(s)
@@ -146,7 +163,7 @@ func (r *Redis) Session(ctx context.Context, pid string) (found bridge.Session, 
 // DropSession forgets a session.
 func (r *Redis) DropSession(ctx context.Context, pid string) error {
 	return r.do(ctx, "drop_session", func(ctx context.Context) error {
-		return r.send(ctx, func(p redis.Pipeliner) { p.Del(ctx, r.keys.session(pid)) })
+		return r.together(ctx, redis.NewIntCmd(ctx, "del", r.keys.session(pid)))
 	})
 }
 

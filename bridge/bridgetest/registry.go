@@ -109,6 +109,26 @@ var registryTests = map[string]func(*testing.T, Open){
 		equal(t, "next page", seqs(n.read("u", 2, 10)), []uint64{3})
 	},
 
+	"a registration saves the session": func(t *testing.T, open Open) {
+		nodes := open(t, long())
+		a, b := join(t, nodes, "a"), join(t, nodes, "b")
+		r := socket("u", "s")
+		a.register(r) // no private id: no session
+		r.PID = "p"
+		a.register(r)
+		got, err := b.Session(t.Context(), "p")
+		b.check("Session", err)
+		equal(t, "fresh", got, bridge.Session{User: "u", Socket: "s"})
+		r.After = after(7)
+		a.register(r)
+		got, err = b.Session(t.Context(), "p")
+		b.check("Session", err)
+		equal(t, "resumed", got, bridge.Session{User: "u", Socket: "s", Acked: at(7)})
+		if _, err := b.Session(t.Context(), ""); !errors.Is(err, bridge.ErrNoSession) {
+			t.Errorf("without a private id: %v", err)
+		}
+	},
+
 	"a message is in the replay or its look-up finds the socket": neverMissed,
 }
 
