@@ -170,7 +170,6 @@ func (s *Server) joined(lib *socket.Socket) {
 		s.claim(string(lib.Id()), sock)
 	}
 	if sock.calls.open(func() { s.connect(sock) }) {
-		c.leaveLibrary()
 		return
 	}
 	// The connection ended in this moment. The library has then missed the end

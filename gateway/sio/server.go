@@ -209,8 +209,11 @@ func (s *Server) restore(sock *Socket) bool {
 	return true
 }
 
-// connect calls the Handler's Connect, after which nobody needs the request.
+// connect calls the Handler's Connect, after which nobody needs the request. It is
+// the first of the socket's calls, so Close waits for it and the library is not
+// told of the end while it is being closed.
 func (s *Server) connect(sock *Socket) {
+	sock.conn.leaveLibrary()
 	defer sock.conn.request.Store(nil)
 	s.handler.Connect(sock)
 }
