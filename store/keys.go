@@ -62,6 +62,11 @@ func (k keyspace) user(id bridge.UserID) userKeys {
 	return userKeys{history: all[:i], last: all[i:j], marks: all[j:l], presence: all[l:]}
 }
 
+// marks is the one that is asked for alone.
+func (k keyspace) marks(id bridge.UserID) string {
+	return k.prefix + ":marks:{" + escape(string(id)) + "}"
+}
+
 func (k keyspace) session(pid string) string { return k.prefix + ":session:{" + escape(pid) + "}" }
 
 // An empty tag would not be a tag. A lone percent sign is no escape of anything.

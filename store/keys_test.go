@@ -27,6 +27,9 @@ func FuzzKeys(f *testing.F) {
 				}
 			}
 		}
+		if got := keys.marks(bridge.UserID(a)); got != mine[2] {
+			t.Errorf("marks(%q) = %q, want %q", a, got, mine[2])
+		}
 		if (keys.session(a) == keys.session(b)) != (a == b) {
 			t.Errorf("sessions %q and %q: keys %q and %q", a, b, keys.session(a), keys.session(b))
 		}

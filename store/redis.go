@@ -37,7 +37,7 @@ type Redis struct {
 	breaker breaker
 	args    fixedArgs
 
-	usersPerCall int // of Append
+	usersPerCall int
 	tails        tails
 
 	self   atomic.Pointer[string] // this node's incarnation; nil before the first Beat and after Leave

@@ -12,12 +12,6 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// usersPerCall is how many users' messages go into one script call: enough that
-// the cost of starting a script is spread, few enough that one call holds the
-// server for well under a millisecond. In a Cluster it is one, because users
-// live in different slots.
-const usersPerCall = 32
-
 // appendScript appends for users by the script, in one round trip, and remembers
 // where their histories end. unsure says that their last marks may be wrong.
 //

@@ -95,11 +95,16 @@ func (r *Redis) Locate(ctx context.Context, user bridge.UserID) (found []bridge.
 // Taken moves the taken marks of many users in one round trip.
 func (r *Redis) Taken(ctx context.Context, marks map[bridge.UserID]bridge.Offset) error {
 	return r.do(ctx, "taken", func(ctx context.Context) error {
-		calls := make([]*redis.StringSliceCmd, 0, len(marks))
+		keys, offsets := make([]string, 0, len(marks)), make([]any, 0, len(marks))
 		for user, o := range marks {
 			if !o.IsZero() {
-				calls = append(calls, takenScript.call(ctx, []string{r.keys.user(user).marks}, o.String(), r.args.marksTTL))
+				keys, offsets = append(keys, r.keys.marks(user)), append(offsets, o.String())
 			}
+		}
+		var calls []*redis.StringSliceCmd
+		for i := 0; i < len(keys); i += r.usersPerCall {
+			end := min(i+r.usersPerCall, len(keys))
+			calls = append(calls, takenScript.call(ctx, keys[i:end], append([]any{r.args.marksTTL}, offsets[i:end]...)...))
 		}
 		return r.run(ctx, cmders(calls)...)
 	})

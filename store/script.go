@@ -36,6 +36,11 @@ var scripts = []*script{
 	reapScript, nodesScript, beatScript, leadScript, resignScript, checkpointScript,
 }
 
+// usersPerCall is how many users go into one script call: enough that the cost of
+// starting a script is spread, few enough that one call holds the server for well
+// under a millisecond. In a Cluster it is one, because users live in different slots.
+const usersPerCall = 32
+
 // script is one Lua program and the name the server knows it by.
 type script struct {
 	source string

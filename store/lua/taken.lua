@@ -1,4 +1,4 @@
--- KEYS  marks
--- ARGV  offset, marks ms
-take(KEYS[1], ARGV[1], ARGV[2])
+-- KEYS  marks of each user
+-- ARGV  marks ms, then the offset of each
+for i = 1, #KEYS do take(KEYS[i], ARGV[i + 1], ARGV[1]) end
 return {}
