@@ -147,10 +147,11 @@ func (h *Hub) targets(user bridge.UserID) []*socket {
 // Push gives one envelope to the user's sockets here. It never waits: a socket
 // that cannot take it is closed by its connection and resumes by offset.
 func (h *Hub) Push(e *bridge.Envelope) (c bridge.Count) {
-	p := packets{e: e}
+	p := packetsOf(e)
+	defer p.release()
 	for _, s := range h.targets(e.User) {
 		h.check(s, e)
-		c = c.Add(s.push(&p))
+		c = c.Add(s.push(p))
 	}
 	h.pushed(c)
 	return c

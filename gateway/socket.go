@@ -16,8 +16,8 @@ import (
 type conn interface {
 	ID() string
 	PID() string
-	// Push queues a packet and never waits. An error means that the connection
-	// is closed, or is being closed because it is slow.
+	// Push queues a packet and never waits, nor keeps it. An error means that the
+	// connection is closed, or is being closed because it is slow.
 	Push(*sio.Packet) error
 	Emit(event string, args ...any) error
 	// EmitWithAck queues an event that the page is to confirm. done is called once,
@@ -54,23 +54,44 @@ type socket struct {
 }
 
 // packets are the forms of one event: encoded when first needed, shared by all
-// sockets it goes to. Used by one goroutine.
+// sockets it goes to. Used by one goroutine, in memory that is used again.
 type packets struct {
-	e           *bridge.Envelope
-	with, plain *sio.Packet
+	e                   *bridge.Envelope
+	with, plain         sio.Packet // with the offset, and without
+	madeWith, madePlain bool
+}
+
+var packetPool = sync.Pool{New: func() any { return new(packets) }}
+
+// packetsOf begins with an envelope; release ends with it, when it was pushed.
+func packetsOf(e *bridge.Envelope) *packets {
+	p := packetPool.Get().(*packets)
+	p.e, p.madeWith, p.madePlain = e, false, false
+	return p
+}
+
+func (p *packets) release() {
+	const most = 64 << 10 // a large one's memory must not stay for ever
+	if p.with.Len()+p.plain.Len() > most {
+		return
+	}
+	p.e = nil
+	packetPool.Put(p)
 }
 
 func (p *packets) of(s *socket) *sio.Packet {
 	if s.offsets {
-		if p.with == nil {
-			p.with = sio.EventPacket(p.e.Topic, p.e.Payload, p.e.Offset.String())
+		if !p.madeWith {
+			p.with.SetEvent(p.e.Topic, p.e.Payload, p.e.Offset.String())
+			p.madeWith = true
 		}
-		return p.with
+		return &p.with
 	}
-	if p.plain == nil {
-		p.plain = sio.EventPacket(p.e.Topic, p.e.Payload, "")
+	if !p.madePlain {
+		p.plain.SetEvent(p.e.Topic, p.e.Payload, "")
+		p.madePlain = true
 	}
-	return p.plain
+	return &p.plain
 }
 
 // push gives a live message to the socket, or leaves it to the replay in progress.
@@ -163,7 +184,8 @@ func (s *socket) give(e *bridge.Envelope) error {
 	if s.user != e.User || !e.Offset.After(s.last) {
 		return nil
 	}
-	p := packets{e: e}
+	p := packetsOf(e)
+	defer p.release()
 	if err := s.conn.Push(p.of(s)); err != nil {
 		return err
 	}

@@ -42,6 +42,7 @@ func BenchmarkPush(b *testing.B) {
 						}
 					}
 				}
+				b.StopTimer() // closing waits for clients that do not answer
 			})
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 )
 
 // Packet is one packet to a client, encoded once in the forms of both transports
@@ -20,19 +21,26 @@ func (p *Packet) Len() int { return len(p.frame) }
 // copied as it stands: it must be a JSON object, valid. The offset is what the
 // client presents when it resumes; an empty one is left out.
 func EventPacket(name string, payload []byte, offset string) *Packet {
+	p := new(Packet)
+	p.SetEvent(name, payload, offset)
+	return p
+}
+
+// SetEvent makes p another event, in the memory of the one before. A Push copies
+// what it needs, so p may be set anew once every Push of it has returned.
+func (p *Packet) SetEvent(name string, payload []byte, offset string) {
 	quotedName := appendQuoted(make([]byte, 0, 64), name)
 	quotedOffset := make([]byte, 0, 64)
 	if offset != "" {
 		quotedOffset = appendQuoted(append(quotedOffset, ','), offset)
 	}
-	p := emptyPacket(len("42[,]") + len(quotedName) + len(payload) + len(quotedOffset))
+	p.begin(len("42[,]") + len(quotedName) + len(payload) + len(quotedOffset))
 	p.add([]byte("42["))
 	p.add(quotedName)
 	p.add([]byte(","))
 	p.add(payload)
 	p.add(quotedOffset)
 	p.add([]byte("]"))
-	return p
 }
 
 // eventPacket encodes an event whose arguments are Go values. Raw JSON among them
@@ -58,14 +66,16 @@ func eventPacket(prefix, name string, args []any, guard bool) (*Packet, error) {
 
 // textPacket makes a packet of an Engine.IO packet.
 func textPacket(text string) *Packet {
-	p := emptyPacket(len(text))
+	p := new(Packet)
+	p.begin(len(text))
 	p.add([]byte(text))
 	return p
 }
 
-// emptyPacket returns a packet whose text, of n bytes, is still to be added.
-func emptyPacket(n int) *Packet {
-	return &Packet{frame: appendFrameHeader(make([]byte, 0, maxFrameHeader+n), opText, n)}
+// begin prepares a text of n bytes, which is still to be added.
+func (p *Packet) begin(n int) {
+	p.frame = appendFrameHeader(slices.Grow(p.frame[:0], maxFrameHeader+n), opText, n)
+	p.text = nil
 }
 
 func (p *Packet) add(text []byte) {
