@@ -19,7 +19,7 @@ const (
 )
 
 // HeaderAPIKey is where a caller may present its key instead of in Authorization.
-const HeaderAPIKey = "X-API-Key"
+const HeaderAPIKey = "X-API-Key" // #nosec G101 -- a header's name
 
 // presentedKey is the key that a caller presents, "" for none.
 func presentedKey(r *http.Request) string {
