@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"time"
+
+	"github.com/codewar/socketbridge/gateway/limit"
 )
 
 // Config is how a [Server] behaves. A zero value means the default, unless said otherwise.
@@ -17,9 +19,23 @@ type Config struct {
 
 	MaxInbound   int64         // bytes of one message or polling body from a client, default 1 MB
 	MaxPending   int           // bytes queued to one connection before it is closed as slow, default 4 MiB
+	ReadTimeout  time.Duration // for the body of one POST, default 30 s
 	WriteTimeout time.Duration // for each 64 KiB written to one connection, default 10 s
 
 	EventsPerMinute int // client events for each connection; 0 means no limit
+
+	// Limits of the handshake (limits.go); 0 means none. Those for an address do
+	// not hold for this machine's own, see [limit.Shared].
+	MaxConnections    int // at a time
+	MaxPerAddress     int // at a time, from one address
+	ConnectsPerSecond int // from one address
+	ConnectBurst      int // from one address after a pause, at least ConnectsPerSecond
+
+	// ClientAddr tells whose handshake it is. Nil: the other end of the network connection's.
+	ClientAddr limit.AddrFunc
+	// Overloaded is asked before each handshake whether the node has enough to do:
+	// the client is then told to come back. Nil means never.
+	Overloaded func() bool
 
 	// AllowRequest is asked before each handshake, on both transports. An error
 	// refuses it: the client is answered 403 with the error's text. Nil allows all.
@@ -40,7 +56,11 @@ func (c Config) withDefaults() Config {
 	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, 45*time.Second)
 	c.MaxInbound = cmp.Or(c.MaxInbound, 1_000_000)
 	c.MaxPending = cmp.Or(c.MaxPending, 4<<20)
+	c.ReadTimeout = cmp.Or(c.ReadTimeout, 30*time.Second)
 	c.WriteTimeout = cmp.Or(c.WriteTimeout, 10*time.Second)
+	if c.ClientAddr == nil {
+		c.ClientAddr = limit.Peer
+	}
 	return c
 }
 
@@ -57,8 +77,6 @@ const (
 	// restoreTimeout bounds [Handler.Restore] and, when the restored socket is
 	// still connected here, the end of the old connection.
 	restoreTimeout = 3 * time.Second
-	// bodyTimeout is for reading one POST body.
-	bodyTimeout = 30 * time.Second
 	// maxCalls is how many events of one socket may wait for the Handler.
 	maxCalls = 256
 	// maxStrangers is how often one connection may ask for a namespace that is not there.
@@ -95,9 +113,14 @@ const (
 	ReasonSlow           = "slow"
 	ReasonRateLimited    = "rate limited"
 	ReasonOverrun        = "too many unhandled events"
+	ReasonTooLarge       = "message too large"
+	ReasonNamespaces     = "too many namespaces"
 	ReasonProtocol       = "protocol error"
 	ReasonRefused        = "refused"
 )
 
 // drops lists the reasons that [Stats] counts.
-var drops = []string{ReasonPingTimeout, ReasonConnectTimeout, ReasonSlow, ReasonRateLimited, ReasonOverrun, ReasonProtocol, ReasonRefused}
+var drops = []string{
+	ReasonPingTimeout, ReasonConnectTimeout, ReasonSlow, ReasonRateLimited,
+	ReasonOverrun, ReasonTooLarge, ReasonNamespaces, ReasonProtocol, ReasonRefused,
+}

@@ -3,6 +3,7 @@ package sio
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,7 @@ type conn struct {
 	// Of the handshake; set before anything arrives, then read-only.
 	sid        string // the session id, which only client and server know
 	remoteAddr string
+	from       netip.Addr // who it is to the limits
 	since      time.Time
 	// request is what the client has shown of itself; nil once the Handler's
 	// Connect has returned, because it is a kilobyte or two.
@@ -138,7 +140,7 @@ func (c *conn) close(reason string, goodbye bool) {
 	c.cancel()
 	c.beat.Stop()
 	c.signal()
-	c.srv.stats.ended(c.kind, reason)
+	c.srv.stats.ended(c.kind, reason, c.from)
 	if c.sock != nil {
 		c.sock.seal(reason)
 	}
@@ -159,6 +161,7 @@ func (c *conn) finish() {
 		c.kill.Stop()
 	}
 	c.srv.forgetConn(c)
+	c.srv.limits.release(c.from)
 	c.srv.work.Done()
 }
 

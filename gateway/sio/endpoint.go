@@ -48,6 +48,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil, len(query["transport"]) > 1, len(query["sid"]) > 1, query.Has("j"), query.Has("b64"):
 		refuse(w, http.StatusBadRequest, badRequest)
+	case r.Method == http.MethodGet && r.ContentLength != 0: // who sends one drips it while the GET hangs
+		refuse(w, http.StatusBadRequest, badRequest)
 	case !slices.Equal(query["EIO"], []string{"4"}):
 		refuse(w, http.StatusBadRequest, badProtocol)
 	case !s.allows(transport):
@@ -123,13 +125,21 @@ func (s *Server) serveUpgrade(w http.ResponseWriter, r *http.Request, c *conn) {
 
 // serveHandshake begins a session.
 func (s *Server) serveHandshake(w http.ResponseWriter, r *http.Request, transport string) {
+	from := s.cfg.ClientAddr(r)
+	if s.tooFast(w, from) {
+		return
+	}
 	if s.cfg.AllowRequest != nil {
 		if err := s.cfg.AllowRequest(r); err != nil {
 			refuse(w, http.StatusForbidden, refusal{4, err.Error()})
 			return
 		}
 	}
+	if s.tooMany(w, from) { // else given back by conn.finish
+		return
+	}
 	if !s.admit() { // given back by conn.finish
+		s.limits.release(from)
 		refuse(w, http.StatusServiceUnavailable, badRequest)
 		return
 	}
@@ -137,13 +147,15 @@ func (s *Server) serveHandshake(w http.ResponseWriter, r *http.Request, transpor
 	if transport == websocketTransport {
 		var err error
 		if l, err = s.openLink(w, r); err != nil {
+			s.limits.release(from)
 			s.work.Done()
 			return
 		}
 	}
-	c, err := s.handshake(r, transport)
+	c, err := s.handshake(r, from, transport)
 	if err != nil {
 		s.log.Error("handshake refused by the library", "err", err)
+		s.limits.release(from)
 		s.work.Done()
 		if l != nil {
 			l.nc.Close()

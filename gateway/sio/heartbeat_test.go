@@ -3,6 +3,7 @@ package sio
 import (
 	"log/slog"
 	"net/http/httptest"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,7 +16,7 @@ func pollingConn(t *testing.T, cfg Config) (*Server, *conn) {
 	if !s.admit() {
 		t.Fatal("not admitted")
 	}
-	c, err := s.handshake(httptest.NewRequest("GET", "/socket.io/?EIO=4&transport=polling", nil), pollingTransport)
+	c, err := s.handshake(httptest.NewRequest("GET", "/socket.io/?EIO=4&transport=polling", nil), netip.Addr{}, pollingTransport)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -87,10 +87,16 @@ func (c *conn) call(s *Socket, size int, run func()) error {
 	return nil
 }
 
+// errNamespaces means that a client asks for one namespace after the other.
+var errNamespaces = errors.New("too many namespaces")
+
 // refuseNamespace answers for namespaces other than "/": there are none.
 func (c *conn) refuseNamespace(p inPacket) error {
-	if c.strangers++; p.typ != connectType || c.strangers > maxStrangers {
+	if p.typ != connectType {
 		return fmt.Errorf("%w: unknown namespace", errPacket)
+	}
+	if c.strangers++; c.strangers > maxStrangers {
+		return errNamespaces
 	}
 	_ = c.push(textPacket("44" + p.nsp + `,{"message":"Invalid namespace"}`)) // a closed connection needs no answer
 	return nil

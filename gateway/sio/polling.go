@@ -22,6 +22,9 @@ func (c *conn) poll(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, badRequest)
 		return
 	}
+	// A read deadline that the HTTP server has set for whole requests would end
+	// this one while it hangs, as it should.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	payload, err := c.awaitPayload(r.Context())
 	if err != nil {
 		c.release(&c.getting)
@@ -179,8 +182,11 @@ func (c *conn) post(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html") // never shown; browsers must not offer it as a download
 		_, _ = io.WriteString(w, "ok")              // a client that is gone is noticed elsewhere
 	case errors.As(err, &tooLarge):
-		c.end(ReasonProtocol, flush)
+		c.end(ReasonTooLarge, flush)
 		refuse(w, http.StatusRequestEntityTooLarge, badRequest)
+	case errors.Is(err, errNamespaces):
+		c.end(ReasonNamespaces, flush)
+		refuse(w, http.StatusBadRequest, badRequest)
 	case errors.Is(err, errPacket):
 		c.end(ReasonProtocol, flush)
 		refuse(w, http.StatusBadRequest, badRequest)
@@ -202,7 +208,7 @@ func (c *conn) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 		return nil, errPacket // binary payloads ended with protocol 3
 	}
 	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout)) // net/http takes it back before the next request
+	_ = rc.SetReadDeadline(time.Now().Add(c.srv.cfg.ReadTimeout)) // net/http takes it back before the next request
 	return io.ReadAll(http.MaxBytesReader(w, r.Body, c.srv.cfg.MaxInbound))
 }
 

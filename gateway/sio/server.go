@@ -6,11 +6,13 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/codewar/socketbridge/gateway/limit"
 )
 
 // Server is a Socket.IO endpoint: an http.Handler for /socket.io/.
@@ -20,6 +22,7 @@ type Server struct {
 	log     *slog.Logger
 	library library
 	stats   counters
+	limits  limits
 
 	// work counts the connections and the goroutines that outlive a call. It
 	// grows from zero only in admit.
@@ -40,10 +43,9 @@ func New(cfg Config, h Handler, log *slog.Logger) *Server {
 		conns:   make(map[string]*conn),
 		sockets: make(map[string]*Socket),
 	}
-	s.stats.drops = make(map[string]*atomic.Uint64)
-	for _, reason := range drops {
-		s.stats.drops[reason] = new(atomic.Uint64)
-	}
+	s.stats.drops = limit.NewTally(s.log, drops...)
+	s.stats.refusals = limit.NewTally(s.log, handshakeLimits...)
+	s.limits = newLimits(s.cfg)
 	s.library = newLibrary(s)
 	return s
 }
@@ -96,12 +98,14 @@ func (s *Server) admit() bool {
 	return true
 }
 
-// handshake begins a session. What s.admit added is the conn's from then on.
-func (s *Server) handshake(r *http.Request, transport string) (*conn, error) {
+// handshake begins a session. What s.admit added is the conn's from then on, and
+// so is the address's share.
+func (s *Server) handshake(r *http.Request, from netip.Addr, transport string) (*conn, error) {
 	c, err := s.library.handshake(transport)
 	if err != nil {
 		return nil, err
 	}
+	c.from = from
 	c.remoteAddr = r.RemoteAddr
 	c.request.Store(&request{r.Header, r.URL.RawQuery})
 	s.stats.opened(transport)

@@ -1,33 +1,37 @@
 package sio
 
-import "sync/atomic"
+import (
+	"net/netip"
+	"sync/atomic"
 
-// Stats is what a Server counts. Drops has every reason, also with zero.
+	"github.com/codewar/socketbridge/gateway/limit"
+)
+
+// Stats is what a Server counts. Drops and Refusals have every reason and limit,
+// also with zero.
 type Stats struct {
 	Websocket int // connections now, by transport
 	Polling   int
 	Drops     map[string]uint64 // connections that the server ended, by reason
+	Refusals  map[string]uint64 // handshakes that it refused, by limit
 	Panics    uint64            // recovered, of the Handler and elsewhere
 }
 
 type counters struct {
 	websocket, polling atomic.Int64
 	panics             atomic.Uint64
-	drops              map[string]*atomic.Uint64 // never changed after New
+	drops, refusals    *limit.Tally
 }
 
 // Stats returns the counts at this moment.
 func (s *Server) Stats() Stats {
-	out := Stats{
+	return Stats{
 		Websocket: int(s.stats.websocket.Load()),
 		Polling:   int(s.stats.polling.Load()),
 		Panics:    s.stats.panics.Load(),
-		Drops:     make(map[string]uint64, len(s.stats.drops)),
+		Drops:     s.stats.drops.Counts(),
+		Refusals:  s.stats.refusals.Counts(),
 	}
-	for reason, n := range s.stats.drops {
-		out.Drops[reason] = n.Load()
-	}
-	return out
 }
 
 func (c *counters) gauge(transport string) *atomic.Int64 {
@@ -44,9 +48,11 @@ func (c *counters) moved(from, to string) {
 	c.gauge(to).Add(1)
 }
 
-func (c *counters) ended(transport, reason string) {
+func (c *counters) ended(transport, reason string, from netip.Addr) {
 	c.gauge(transport).Add(-1)
-	if n := c.drops[reason]; n != nil {
-		n.Add(1)
+	if reason == ReasonPingTimeout {
+		c.drops.Count(reason) // phones in tunnels are no news
+		return
 	}
+	c.drops.Add(reason, from)
 }

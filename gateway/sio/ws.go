@@ -158,7 +158,11 @@ func (c *conn) left(l *link, err error) {
 	switch {
 	case errors.As(err, &closed):
 		c.end(ReasonTransportClose, flush)
-	case errors.Is(err, errPacket), errors.Is(err, websocket.ErrReadLimit):
+	case errors.Is(err, websocket.ErrReadLimit):
+		c.end(ReasonTooLarge, flush)
+	case errors.Is(err, errNamespaces):
+		c.end(ReasonNamespaces, flush)
+	case errors.Is(err, errPacket):
 		c.end(ReasonProtocol, flush)
 	case errors.Is(err, ErrSlow):
 		c.end(ReasonSlow, abort)

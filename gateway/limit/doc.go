@@ -1,0 +1,9 @@
+// Package limit has what the limits of the gateway are made of: how fast an
+// address may come, how much it may hold, and an account of who was refused.
+//
+//	Rates    so many a second for each key, in a table of bounded size
+//	Counts   so many at a time for each address
+//	Tally    how often each limit was reached, as a metric and in the log
+//
+// None is asked on the path of a message to a browser. All are safe for concurrent use.
+package limit

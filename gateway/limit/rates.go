@@ -1,0 +1,71 @@
+package limit
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// maxKeys bounds a table of rates: some 20 MB, when somebody has that many addresses.
+const maxKeys = 100_000
+
+// Rates lets each key do so many things a second, and so many at once after a
+// pause. There is no lock that all keys share.
+type Rates[K comparable] struct {
+	perSecond float64
+	burst     int
+	most      int // keys
+
+	keys  atomic.Int64
+	table sync.Map // of K to *rate.Limiter
+}
+
+// NewRates makes a table without keys. perSecond 0 is no limit.
+func NewRates[K comparable](perSecond, burst int) *Rates[K] {
+	return &Rates[K]{perSecond: float64(perSecond), burst: max(burst, perSecond), most: maxKeys}
+}
+
+// Allow counts one and reports whether the key may do it. If not, wait is when
+// it may try again.
+func (r *Rates[K]) Allow(key K, now time.Time) (wait time.Duration, ok bool) {
+	if r.perSecond <= 0 {
+		return 0, true
+	}
+	l := r.of(key, now)
+	if l.AllowN(now, 1) {
+		return 0, true
+	}
+	missing := 1 - l.TokensAt(now)
+	return time.Duration(missing / r.perSecond * float64(time.Second)), false
+}
+
+func (r *Rates[K]) of(key K, now time.Time) *rate.Limiter {
+	if l, ok := r.table.Load(key); ok {
+		return l.(*rate.Limiter)
+	}
+	l, loaded := r.table.LoadOrStore(key, rate.NewLimiter(rate.Limit(r.perSecond), r.burst))
+	if !loaded && r.keys.Add(1) > int64(r.most) {
+		r.forget(now)
+	}
+	return l.(*rate.Limiter)
+}
+
+// forget makes room in a full table. It looks at a few keys only, so that whoever
+// fills the table does not make each new one cost a walk through it; of a key
+// that has its whole burst nothing is lost.
+func (r *Rates[K]) forget(now time.Time) {
+	const few = 8
+	looked, victim := 0, any(nil)
+	r.table.Range(func(key, l any) bool {
+		looked++
+		if victim == nil || l.(*rate.Limiter).TokensAt(now) >= float64(r.burst) {
+			victim = key
+		}
+		return looked < few
+	})
+	if _, was := r.table.LoadAndDelete(victim); was {
+		r.keys.Add(-1)
+	}
+}

@@ -1,0 +1,79 @@
+package limit
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// quiet is how long a limit that was logged is not logged again.
+const quiet = 10 * time.Second
+
+// Tally counts how often each limit was reached and logs it, one line for each
+// limit in ten seconds, with the number of times that the line stands for.
+type Tally struct {
+	log   *slog.Logger
+	names map[string]*tally // never changed after NewTally
+}
+
+type tally struct {
+	n atomic.Uint64
+
+	mu    sync.Mutex // guards what follows
+	said  uint64     // of n, in the lines so far
+	until time.Time  // silence
+}
+
+// NewTally makes an account of these limits and of no others.
+func NewTally(log *slog.Logger, limits ...string) *Tally {
+	t := &Tally{log: log, names: make(map[string]*tally, len(limits))}
+	for _, name := range limits {
+		t.names[name] = new(tally)
+	}
+	return t
+}
+
+// Count counts one and says nothing. A limit that the account does not have is nothing.
+func (t *Tally) Count(limit string) {
+	if c := t.names[limit]; c != nil {
+		c.n.Add(1)
+	}
+}
+
+// Add counts one, and says so when it is time to. The address is that of this one.
+func (t *Tally) Add(limit string, from netip.Addr) {
+	c := t.names[limit]
+	if c == nil {
+		return
+	}
+	c.n.Add(1)
+	if times := c.due(time.Now()); times > 0 {
+		t.log.LogAttrs(context.Background(), slog.LevelWarn, "limit reached",
+			slog.String("limit", limit), slog.Uint64("times", times), slog.Any("address", from))
+	}
+}
+
+// due is how many times a line now would stand for; 0 means that it is not time yet.
+func (c *tally) due(now time.Time) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now.Before(c.until) {
+		return 0
+	}
+	n := c.n.Load()
+	times := n - c.said
+	c.said, c.until = n, now.Add(quiet)
+	return times
+}
+
+// Counts returns every limit with its count, also zero.
+func (t *Tally) Counts() map[string]uint64 {
+	out := make(map[string]uint64, len(t.names))
+	for name, c := range t.names {
+		out[name] = c.n.Load()
+	}
+	return out
+}

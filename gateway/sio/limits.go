@@ -1,0 +1,87 @@
+package sio
+
+import (
+	"net/http"
+	"net/netip"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/codewar/socketbridge/gateway/limit"
+)
+
+// Limits that a handshake can reach, as [Stats] counts its refusals.
+const (
+	LimitConnectRate = "connect_rate"            // Config.ConnectsPerSecond
+	LimitPerAddress  = "connections_per_address" // Config.MaxPerAddress
+	LimitConnections = "connections"             // Config.MaxConnections
+	LimitOverload    = "overload"                // Config.Overloaded
+)
+
+var handshakeLimits = []string{LimitConnectRate, LimitPerAddress, LimitConnections, LimitOverload}
+
+// limits is what handshakes are held against.
+type limits struct {
+	rates *limit.Rates[netip.Addr]
+	held  *limit.Counts
+	open  *atomic.Int64 // connections that tooMany has let in and that are not gone
+}
+
+func newLimits(cfg Config) limits {
+	return limits{
+		rates: limit.NewRates[netip.Addr](cfg.ConnectsPerSecond, cfg.ConnectBurst),
+		held:  limit.NewCounts(cfg.MaxPerAddress),
+		open:  new(atomic.Int64),
+	}
+}
+
+// release gives back what tooMany has taken.
+func (l limits) release(from netip.Addr) {
+	l.open.Add(-1)
+	if shared, limited := limit.Shared(from); limited {
+		l.held.Release(shared)
+	}
+}
+
+// tooFast refuses a handshake of an address that makes too many. It is asked
+// first, so that it also bounds handshakes that are refused later.
+func (s *Server) tooFast(w http.ResponseWriter, from netip.Addr) bool {
+	shared, limited := limit.Shared(from)
+	if !limited {
+		return false
+	}
+	wait, ok := s.limits.rates.Allow(shared, time.Now())
+	if !ok {
+		s.refuseBusy(w, http.StatusTooManyRequests, LimitConnectRate, from, wait)
+	}
+	return !ok
+}
+
+// tooMany refuses a handshake for which there is no room. When it reports false
+// the connection is counted, until [limits.release].
+func (s *Server) tooMany(w http.ResponseWriter, from netip.Addr) bool {
+	const soon = time.Second
+	if s.cfg.Overloaded != nil && s.cfg.Overloaded() {
+		s.refuseBusy(w, http.StatusServiceUnavailable, LimitOverload, from, soon)
+		return true
+	}
+	if n := s.limits.open.Add(1); s.cfg.MaxConnections > 0 && n > int64(s.cfg.MaxConnections) {
+		s.limits.open.Add(-1)
+		s.refuseBusy(w, http.StatusServiceUnavailable, LimitConnections, from, soon)
+		return true
+	}
+	if shared, limited := limit.Shared(from); limited && !s.limits.held.Take(shared) {
+		s.limits.open.Add(-1)
+		s.refuseBusy(w, http.StatusTooManyRequests, LimitPerAddress, from, soon)
+		return true
+	}
+	return false
+}
+
+// refuseBusy answers a client that may well come back. For a websocket it comes
+// before the upgrade.
+func (s *Server) refuseBusy(w http.ResponseWriter, status int, reached string, from netip.Addr, wait time.Duration) {
+	s.stats.refusals.Add(reached, from)
+	w.Header().Set("Retry-After", strconv.Itoa(max(int((wait+time.Second-1)/time.Second), 1)))
+	refuse(w, status, refusal{4, "Too many connections, try again later"})
+}

@@ -1,0 +1,211 @@
+package sio
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/gorilla/websocket"
+)
+
+// fromHeader takes the client's address from a header of the test's own.
+func fromHeader(r *http.Request) netip.Addr {
+	a, _ := netip.ParseAddr(r.Header.Get("From"))
+	return a
+}
+
+// handshake asks for a connection from an address. It returns the status of a
+// refusal, or 0 and the connection, which ends with the test.
+func handshake(t *testing.T, url, transport, from string) (status int, c *wsClient) {
+	t.Helper()
+	header := http.Header{"From": {from}}
+	if transport == pollingTransport {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/socket.io/?EIO=4&transport=polling", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = header
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return refusedWith(t, resp), nil
+	}
+	ws, resp, err := websocket.DefaultDialer.Dial(wsURL(url, ""), header)
+	if err != nil {
+		if resp == nil {
+			t.Fatal(err)
+		}
+		return refusedWith(t, resp), nil
+	}
+	t.Cleanup(func() { ws.Close() })
+	return 0, &wsClient{t, ws}
+}
+
+func refusedWith(t *testing.T, resp *http.Response) int {
+	t.Helper()
+	if resp.StatusCode == http.StatusOK {
+		return 0
+	}
+	if resp.Header.Get("Retry-After") == "" {
+		t.Errorf("refused with %d and no Retry-After", resp.StatusCode)
+	}
+	return resp.StatusCode
+}
+
+// TestHandshakeLimits: each limit refuses on both transports, with its own
+// account, and leaves others alone.
+func TestHandshakeLimits(t *testing.T) {
+	t.Parallel()
+	const a, a2, b = "2001:db8:0:1::1", "2001:db8:0:1::2", "192.0.2.1" // a and a2 are one customer
+	var overloaded atomic.Bool
+	for _, tt := range []struct {
+		limit  string
+		cfg    Config
+		before func()
+		status int
+		other  int // what another address gets
+	}{
+		{LimitConnectRate, Config{ConnectsPerSecond: 1, ConnectBurst: 2}, nil, 429, 0},
+		{LimitPerAddress, Config{MaxPerAddress: 2}, nil, 429, 0},
+		{LimitConnections, Config{MaxConnections: 2}, nil, 503, 503},
+		{LimitOverload, Config{Overloaded: overloaded.Load}, func() { overloaded.Store(true) }, 503, 503},
+	} {
+		t.Run(tt.limit, func(t *testing.T) {
+			tt.cfg.ClientAddr = fromHeader
+			s, url := newServer(t, tt.cfg, &recorder{})
+			for _, from := range []string{a, a2} {
+				if status, _ := handshake(t, url, websocketTransport, from); status != 0 {
+					t.Fatalf("the first ones are refused with %d", status)
+				}
+			}
+			if tt.before != nil {
+				tt.before()
+			}
+			refusals := uint64(0)
+			for _, transport := range []string{websocketTransport, pollingTransport} {
+				if status, _ := handshake(t, url, transport, a); status != tt.status {
+					t.Errorf("%s: status %d, want %d", transport, status, tt.status)
+				}
+				if status, _ := handshake(t, url, transport, b); status != tt.other {
+					t.Errorf("%s from another address: status %d, want %d", transport, status, tt.other)
+				}
+				refusals++
+				if tt.other != 0 {
+					refusals++
+				}
+			}
+			for name, n := range s.Stats().Refusals {
+				if want := map[bool]uint64{true: refusals}[name == tt.limit]; n != want {
+					t.Errorf("%d refusals for %s, want %d", n, name, want)
+				}
+			}
+		})
+	}
+}
+
+// TestPlaceIsGivenBack: a connection that has ended, on either transport or before
+// it began, does not count any more.
+func TestPlaceIsGivenBack(t *testing.T) {
+	t.Parallel()
+	const from = "192.0.2.1"
+	s, url := newServer(t, Config{MaxConnections: 1, MaxPerAddress: 1, ClientAddr: fromHeader}, &recorder{})
+	for range 3 {
+		status, c := handshake(t, url, websocketTransport, from)
+		if status != 0 {
+			t.Fatalf("refused with %d", status)
+		}
+		if status, _ := handshake(t, url, websocketTransport, from); status == 0 {
+			t.Fatal("a second one is let in")
+		}
+		c.ws.Close()
+		waitFor(t, func() bool { return s.limits.open.Load() == 0 && s.limits.held.Len() == 0 })
+
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/socket.io/?EIO=4&transport=websocket", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = http.Header{"From": {from}, "Connection": {"Upgrade"}, "Upgrade": {"websocket"}} // and no key
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("half an upgrade: %d", resp.StatusCode)
+		}
+
+		p := dialPolling(t, url)
+		waitFor(t, func() bool { return s.limits.open.Load() == 1 })
+		p.wantPost("1")
+		waitFor(t, func() bool { return s.limits.open.Load() == 0 })
+	}
+}
+
+// TestThisMachineIsNotLimited: without trusted proxies everybody behind a proxy
+// here would share one allowance.
+func TestThisMachineIsNotLimited(t *testing.T) {
+	t.Parallel()
+	_, url := newServer(t, Config{ConnectsPerSecond: 1, ConnectBurst: 1, MaxPerAddress: 1}, &recorder{})
+	for range 5 {
+		joinWS(t, url, "")
+	}
+}
+
+// TestMessageLimits: what one message, and one connection, may be.
+func TestMessageLimits(t *testing.T) {
+	t.Parallel()
+	large := `42["e","` + strings.Repeat("x", 2000) + `"]`
+	namespaces := make([]string, maxStrangers+1)
+	for n := range namespaces {
+		namespaces[n] = fmt.Sprintf("40/n%d,", n)
+	}
+	for _, tt := range []struct {
+		reason string
+		say    []string
+		status int // of the POST
+	}{
+		{ReasonTooLarge, []string{large}, http.StatusRequestEntityTooLarge},
+		{ReasonNamespaces, namespaces, http.StatusBadRequest},
+	} {
+		t.Run(tt.reason, func(t *testing.T) {
+			t.Parallel()
+			t.Run("websocket", func(t *testing.T) {
+				r := &recorder{}
+				s, url := newServer(t, Config{MaxInbound: 1000}, r)
+				c := joinWS(t, url, "")
+				r.socket(t, 0)
+				for _, text := range tt.say {
+					c.try(text)
+				}
+				c.wantEnd()
+				wantDrop(t, s, r, tt.reason)
+			})
+			t.Run("polling", func(t *testing.T) {
+				r := &recorder{}
+				s, url := newServer(t, Config{MaxInbound: 1000}, r)
+				c := joinPolling(t, url, "")
+				r.socket(t, 0)
+				if status, _ := c.post(strings.Join(tt.say, "\x1e")); status != tt.status {
+					t.Errorf("status %d, want %d", status, tt.status)
+				}
+				wantDrop(t, s, r, tt.reason)
+			})
+		})
+	}
+}
+
+// TestGetHasNoBody: its sender could drip it for as long as the GET hangs, and after.
+func TestGetHasNoBody(t *testing.T) {
+	t.Parallel()
+	_, url := newServer(t, Config{}, &recorder{})
+	c := joinPolling(t, url, "")
+	if status, _ := c.do(http.MethodGet, strings.NewReader("x")); status != http.StatusBadRequest {
+		t.Errorf("status %d", status)
+	}
+	c.wantPost("1")
+}
