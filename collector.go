@@ -22,6 +22,7 @@ var (
 	socketsDesc     = prometheus.NewDesc("bridge_gateway_sockets", "Sockets of this node that are mapped to a user.", nil, nil)
 	usersDesc       = prometheus.NewDesc("bridge_gateway_users", "Users with a socket on this node.", nil, nil)
 	dropsDesc       = prometheus.NewDesc("bridge_gateway_drops_total", "Connections that this node closed for what the client did or failed to do, by reason.", []string{"reason"}, nil)
+	refusalsDesc    = prometheus.NewDesc("bridge_gateway_refusals_total", "Connections, requests and registrations that were refused, by the limit they had reached.", []string{"limit"}, nil)
 	panicsDesc      = prometheus.NewDesc("bridge_gateway_panics_total", "Panics that were caught while serving a socket. Each one is a bug.", nil, nil)
 	authDesc        = prometheus.NewDesc("bridge_auth_total", "Pages, callers and operators who wanted to be believed, by what for and result: ok, or the code of the refusal.", []string{"kind", "result"}, nil)
 	apiKeyDesc      = prometheus.NewDesc("bridge_api_key_calls_total", "Calls of /sendPayload that were let in by an API key, by its name.", []string{"key"}, nil)
@@ -37,7 +38,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{connectionsDesc, socketsDesc, usersDesc, dropsDesc, panicsDesc, authDesc, apiKeyDesc, expiredDesc, pushesDesc, receivedDesc, outcomesDesc, inFlightDesc, breachesDesc, leaderDesc, lagDesc} {
+	for _, d := range []*prometheus.Desc{connectionsDesc, socketsDesc, usersDesc, dropsDesc, refusalsDesc, panicsDesc, authDesc, apiKeyDesc, expiredDesc, pushesDesc, receivedDesc, outcomesDesc, inFlightDesc, breachesDesc, leaderDesc, lagDesc} {
 		ch <- d
 	}
 }
@@ -55,6 +56,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(connectionsDesc, float64(stats.Polling), "polling")
 	for reason, n := range stats.Drops {
 		counter(dropsDesc, n, reason)
+	}
+	for limit, n := range c.srv.Refusals() {
+		counter(refusalsDesc, n, limit)
 	}
 	counter(panicsDesc, stats.Panics)
 	who := c.srv.AuthStats()

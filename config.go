@@ -35,7 +35,13 @@ type httpConfig struct {
 	Addr              string        `mapstructure:"addr"`
 	ReplyTimeout      time.Duration `mapstructure:"reply_timeout"`
 	ReadHeaderTimeout time.Duration `mapstructure:"read_header_timeout"`
-	MaxBody           int64         `mapstructure:"max_body"` // bytes
+	ReadTimeout       time.Duration `mapstructure:"read_timeout"`
+	IdleTimeout       time.Duration `mapstructure:"idle_timeout"`
+	MaxHeader         int           `mapstructure:"max_header"`      // bytes
+	MaxBody           int64         `mapstructure:"max_body"`        // bytes
+	TrustedProxies    []string      `mapstructure:"trusted_proxies"` // networks or addresses
+	PayloadsPerSecond int           `mapstructure:"payloads_per_second"`
+	PayloadBurst      int           `mapstructure:"payload_burst"`
 	ShutdownDelay     time.Duration `mapstructure:"shutdown_delay"`
 	TLS               tlsConfig     `mapstructure:"tls"`
 }
@@ -56,9 +62,17 @@ type socketsConfig struct {
 	MaxInbound      int64         `mapstructure:"max_inbound"` // bytes
 	MaxPending      int           `mapstructure:"max_pending"` // bytes
 	EventsPerMinute int           `mapstructure:"events_per_minute"`
-	PerUser         string        `mapstructure:"per_user"` // perUserAll or perUserLatest
-	SessionTTL      time.Duration `mapstructure:"session_ttl"`
-	AckTimeout      time.Duration `mapstructure:"ack_timeout"`
+
+	MaxConnections    int `mapstructure:"max_connections"`
+	MaxPerAddress     int `mapstructure:"max_per_address"`
+	MaxPerUser        int `mapstructure:"max_per_user"`
+	MaxBinding        int `mapstructure:"max_binding"`
+	ConnectsPerSecond int `mapstructure:"connects_per_second"`
+	ConnectBurst      int `mapstructure:"connect_burst"`
+
+	PerUser    string        `mapstructure:"per_user"` // perUserAll or perUserLatest
+	SessionTTL time.Duration `mapstructure:"session_ttl"`
+	AckTimeout time.Duration `mapstructure:"ack_timeout"`
 }
 
 // Values of sockets.per_user.
@@ -108,7 +122,13 @@ func defaultConfig() Config {
 			Addr:              ":3004",
 			ReplyTimeout:      5 * time.Second,
 			ReadHeaderTimeout: 10 * time.Second,
+			ReadTimeout:       30 * time.Second,
+			IdleTimeout:       2 * time.Minute,
+			MaxHeader:         32 << 10,
 			MaxBody:           1 << 20,
+			TrustedProxies:    []string{},
+			PayloadsPerSecond: 2000,
+			PayloadBurst:      4000,
 		},
 		Origins: []string{},
 		Sockets: socketsConfig{
@@ -121,9 +141,17 @@ func defaultConfig() Config {
 			MaxInbound:      1_000_000,
 			MaxPending:      4 << 20,
 			EventsPerMinute: 100,
-			PerUser:         perUserAll,
-			SessionTTL:      24 * time.Hour,
-			AckTimeout:      3 * time.Second,
+
+			MaxConnections:    100_000,
+			MaxPerAddress:     20_000,
+			MaxPerUser:        100,
+			MaxBinding:        5000,
+			ConnectsPerSecond: 500,
+			ConnectBurst:      10_000,
+
+			PerUser:    perUserAll,
+			SessionTTL: 24 * time.Hour,
+			AckTimeout: 3 * time.Second,
 		},
 		History: historyConfig{TTL: 10 * time.Minute, MaxPerUser: 1000, Traces: 500_000},
 		NATS:    subscriber.DefaultConfig(),

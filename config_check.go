@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -108,12 +109,21 @@ func (c Config) checkHTTP(v *validation) {
 	v.require(validAddr(c.HTTP.Addr), "http.addr", c.HTTP.Addr, "must be host:port or :port")
 	v.positive("http.reply_timeout", c.HTTP.ReplyTimeout)
 	v.positive("http.read_header_timeout", c.HTTP.ReadHeaderTimeout)
+	v.positive("http.read_timeout", c.HTTP.ReadTimeout)
+	v.positive("http.idle_timeout", c.HTTP.IdleTimeout)
+	between(v, "http.max_header", c.HTTP.MaxHeader, 4096, 1<<20)
 	between(v, "http.max_body", c.HTTP.MaxBody, 1024, 64<<20)
+	for _, p := range c.HTTP.TrustedProxies {
+		_, err := parseNetwork(p)
+		v.require(err == nil, "http.trusted_proxies", p, "must be a network or an address, such as 10.0.0.0/8")
+	}
+	between(v, "http.payloads_per_second", c.HTTP.PayloadsPerSecond, 0, 1_000_000)
+	between(v, "http.payload_burst", c.HTTP.PayloadBurst, 0, 1_000_000)
 	v.require(c.HTTP.ShutdownDelay >= 0, "http.shutdown_delay", c.HTTP.ShutdownDelay, "must be 0s or more")
 	v.require((c.HTTP.TLS.Cert == "") == (c.HTTP.TLS.Key == ""), "http.tls.cert", c.HTTP.TLS.Cert, "must be set together with http.tls.key, or not at all")
 
 	for _, o := range c.Origins {
-		v.require(o != "*", "origins", o, "must stand alone")
+		v.require(o != "*", "origins", o, "must be the origins by name: with credentials, * would let any page act for its visitor (empty, for development, does just that)")
 		v.require(o == "*" || validOrigin(o), "origins", o, "must be scheme://host or scheme://host:port, such as https://codewar.example")
 	}
 
@@ -137,6 +147,12 @@ func (c Config) checkSockets(v *validation) {
 	// A socket whose bound is below one message could never receive it.
 	between(v, "sockets.max_pending", int64(s.MaxPending), c.HTTP.MaxBody, 1<<30)
 	between(v, "sockets.events_per_minute", s.EventsPerMinute, 0, 1_000_000)
+	between(v, "sockets.max_connections", s.MaxConnections, 0, 10_000_000)
+	between(v, "sockets.max_per_address", s.MaxPerAddress, 0, 10_000_000)
+	between(v, "sockets.max_per_user", s.MaxPerUser, 0, 1_000_000)
+	between(v, "sockets.max_binding", s.MaxBinding, 0, 1_000_000)
+	between(v, "sockets.connects_per_second", s.ConnectsPerSecond, 0, 1_000_000)
+	between(v, "sockets.connect_burst", s.ConnectBurst, 0, 1_000_000)
 	v.require(s.PerUser == perUserAll || s.PerUser == perUserLatest, "sockets.per_user", s.PerUser, "must be all or latest")
 	v.positive("sockets.session_ttl", s.SessionTTL)
 	v.positive("sockets.ack_timeout", s.AckTimeout)
@@ -214,6 +230,14 @@ func validTransports(names []string) bool {
 func validOrigin(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && u.Scheme != "" && u.Host != "" && s == u.Scheme+"://"+u.Host
+}
+
+// parseNetwork reads a network, or an address as a network of its own.
+func parseNetwork(s string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	return netip.ParsePrefix(s)
 }
 
 // validNATS accepts what is a server's address from end to end.

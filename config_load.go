@@ -101,10 +101,6 @@ func (l *loader) finish() (Config, error) {
 			l.refuse(s.key, value, from, "must be "+want)
 		}
 	}
-	// One wildcard, alone, is how the Node service spelled "every origin".
-	if slices.Equal(l.cfg.Origins, []string{"*"}) {
-		l.cfg.Origins = []string{}
-	}
 	l.cfg.from = l.from
 	if err := l.problems.err(); err != nil {
 		return Config{}, err

@@ -177,7 +177,6 @@ func TestConfigVariables(t *testing.T) {
 		{"ORIGIN and ALLOWED_ORIGINS", map[string]string{"ORIGIN": "https://a.io", "ALLOWED_ORIGINS": "https://b.io, https://a.io,"}, func(c *Config) {
 			c.Origins = []string{"https://a.io", "https://b.io"}
 		}},
-		{"ORIGIN is everything", map[string]string{"ORIGIN": "*"}, func(*Config) {}},
 		{"SOCKET_TRANSPORTS", map[string]string{"SOCKET_TRANSPORTS": "polling"}, func(c *Config) { c.Sockets.Transports = []string{"polling"} }},
 		{"SOCKET_PING_INTERVAL", map[string]string{"SOCKET_PING_INTERVAL": "1500"}, func(c *Config) { c.Sockets.PingInterval = 1500 * time.Millisecond }},
 		{"SOCKET_PING_TIMEOUT", map[string]string{"SOCKET_PING_TIMEOUT": "20000"}, func(c *Config) { c.Sockets.PingTimeout = 20 * time.Second }},
@@ -252,7 +251,7 @@ func TestConfigProblems(t *testing.T) {
 		want []string
 	}{
 		{name: "unknown key", file: "http: {adr: ':1'}", want: []string{
-			"http.adr (config.yaml): unknown key; http has addr, reply_timeout, read_header_timeout, max_body, shutdown_delay, tls",
+			"http.adr (config.yaml): unknown key; http has addr, reply_timeout, read_header_timeout, read_timeout, idle_timeout, max_header, max_body, trusted_proxies, payloads_per_second, payload_burst, shutdown_delay, tls",
 		}},
 		{name: "unknown key beside a section", file: "nats: {embedded: {adr: x}}", want: []string{
 			"nats.embedded.adr (config.yaml): unknown key; nats.embedded has addr, store_dir, max_store, sync",
@@ -298,7 +297,7 @@ func TestConfigProblems(t *testing.T) {
 		}},
 		{name: "--set without value", args: []string{"--set", "http.addr"}, want: []string{`--set "http.addr": must be key=value`}},
 		{name: "--set of an unknown key", args: []string{"--set", "http.x=1"}, want: []string{
-			"http.x (flag --set): unknown key; http has addr, reply_timeout, read_header_timeout, max_body, shutdown_delay, tls",
+			"http.x (flag --set): unknown key; http has addr, reply_timeout, read_header_timeout, read_timeout, idle_timeout, max_header, max_body, trusted_proxies, payloads_per_second, payload_burst, shutdown_delay, tls",
 		}},
 		{name: "named file missing", args: []string{"--config", "nope.yaml"}, want: []string{
 			`file "nope.yaml": must be a file that can be read: open nope.yaml: no such file or directory`,

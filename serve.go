@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/codewar/socketbridge/bridge"
@@ -58,6 +59,8 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 		LatestOnly: cfg.Sockets.PerUser == perUserLatest,
 		MaxPending: cfg.Sockets.MaxPending,
 		SessionTTL: cfg.Sockets.SessionTTL,
+		MaxPerUser: cfg.Sockets.MaxPerUser,
+		MaxBinding: cfg.Sockets.MaxBinding,
 	}, log)
 	down.add("hub", 2*time.Second, background(hub.Run))
 	if err := sub.ServeLinks(receiver(hub), hub.Resync); err != nil {
@@ -177,6 +180,10 @@ func openStore(ctx context.Context, cfg Config, node bridge.NodeID, m *metrics, 
 
 func gatewayConfig(cfg Config, believed gateway.AuthConfig) gateway.Config {
 	origins := gateway.Origins(cfg.Origins)
+	proxies := make([]netip.Prefix, len(cfg.HTTP.TrustedProxies))
+	for i, p := range cfg.HTTP.TrustedProxies {
+		proxies[i], _ = parseNetwork(p) // Validate has tried
+	}
 	return gateway.Config{
 		Sockets: sio.Config{
 			Transports:      cfg.Sockets.Transports,
@@ -188,6 +195,13 @@ func gatewayConfig(cfg Config, believed gateway.AuthConfig) gateway.Config {
 			MaxPending:      cfg.Sockets.MaxPending,
 			WriteTimeout:    cfg.Sockets.WriteTimeout,
 			EventsPerMinute: cfg.Sockets.EventsPerMinute,
+			ReadTimeout:     cfg.HTTP.ReadTimeout,
+
+			MaxConnections:    cfg.Sockets.MaxConnections,
+			MaxPerAddress:     cfg.Sockets.MaxPerAddress,
+			ConnectsPerSecond: cfg.Sockets.ConnectsPerSecond,
+			ConnectBurst:      cfg.Sockets.ConnectBurst,
+
 			AllowRequest: func(r *http.Request) error {
 				if origin := r.Header.Get("Origin"); origin != "" && !origins.Allow(origin) {
 					return errors.New("origin not allowed")
@@ -200,6 +214,12 @@ func gatewayConfig(cfg Config, believed gateway.AuthConfig) gateway.Config {
 		MaxBody:           cfg.HTTP.MaxBody,
 		ReplyTimeout:      cfg.HTTP.ReplyTimeout,
 		ReadHeaderTimeout: cfg.HTTP.ReadHeaderTimeout,
+		ReadTimeout:       cfg.HTTP.ReadTimeout,
+		IdleTimeout:       cfg.HTTP.IdleTimeout,
+		MaxHeader:         cfg.HTTP.MaxHeader,
+		TrustedProxies:    proxies,
+		PayloadsPerSecond: cfg.HTTP.PayloadsPerSecond,
+		PayloadBurst:      cfg.HTTP.PayloadBurst,
 		OpsOnOwnListener:  cfg.Ops.Addr != "",
 		Auth:              believed,
 	}

@@ -120,6 +120,9 @@ type Replay struct {
 	Gap  bool
 	From Offset // where the page starts: what was asked for, or the user's taken mark
 	Last Offset // the user's last offset; zero when none is known
+	// Sockets is, of [Registry.Register], how many of the user's are recorded, this
+	// one among them. Some may be those of dead nodes: Locate knows.
+	Sockets int
 }
 
 // Session lets a browser that lost its connection be recognised on any node.

@@ -36,4 +36,7 @@ const (
 	codeNotFound       = "NOT_FOUND"
 	codeMethod         = "METHOD_NOT_ALLOWED"
 	codeInternal       = "INTERNAL_ERROR"
+	codeRateLimited    = "RATE_LIMITED"
+	codeTooManySockets = "TOO_MANY_SOCKETS"
+	codeSlowRequest    = "REQUEST_TIMEOUT"
 )

@@ -3,10 +3,12 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"time"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/gateway/limit"
 	"github.com/codewar/socketbridge/gateway/sio"
 )
 
@@ -17,6 +19,7 @@ type events struct {
 	auth     AuthConfig
 	verdicts *verdicts
 	expiries *expiries
+	refusals *limit.Tally
 	log      *slog.Logger
 }
 
@@ -39,17 +42,21 @@ func (ev *events) Connect(c *sio.Socket) {
 	ev.log.LogAttrs(c.Context(), slog.LevelDebug, "connected", slog.String("socket", c.ID()), slog.String("transport", c.Transport()), slog.Bool("recovered", rec != nil))
 	switch {
 	case rec != nil:
-		_ = ev.bind(c, s, rec.user, &rec.after, nil) // the socket is gone: nobody is left to answer
+		_ = ev.bind(c, s, rec.user, &rec.after, nil, nil, "resume") // bind has answered
 	case s.who != nil:
-		_ = ev.bind(c, s, s.who.user, claimedOffset(c.Auth()), nil) // the same
+		_ = ev.bind(c, s, s.who.user, claimedOffset(c.Auth()), nil, nil, "connect")
 	default:
 		s.claimed = claimedOffset(c.Auth())
 	}
 }
 
-// bind maps the socket. It fails only when the socket is gone.
-func (ev *events) bind(c *sio.Socket, s *socket, user bridge.UserID, after *bridge.Offset, away func()) error {
+// bind maps the socket. It fails when the user has too many, which it answers
+// itself, and when the socket is gone: then nobody is left to answer.
+func (ev *events) bind(c *sio.Socket, s *socket, user bridge.UserID, after *bridge.Offset, away func(), ack func(...any), action string) error {
 	if err := ev.hub.bind(c.Context(), s, user, after, away); err != nil {
+		if errors.Is(err, errTooMany) {
+			ev.refuseCrowd(c, ack, action)
+		}
 		return err
 	}
 	ev.log.LogAttrs(c.Context(), slog.LevelDebug, "mapped", slog.String("socket", c.ID()), slog.String("user", string(s.registration().User)))
@@ -122,13 +129,19 @@ func (ev *events) setUserID(c *sio.Socket, s *socket, args []json.RawMessage, ac
 		away := func() {
 			_ = c.Emit("error", clientError{codeUnavailable, "The user cannot be registered yet; trying again", map[string]any{"action": action}})
 		}
-		if err := ev.bind(c, s, user, after, away); err != nil {
-			return // the socket is gone: nobody is left to answer
+		if err := ev.bind(c, s, user, after, away, ack, action); err != nil {
+			return
 		}
 	}
 	if ack != nil {
 		ack(map[string]any{"ok": true, "userId": user, "socketId": c.ID(), "offset": s.lastGiven()})
 	}
+}
+
+// refuseCrowd answers for a user who has too many sockets. The socket stays, not mapped.
+func (ev *events) refuseCrowd(c *sio.Socket, ack func(...any), action string) {
+	ev.refusals.Add(limitPerUser, c.From())
+	ev.refuse(c, ack, "The user has too many sockets", codeTooManySockets, action)
 }
 
 // connectionID answers with the user's newest socket anywhere in the cluster, or null.

@@ -17,6 +17,9 @@ import (
 // for the longest history, and a bounded piece of memory for each.
 const pageSize = 200
 
+// errTooMany refuses a socket of a user who has as many as one may have.
+var errTooMany = errors.New("user has too many sockets")
+
 // errMoved ends a replay whose socket has closed or moved to another user.
 var errMoved = errors.New("socket is no longer this user's")
 
@@ -38,6 +41,7 @@ type Hub struct {
 	seed    maphash.Seed
 	shards  [64]shard
 	sockets atomic.Int64 // mapped sockets
+	binding atomic.Int64 // sockets that wait for the store to register them
 	users   atomic.Int64 // users with a mapped socket
 	took    atomic.Uint64
 	seen    atomic.Uint64
@@ -50,6 +54,8 @@ type Hub struct {
 type HubConfig struct {
 	LatestOnly bool          // only a user's newest socket is pushed to
 	MaxPending int           // bytes that one connection may have queued
+	MaxPerUser int           // sockets of one user in the cluster; 0: no limit
+	MaxBinding int           // see [Hub.Overloaded]; 0: no limit
 	SessionTTL time.Duration // how long the store keeps a session
 }
 
@@ -87,6 +93,12 @@ func (h *Hub) Has(user bridge.UserID) bool { return len(h.of(user)) > 0 }
 
 // Sockets is how many sockets of this node are mapped to a user.
 func (h *Hub) Sockets() int { return int(h.sockets.Load()) }
+
+// Overloaded reports whether so many sockets wait to be registered that new ones
+// had better come later: the store is away, or slower than they come.
+func (h *Hub) Overloaded() bool {
+	return h.cfg.MaxBinding > 0 && h.binding.Load() >= int64(h.cfg.MaxBinding)
+}
 
 // Users is how many users have a socket on this node.
 func (h *Hub) Users() int { return int(h.users.Load()) }
@@ -224,7 +236,8 @@ func (h *Hub) Pushes() Pushes { return Pushes{h.took.Load(), h.seen.Load()} }
 // bind maps a socket to a user and brings it up to date: registered in the
 // store first, with its session, its history read after that. When it returns without an error,
 // every message appended from then on is pushed. While the store is away it tries
-// again, and away is called once; it gives up only when ctx, the socket's, ends.
+// again, and away is called once; it gives up only when ctx, the socket's, ends,
+// and with errTooMany.
 func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, after *bridge.Offset, away func()) error {
 	h.unbind(s)
 	given := h.given(user)
@@ -232,11 +245,10 @@ func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, after *br
 	h.add(user, s) // before the store knows, so that nothing it routes here is dropped
 	r := s.registration()
 	r.After, r.PID = after, s.conn.PID() // a node that is killed cannot save the session at its end
-	var page bridge.Replay
-	err := h.untilDone(ctx, away, func() (err error) {
-		page, err = h.store.Register(ctx, r)
-		return err
-	})
+	page, err := h.register(ctx, r, away)
+	if errors.Is(err, errTooMany) {
+		h.unbind(s)
+	}
 	if err != nil {
 		return err
 	}
@@ -248,13 +260,36 @@ func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, after *br
 	return h.untilDone(ctx, away, func() error { return h.replay(ctx, s, user, &page) })
 }
 
+// register records the socket in the store, unless the user has too many. The
+// oldest stay: however many come at once, on any nodes, as many as allowed are left.
+func (h *Hub) register(ctx context.Context, r bridge.Registration, away func()) (page bridge.Replay, err error) {
+	h.binding.Add(1)
+	defer h.binding.Add(-1)
+	err = h.untilDone(ctx, away, func() (err error) {
+		page, err = h.store.Register(ctx, r)
+		if err != nil || h.cfg.MaxPerUser <= 0 || page.Sockets <= h.cfg.MaxPerUser {
+			return err
+		}
+		sockets, err := h.store.Locate(ctx, r.User)
+		if err != nil {
+			return err
+		}
+		own := func(p bridge.Presence) bool { return p.Socket == r.Socket }
+		if slices.IndexFunc(sockets, own) >= h.cfg.MaxPerUser {
+			return errTooMany
+		}
+		return nil
+	})
+	return page, err
+}
+
 // untilDone repeats op, whose errors come from the store, until it succeeds, the
-// socket is gone or ctx ends.
+// socket is gone or refused, or ctx ends.
 func (h *Hub) untilDone(ctx context.Context, away func(), op func() error) error {
 	wait := bridge.Backoff{First: 50 * time.Millisecond, Most: time.Second}
 	for {
 		err := op()
-		if err == nil || errors.Is(err, errMoved) {
+		if err == nil || errors.Is(err, errMoved) || errors.Is(err, errTooMany) {
 			return err
 		}
 		if away != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/gateway/limit"
 )
 
 // payloads serves /sendPayload: it puts the message into the stream, so that it
@@ -23,6 +25,7 @@ type payloads struct {
 	locate  func(context.Context, bridge.UserID) ([]bridge.Presence, error)
 	ask     AskFunc
 	timeout time.Duration
+	rates   *limit.Rates[netip.Addr]
 
 	mu      sync.Mutex // guards closing; calls are added under it
 	closing bool
@@ -82,8 +85,10 @@ func (p *payloads) handle(c echo.Context) error {
 	}
 	body, err := io.ReadAll(c.Request().Body)
 	if err != nil {
-		return err // the error handler tells too large from cut off
+		return err // the error handler tells too large from too slow and cut off
 	}
+	// The deadline was the body's; when it passes later it must not end the wait for the receipt.
+	_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Time{})
 	e, err := bridge.DecodeRequest(body)
 	if invalid, bad := errors.AsType[*bridge.InvalidError](err); bad {
 		return refused(c, "", http.StatusBadRequest, invalid.Code, invalid.Message)

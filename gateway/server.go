@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"os"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -14,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/gateway/limit"
 	"github.com/codewar/socketbridge/gateway/sio"
 )
 
@@ -24,6 +27,12 @@ type Config struct {
 	MaxBody           int64         // bytes of a /sendPayload body
 	ReplyTimeout      time.Duration // how long a /sendPayload caller waits for the receipt
 	ReadHeaderTimeout time.Duration
+	ReadTimeout       time.Duration // for a request's headers and body
+	IdleTimeout       time.Duration // between two requests of a connection
+	MaxHeader         int           // bytes of a request's headers
+	TrustedProxies    []netip.Prefix
+	PayloadsPerSecond int  // calls of /sendPayload from one address; 0: no limit
+	PayloadBurst      int  // of them after a pause
 	OpsOnOwnListener  bool // the operators' routes are not on the public one
 	Auth              AuthConfig
 }
@@ -38,6 +47,8 @@ type Server struct {
 	ops      *http.Server
 	sio      *sio.Server
 	events   *events
+	refusals *limit.Tally
+	client   limit.AddrFunc
 	payloads *payloads
 	health   *health
 	log      *slog.Logger
@@ -52,17 +63,24 @@ type serverStore interface {
 // NewServer wires the routes. Checks say what keeps the node from being ready.
 func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Check, metrics *prometheus.Registry, log *slog.Logger) *Server {
 	log = log.With("component", "gateway")
-	ev := &events{hub: hub, auth: cfg.Auth, verdicts: newVerdicts(cfg.Auth, log), expiries: &expiries{warnBefore: cfg.Auth.WarnBefore}, log: log}
+	refusals, client := limit.NewTally(log, requestLimits...), clientAddr(cfg.TrustedProxies)
+	cfg.Sockets.ClientAddr, cfg.Sockets.Overloaded = client, hub.Overloaded
+	ev := &events{hub: hub, auth: cfg.Auth, verdicts: newVerdicts(cfg.Auth, log), expiries: &expiries{warnBefore: cfg.Auth.WarnBefore}, refusals: refusals, log: log}
 	s := &Server{
 		sio:      sio.New(cfg.Sockets, ev, log),
 		events:   ev,
-		payloads: &payloads{here: hub.Has, locate: store.Locate, ask: ask, timeout: cfg.ReplyTimeout},
-		health:   &health{checks: checks},
-		log:      log,
+		refusals: refusals,
+		client:   client,
+		payloads: &payloads{
+			here: hub.Has, locate: store.Locate, ask: ask, timeout: cfg.ReplyTimeout,
+			rates: limit.NewRates[netip.Addr](cfg.PayloadsPerSecond, cfg.PayloadBurst),
+		},
+		health: &health{checks: checks},
+		log:    log,
 	}
 	public := s.newEcho(cfg)
 	public.Match([]string{http.MethodPost, http.MethodGet}, "/sendPayload", s.payloads.handle,
-		(&publishers{cfg.Auth, ev.verdicts}).only, middleware.BodyLimit(bytesText(cfg.MaxBody)))
+		s.limitPayloads, (&publishers{cfg.Auth, ev.verdicts}).only, middleware.BodyLimit(bytesText(cfg.MaxBody)))
 	public.Any(socketPath, echo.WrapHandler(s.sio))
 	s.health.routes(public)
 	inside := public
@@ -91,7 +109,10 @@ func (s *Server) newHTTP(h http.Handler, cfg Config) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: cfg.ReadHeaderTimeout,
-		IdleTimeout:       2 * time.Minute,
+		ReadTimeout:       cfg.ReadTimeout, // a poll that hangs takes it back
+		WriteTimeout:      cfg.ReadTimeout + cfg.ReplyTimeout + answerTime,
+		IdleTimeout:       cfg.IdleTimeout,
+		MaxHeaderBytes:    cfg.MaxHeader,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 }
@@ -109,7 +130,7 @@ func serve(srv *http.Server, l net.Listener) error {
 	return nil
 }
 
-// Stats counts connections and why they were dropped.
+// Stats counts connections and why they were dropped or refused.
 func (s *Server) Stats() sio.Stats { return s.sio.Stats() }
 
 // SetReady opens the node for traffic, as far as its checks allow.
@@ -174,6 +195,8 @@ func (s *Server) handleError(err error, c echo.Context) {
 		status = he.Code
 	} else if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		status = http.StatusRequestEntityTooLarge
+	} else if errors.Is(err, os.ErrDeadlineExceeded) {
+		status = http.StatusRequestTimeout
 	} else if c.Request().Context().Err() != nil || errors.Is(err, net.ErrClosed) {
 		status = http.StatusBadRequest // the caller left in the middle of its body
 	}
@@ -185,6 +208,9 @@ func (s *Server) handleError(err error, c echo.Context) {
 	case http.StatusRequestEntityTooLarge:
 		code, message = codeTooLarge, "Body is too large"
 		swallow(c)
+	case http.StatusRequestTimeout:
+		code, message = codeSlowRequest, "The body did not come in time"
+		s.refusals.Add(limitReadTime, s.client(c.Request()))
 	case http.StatusInternalServerError:
 		s.log.LogAttrs(c.Request().Context(), slog.LevelError, "request failed", slog.String("route", c.Path()), slog.Any("err", err))
 	default:

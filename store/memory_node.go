@@ -76,6 +76,7 @@ func (n *MemoryNode) Register(ctx context.Context, r bridge.Registration) (page 
 		}
 		u.seen = u.last
 		page = u.page(r.After, r.Limit)
+		page.Sockets = len(u.sockets)
 		return nil
 	})
 	return page, err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -57,7 +58,18 @@ func (r *Redis) register(ctx context.Context, reg bridge.Registration, self stri
 	if err := r.together(ctx, cmds...); err != nil {
 		return bridge.Replay{}, err
 	}
-	return parsePage(c.Val(), reg.User, reg.After, reg.Limit)
+	reply := c.Val()
+	if len(reply) == 0 {
+		return bridge.Replay{}, errAnswer
+	}
+	last := len(reply) - 1
+	sockets, err := strconv.Atoi(reply[last])
+	if err != nil {
+		return bridge.Replay{}, errAnswer
+	}
+	page, err := parsePage(reply[:last], reg.User, reg.After, reg.Limit)
+	page.Sockets = sockets
+	return page, err
 }
 
 // Unregister removes this registration and moves the user's taken mark.

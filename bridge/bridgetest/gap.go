@@ -79,7 +79,7 @@ var gapTests = map[string]func(*testing.T, Open){
 		n := one(t, open, limits)
 		n.keep("u", 1, 2)
 		waitFor(t, "the history lapses", func() bool { return len(n.read("u", 0, 10).Entries) == 0 })
-		equal(t, "inbox", n.register(socket("u", "s")), bridge.Replay{Last: at(2)})
+		equal(t, "inbox", n.register(socket("u", "s")), bridge.Replay{Last: at(2), Sockets: 1})
 		n.keep("u", 3)
 		page := n.register(socket("u", "s2"))
 		if page.Gap {

@@ -45,6 +45,17 @@ var registryTests = map[string]func(*testing.T, Open){
 		}
 	},
 
+	"a registration tells how many there are": func(t *testing.T, open Open) {
+		at := open(t, long())
+		a, b := join(t, at, "a"), join(t, at, "b")
+		equal(t, "the first", a.register(socket("u", "s1")).Sockets, 1)
+		equal(t, "on another node", b.register(socket("u", "s2")).Sockets, 2)
+		equal(t, "again", a.register(socket("u", "s1")).Sockets, 2)
+		equal(t, "somebody else's", a.register(socket("v", "s3")).Sockets, 1)
+		b.unregister(socket("u", "s2"), 0)
+		equal(t, "when one has left", a.register(socket("u", "s1")).Sockets, 1)
+	},
+
 	"the end of an old registration leaves the new one": func(t *testing.T, open Open) {
 		at := open(t, long())
 		a, b := join(t, at, "a"), join(t, at, "b")
@@ -94,7 +105,7 @@ var registryTests = map[string]func(*testing.T, Open){
 		n.check("Taken", n.Taken(t.Context(), map[bridge.UserID]bridge.Offset{"u": at(1)}))
 		n.unregister(r, 0)
 		page = n.register(r)
-		equal(t, "marks never go back", page, bridge.Replay{From: at(3), Last: at(3)})
+		equal(t, "marks never go back", page, bridge.Replay{From: at(3), Last: at(3), Sockets: 1})
 	},
 
 	"a resuming socket starts where it says": func(t *testing.T, open Open) {

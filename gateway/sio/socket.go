@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
 )
@@ -145,6 +146,9 @@ func (s *Socket) RawQuery() string {
 
 // RemoteAddr is the network address, "ip:port", that the handshake came from.
 func (s *Socket) RemoteAddr() string { return s.conn.remoteAddr }
+
+// From is the client's address, as [Config.ClientAddr] tells it.
+func (s *Socket) From() netip.Addr { return s.conn.from }
 
 // Transport is how the client is connected at this moment: "websocket" or "polling".
 func (s *Socket) Transport() string { return s.conn.transport() }

@@ -1,4 +1,5 @@
--- Records a socket, then reads what it missed.
+-- Records a socket, then reads what it missed. Returns the page and, last, how
+-- many sockets are recorded.
 -- KEYS  history, last, marks, presence
 -- ARGV  after, count, socket, incarnation, token, marks ms
 redis.call('HSET', KEYS[4], ARGV[3], string.format('%s|%.0f|%s', ARGV[4], clock(), ARGV[5]))
@@ -8,4 +9,6 @@ if last then
   redis.call('HSET', KEYS[3], 'seen', last)
   redis.call('PEXPIRE', KEYS[3], ARGV[6])
 end
-return page(KEYS[1], KEYS[2], KEYS[3], ARGV[1], tonumber(ARGV[2]))
+local out = page(KEYS[1], KEYS[2], KEYS[3], ARGV[1], tonumber(ARGV[2]))
+out[#out + 1] = tostring(redis.call('HLEN', KEYS[4]))
+return out

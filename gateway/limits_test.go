@@ -1,0 +1,300 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/store"
+	"github.com/codewar/socketbridge/store/redistest"
+)
+
+// listening is a server on a port of its own, over a store.
+func listening(t *testing.T, cfg Config, hubConfig HubConfig, s bridge.Store) (srv *Server, addr string) {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	if _, err := s.Beat(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	cfg.MaxBody, cfg.ReplyTimeout = 4096, time.Second
+	srv = NewServer(cfg, NewHub(s, hubConfig, log), s, pushed, nil, prometheus.NewRegistry(), log)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := errors.Join(srv.Shutdown(ctx, 0), <-served, s.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return srv, l.Addr().String()
+}
+
+func memory() bridge.Store { return store.NewMemory(store.Limits{}).Node("n") }
+
+// browser joins the namespace and then says each text.
+func browser(t *testing.T, addr string, say ...string) *websocket.Conn {
+	t.Helper()
+	ws, _, err := websocket.DefaultDialer.Dial("ws://"+addr+"/socket.io/?EIO=4&transport=websocket", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ws.Close() })
+	for _, text := range append([]string{"40"}, say...) {
+		if err := ws.WriteMessage(websocket.TextMessage, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return ws
+}
+
+// await reads until a packet begins with the prefix.
+func await(t *testing.T, ws *websocket.Conn, prefix string) string {
+	t.Helper()
+	_ = ws.SetReadDeadline(time.Now().Add(10 * time.Second))
+	for {
+		_, text, err := ws.ReadMessage()
+		if err != nil {
+			t.Fatalf("waiting for %s: %v", prefix, err)
+		}
+		if strings.HasPrefix(string(text), prefix) {
+			return string(text)
+		}
+	}
+}
+
+func TestPayloadRate(t *testing.T) {
+	t.Parallel()
+	proxy := netip.MustParsePrefix("10.0.0.0/8")
+	srv, _ := listening(t, Config{PayloadsPerSecond: 1, PayloadBurst: 2, TrustedProxies: []netip.Prefix{proxy}}, HubConfig{}, memory())
+	call := func(remote, forwarded string) *http.Response {
+		r := httptest.NewRequest("POST", "/sendPayload", strings.NewReader(`{"userId":"u","topic":"t"}`))
+		r.RemoteAddr = remote
+		r.Header.Set("X-Forwarded-For", forwarded)
+		w := httptest.NewRecorder()
+		srv.http.Handler.ServeHTTP(w, r)
+		return w.Result()
+	}
+	for range 2 {
+		if res := call("10.1.1.1:5", "203.0.113.9, 192.0.2.1"); res.StatusCode != http.StatusNotFound {
+			t.Fatalf("within the limit: %d", res.StatusCode)
+		}
+	}
+	// What a caller writes into X-Forwarded-For himself makes him nobody else.
+	for _, forwarded := range []string{"192.0.2.1", "198.51.100.7, 192.0.2.1", "198.51.100.8, 192.0.2.1, 10.2.2.2"} {
+		res := call("10.1.1.1:5", forwarded)
+		body, _ := io.ReadAll(res.Body)
+		if res.StatusCode != http.StatusTooManyRequests || res.Header.Get("Retry-After") != "1" || !strings.Contains(string(body), codeRateLimited) {
+			t.Errorf("%s: %d, Retry-After %q, %s", forwarded, res.StatusCode, res.Header.Get("Retry-After"), body)
+		}
+	}
+	if res := call("192.0.2.2:5", "192.0.2.1"); res.StatusCode != http.StatusNotFound {
+		t.Errorf("who is no proxy is taken for one: %d", res.StatusCode)
+	}
+	if n := srv.Refusals()[limitPayloadRate]; n != 3 {
+		t.Errorf("%d refusals are counted, want 3", n)
+	}
+}
+
+func TestClientAddr(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ proxies, remote, forwarded, want string }{
+		{"", "192.0.2.1:5", "203.0.113.9", "192.0.2.1"},
+		{"10.0.0.0/8", "192.0.2.1:5", "203.0.113.9", "192.0.2.1"},
+		{"10.0.0.0/8", "10.0.0.1:5", "203.0.113.9", "203.0.113.9"},
+		{"10.0.0.0/8", "10.0.0.1:5", "1.1.1.1, 203.0.113.9, 10.0.0.2", "203.0.113.9"},
+		{"10.0.0.0/8", "10.0.0.1:5", "", "10.0.0.1"},
+		{"10.0.0.0/8", "10.0.0.1:5", "<script>", "10.0.0.1"},
+		{"10.0.0.0/8", "[::ffff:10.0.0.1]:5", "203.0.113.9", "203.0.113.9"},
+		{"fd00::/8", "[fd00::1]:5", "2001:db8::1", "2001:db8::1"},
+		{"192.168.0.0/16", "127.0.0.1:5", "203.0.113.9", "127.0.0.1"},
+	} {
+		var proxies []netip.Prefix
+		if tt.proxies != "" {
+			proxies = append(proxies, netip.MustParsePrefix(tt.proxies))
+		}
+		r := &http.Request{RemoteAddr: tt.remote, Header: http.Header{}}
+		if tt.forwarded != "" {
+			r.Header.Set("X-Forwarded-For", tt.forwarded)
+		}
+		if got := clientAddr(proxies)(r); got.String() != tt.want {
+			t.Errorf("%+v: got %v", tt, got)
+		}
+	}
+}
+
+// TestTooManySockets: the cluster's limit for one user holds however many come at
+// once, the oldest stay, and a place that is given up is free again.
+func TestTooManySockets(t *testing.T) {
+	t.Parallel()
+	for name, open := range map[string]func(t *testing.T) (a, b bridge.Store){
+		"memory": func(*testing.T) (a, b bridge.Store) {
+			m := store.NewMemory(store.Limits{})
+			return m.Node("a"), m.Node("b")
+		},
+		"redis": func(t *testing.T) (a, b bridge.Store) {
+			cfg := store.Config{Addrs: []string{redistest.Server(t).Addr}}
+			nodes := make(map[bridge.NodeID]bridge.Store)
+			for _, id := range []bridge.NodeID{"a", "b"} {
+				s, err := store.OpenRedis(t.Context(), cfg, store.Limits{}, id, slog.New(slog.DiscardHandler))
+				if err != nil {
+					t.Fatal(err)
+				}
+				nodes[id] = s
+			}
+			return nodes["a"], nodes["b"]
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const most = 3
+			a, b := open(t)
+			srvA, addrA := listening(t, Config{}, HubConfig{MaxPerUser: most}, a)
+			srvB, addrB := listening(t, Config{}, HubConfig{MaxPerUser: most}, b)
+			var mu sync.Mutex
+			var in []*websocket.Conn
+			var clients sync.WaitGroup
+			for n := range 4 * most {
+				clients.Go(func() {
+					ws := browser(t, []string{addrA, addrB}[n%2], `420["setUserId","u"]`)
+					answer := await(t, ws, "430")
+					if strings.Contains(answer, `"ok":true`) {
+						mu.Lock()
+						defer mu.Unlock()
+						in = append(in, ws)
+					} else if !strings.Contains(answer, codeTooManySockets) {
+						t.Errorf("answer %s", answer)
+					}
+				})
+			}
+			clients.Wait()
+			if len(in) != most {
+				t.Fatalf("%d sockets are mapped, want %d", len(in), most)
+			}
+			if n := srvA.Refusals()[limitPerUser] + srvB.Refusals()[limitPerUser]; n != 3*most {
+				t.Errorf("%d refusals are counted, want %d", n, 3*most)
+			}
+			await(t, browser(t, addrA, `42["setUserId","u"]`), `42["error",{"type":"TOO_MANY_SOCKETS"`)
+			await(t, browser(t, addrA, `420["setUserId","someone else"]`), `430[{"offset"`)
+			in[0].Close()
+			for {
+				ws := browser(t, addrB, `420["setUserId","u"]`)
+				if strings.Contains(await(t, ws, "430"), `"ok":true`) {
+					break
+				}
+			}
+		})
+	}
+}
+
+// stuckStore registers nobody until it is let go.
+type stuckStore struct {
+	bridge.Store
+	entered, release chan struct{}
+}
+
+func (s *stuckStore) Register(ctx context.Context, r bridge.Registration) (bridge.Replay, error) {
+	s.entered <- struct{}{}
+	<-s.release
+	return s.Store.Register(ctx, r)
+}
+
+// TestOverload: while the store is behind, new connections are told to come later.
+func TestOverload(t *testing.T) {
+	t.Parallel()
+	s := &stuckStore{memory(), make(chan struct{}), make(chan struct{})}
+	srv, addr := listening(t, Config{}, HubConfig{MaxBinding: 2}, s)
+	for n := range 2 {
+		browser(t, addr, fmt.Sprintf(`42["setUserId","u%d"]`, n))
+	}
+	<-s.entered
+	<-s.entered
+	_, resp, err := websocket.DefaultDialer.Dial("ws://"+addr+"/socket.io/?EIO=4&transport=websocket", nil)
+	if err == nil || resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("a third one: %v %v", resp, err)
+	}
+	if n := srv.Refusals()["overload"]; n != 1 {
+		t.Errorf("%d refusals are counted, want 1", n)
+	}
+	close(s.release)
+	for began := time.Now(); ; {
+		if ws, _, err := websocket.DefaultDialer.Dial("ws://"+addr+"/socket.io/?EIO=4&transport=websocket", nil); err == nil {
+			ws.Close()
+			return
+		}
+		if time.Since(began) > 10*time.Second {
+			t.Fatal("still refused when the store has caught up")
+		}
+	}
+}
+
+// TestSlowRequests: whoever drips a request is cut off, on every route, and a poll
+// that hangs is not.
+func TestSlowRequests(t *testing.T) {
+	t.Parallel()
+	srv, addr := listening(t, Config{ReadHeaderTimeout: 100 * time.Millisecond, ReadTimeout: 200 * time.Millisecond, MaxHeader: 4096}, HubConfig{}, memory())
+	for name, tt := range map[string]struct{ request, want string }{
+		"header":          {"POST /sendPayload HTTP/1.1\r\nHost: a\r\n", ""},
+		"body":            {"POST /sendPayload HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{", "HTTP/1.1 408"},
+		"endless chunks":  {"POST /sendPayload HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n", "HTTP/1.1 408"},
+		"unread body":     {"POST /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{", "HTTP/1.1 405"},
+		"large header":    {"GET /livez HTTP/1.1\r\nHost: a\r\nCookie: " + strings.Repeat("x", 10_000) + "\r\n\r\n", "HTTP/1.1 431"},
+		"poll with body":  {"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{", "HTTP/1.1 400"},
+		"handshake, body": {"POST /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{", "HTTP/1.1 400"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			nc, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer nc.Close()
+			if _, err := io.WriteString(nc, tt.request); err != nil {
+				t.Fatal(err)
+			}
+			_ = nc.SetReadDeadline(time.Now().Add(5 * time.Second))
+			answer, err := io.ReadAll(nc) // to the end of the connection
+			if err != nil && !strings.Contains(err.Error(), "reset") {
+				t.Fatalf("still open: %v", err)
+			}
+			if status, _, _ := strings.Cut(string(answer), "\r\n"); !strings.HasPrefix(status, tt.want) {
+				t.Errorf("answered %q, want %s", status, tt.want)
+			}
+		})
+	}
+	if n := srv.Refusals()[limitReadTime]; n != 2 {
+		t.Errorf("%d slow bodies are counted, want 2", n)
+	}
+
+	res, err := http.Get("http://" + addr + "/socket.io/?EIO=4&transport=polling")
+	if err != nil {
+		t.Fatal(err)
+	}
+	open, _ := bufio.NewReader(res.Body).ReadString('}')
+	res.Body.Close()
+	sid := strings.Split(open, `"`)[3]
+	hang := time.Now()
+	client := http.Client{Timeout: time.Second}
+	_, err = client.Get("http://" + addr + "/socket.io/?EIO=4&transport=polling&sid=" + sid)
+	if timeout, ok := errors.AsType[net.Error](err); !ok || !timeout.Timeout() {
+		t.Errorf("a poll ended after %v: %v", time.Since(hang), err)
+	}
+}
