@@ -7,7 +7,7 @@ STATIC   ?= go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOSEC    ?= go run github.com/securego/gosec/v2/cmd/gosec@v2.30.0
 SUDO     := $(if $(filter-out 0,$(shell id -u)),sudo)
 
-.PHONY: help run build test race fuzz chaos bench lint audit check deps vet
+.PHONY: help run build test race fuzz chaos attack bench lint audit check deps vet
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -35,6 +35,9 @@ fuzz: ## run every fuzz target for FUZZTIME (30s) each
 
 chaos: deps ## break everything under load and prove that nothing is lost (seven minutes; one row: make chaos ROW=redis)
 	go run ./e2e/chaos -run '$(ROW)'
+
+attack: ## let hostile peers loose and see that nobody else notices (three minutes)
+	go run ./e2e/attack
 
 bench: deps bench/peer/node_modules/.package-lock.json ## run all benchmarks: of each stage, then bridge and Node service from outside (half an hour; one: make bench RUN=durable)
 	go test -run '^$$' -bench . -benchmem ./...

@@ -37,6 +37,7 @@ func TestImportDirection(t *testing.T) {
 		"/subscriber/natstest": nil,
 		"/bench":               {"/e2e/procs"},
 		"/e2e":                 nil,
+		"/e2e/attack":          nil,
 		"/e2e/chaos":           {"/bridge", "/e2e/procs"},
 		"/e2e/procs":           nil,
 	}
