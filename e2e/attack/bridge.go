@@ -181,8 +181,8 @@ func (b *bridge) metrics(ctx context.Context) (map[string]float64, error) {
 	for name, f := range families {
 		for _, x := range f.GetMetric() {
 			key := name
-			for _, l := range x.GetLabel() {
-				key += "{" + l.GetValue() + "}"
+			if labels := x.GetLabel(); len(labels) > 0 {
+				key = fmt.Sprintf("%s{%s}", name, labels[0].GetValue())
 			}
 			m[key] = x.GetCounter().GetValue() + x.GetGauge().GetValue() + x.GetUntyped().GetValue()
 		}

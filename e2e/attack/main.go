@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -108,8 +109,8 @@ func perform(ctx context.Context, s size, self string) (r *result, err error) {
 	r.attacked, err = crowd.measure(ctx, s.attack)
 	_ = attacker.Process.Signal(syscall.SIGTERM)
 	decoded := json.NewDecoder(said).Decode(&r.tries)
-	if err := attacker.Wait(); err != nil || decoded != nil {
-		return nil, fmt.Errorf("attacker: %v, %v", err, decoded)
+	if ended := errors.Join(decoded, attacker.Wait()); ended != nil {
+		return nil, fmt.Errorf("attacker: %w", ended)
 	}
 	if err != nil {
 		return nil, err

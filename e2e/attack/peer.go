@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,8 +19,9 @@ import (
 // errBusy means that a limit has refused the try before it could begin.
 var errBusy = errors.New("refused by a limit")
 
-// patience is how long the bridge may take to answer or to hang up.
-const patience = 20 * time.Second
+// patience is how long the bridge may take to answer or to hang up: longer than any
+// of its own limits for a request.
+const patience = 45 * time.Second
 
 // peer is one hostile client, with an address of its own.
 type peer struct {
@@ -60,7 +62,7 @@ func (p *peer) joined(ctx context.Context) (*websocket.Conn, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := say(ws, "40"); err == nil {
+	if err = say(ws, "40"); err == nil {
 		_, err = expect(ws, "40{")
 	}
 	if err != nil {
@@ -155,10 +157,8 @@ func statusOf(res *http.Response, want ...int) error {
 	if res.StatusCode == http.StatusTooManyRequests {
 		return errBusy
 	}
-	for _, status := range want {
-		if res.StatusCode == status {
-			return nil
-		}
+	if slices.Contains(want, res.StatusCode) {
+		return nil
 	}
 	return fmt.Errorf("answered %s, want %v", res.Status, want)
 }

@@ -58,8 +58,13 @@ func TestCounts(t *testing.T) {
 	t.Parallel()
 	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	c := NewCounts(2)
-	if !c.Take(a) || !c.Take(a) || c.Take(a) || !c.Take(b) {
-		t.Error("want two for each address")
+	for n, want := range []bool{true, true, false} {
+		if got := c.Take(a); got != want {
+			t.Errorf("number %d: %v, want %v", n, got, want)
+		}
+	}
+	if !c.Take(b) {
+		t.Error("another address is refused")
 	}
 	c.Release(a)
 	if !c.Take(a) {
