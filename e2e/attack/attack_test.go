@@ -20,8 +20,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestAttack is the short form of `make attack`. Beside other tests the machine's
-// scheduler has the last word on latency, so the bound is that of `make attack` or
-// half a second.
+// scheduler has the last word on latency, so half a second will do.
 func TestAttack(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -31,9 +30,7 @@ func TestAttack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bound := 500 * time.Millisecond; r.attacked.p99 < bound {
-		r.attacked.p99 = min(r.attacked.p99, r.quiet.p99)
-	}
+	r.least = 500 * time.Millisecond
 	r.print(t.Output())
 	for _, p := range r.problems() {
 		t.Error(p)
