@@ -19,7 +19,10 @@ import (
 // obedient is a Handler that remembers nothing and answers whoever asks.
 type obedient struct{ joined chan *Socket }
 
-func (obedient) Restore(context.Context, string, string) (Restored, bool) { return Restored{}, false }
+func (obedient) Admit(context.Context, *Socket) *Refusal { return nil }
+func (obedient) Restore(context.Context, *Socket, string, string) (Restored, bool) {
+	return Restored{}, false
+}
 func (o obedient) Connect(s *Socket) {
 	select {
 	case o.joined <- s:
