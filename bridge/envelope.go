@@ -30,7 +30,7 @@ func Decode(m *Message) (Envelope, error) {
 		return Envelope{}, errMismatch
 	}
 	e, err2 := parts.envelope(m.Topic)
-	e.Offset = m.Offset
+	e.Offset, e.Stored = m.Offset, m.Stored
 	return e, err2
 }
 

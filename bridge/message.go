@@ -19,7 +19,8 @@ const (
 type Message struct {
 	Offset  Offset
 	Subject string
-	Topic   string // the subject without the prefix
+	Topic   string    // the subject without the prefix
+	Stored  time.Time // when the stream took it, by the clock of the NATS server
 	Header  map[string][]string
 	Body    []byte
 }
@@ -41,6 +42,8 @@ type Envelope struct {
 	// shared by many sockets.
 	Payload []byte
 	Offset  Offset
+	// Stored is as in [Message]. Not kept in the history: zero in a replay.
+	Stored time.Time
 	// Before is the user's message before this one; zero when that is not known.
 	// A socket that was not given it has missed something. Not kept in the history.
 	Before Offset

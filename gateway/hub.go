@@ -45,6 +45,7 @@ type Hub struct {
 	users   atomic.Int64 // users with a mapped socket
 	took    atomic.Uint64
 	seen    atomic.Uint64
+	latency bridge.Histogram
 
 	gone    unregistrations
 	resyncs chan struct{} // capacity 1: a resync is wanted
@@ -165,7 +166,7 @@ func (h *Hub) Push(e *bridge.Envelope) (c bridge.Count) {
 		h.check(s, e)
 		c = c.Add(s.push(p))
 	}
-	h.pushed(c)
+	h.pushed(e, c)
 	return c
 }
 
@@ -177,6 +178,7 @@ func (h *Hub) PushAcked(e *bridge.Envelope, done func(bridge.Count)) {
 		mu      sync.Mutex // guards c and waiting
 		c       bridge.Count
 		waiting = 1 // this function itself
+		pushed  bridge.Count
 	)
 	settle := func(more bridge.Count) {
 		mu.Lock()
@@ -201,7 +203,7 @@ func (h *Hub) PushAcked(e *bridge.Envelope, done func(bridge.Count)) {
 			}
 			settle(ack)
 		})
-		h.pushed(given)
+		pushed = pushed.Add(given)
 		mu.Lock()
 		c = c.Add(given)
 		mu.Unlock()
@@ -209,6 +211,7 @@ func (h *Hub) PushAcked(e *bridge.Envelope, done func(bridge.Count)) {
 			settle(bridge.Count{})
 		}
 	}
+	h.pushed(e, pushed)
 	settle(bridge.Count{})
 }
 
@@ -219,10 +222,20 @@ func (h *Hub) check(s *socket, e *bridge.Envelope) {
 	}
 }
 
-func (h *Hub) pushed(c bridge.Count) {
+// pushed counts what was done with an envelope. It is the one place where a
+// message's way ends: with it in the queue of a socket.
+func (h *Hub) pushed(e *bridge.Envelope, c bridge.Count) {
 	h.took.Add(uint64(c.Took))
 	h.seen.Add(uint64(c.Seen))
+	if c.Took > 0 && !e.Stored.IsZero() {
+		h.latency.Observe(time.Since(e.Stored))
+	}
 }
+
+// Latency is the time from the stream having taken a message to its being handed
+// to the user's sockets here, once for each message and node; replays do not count.
+// It spans the clocks of two machines.
+func (h *Hub) Latency() bridge.Times { return h.latency.Times() }
 
 // Pushes counts what [Hub.Push] has done since the start.
 type Pushes struct {

@@ -13,14 +13,15 @@ import (
 //	version 1 byte | kind 1 byte | term 8 bytes | link sequence 8 bytes | body
 //
 // The body of a forward is a count and that many envelopes: user, topic, epoch,
-// sequence, payload, milliseconds to confirm in. The body of an answer is a count
+// sequence, those of the message before, when it was stored (ns since 1970, 0: unknown),
+// payload, milliseconds to confirm in. The body of an answer is a count
 // and that many times took, seen and acked. A beat has none. Numbers in bodies are uvarints, texts a length
 // and their bytes.
 const (
 	linkVersion = 1
 	headSize    = 18
-	// minEnvelope is the least an envelope can take: eight empty fields.
-	minEnvelope = 8
+	// minEnvelope is the least an envelope can take: nine empty fields.
+	minEnvelope = 9
 	// minCount is the least a count can take.
 	minCount = 3
 )
@@ -72,9 +73,18 @@ func appendEnvelope(b []byte, e *bridge.Envelope) []byte {
 	b = binary.AppendUvarint(b, e.Offset.Seq)
 	b = binary.AppendUvarint(b, e.Before.Epoch)
 	b = binary.AppendUvarint(b, e.Before.Seq)
+	b = binary.AppendUvarint(b, storedNanos(e))
 	b = binary.AppendUvarint(b, uint64(len(e.Payload)))
 	b = append(b, e.Payload...)
 	return binary.AppendUvarint(b, uint64(e.Ack.Milliseconds()))
+}
+
+// storedNanos is [bridge.Envelope.Stored] as a number; zero when it is not known.
+func storedNanos(e *bridge.Envelope) uint64 {
+	if e.Stored.IsZero() {
+		return 0
+	}
+	return uint64(e.Stored.UnixNano())
 }
 
 func appendText(b []byte, s string) []byte {
@@ -98,6 +108,9 @@ func decodeForward(body []byte) ([]*bridge.Envelope, error) {
 		e.Offset.Seq = r.number()
 		e.Before.Epoch = r.number()
 		e.Before.Seq = r.number()
+		if stored := r.number(); stored > 0 {
+			e.Stored = time.Unix(0, int64(stored))
+		}
 		e.Payload = r.bytes()
 		e.Ack = time.Duration(min(r.number(), maxAckMillis)) * time.Millisecond
 		batch[i] = e

@@ -17,6 +17,7 @@ func envelopes(n, payload int) (batch []*bridge.Envelope) {
 		batch = append(batch, &bridge.Envelope{
 			User: bridge.UserID(fmt.Sprintf("user_%d", i)), Topic: "submissionUpdate",
 			Payload: bytes.Repeat([]byte{'x'}, payload), Offset: bridge.Offset{Epoch: 1_700_000_000_000, Seq: uint64(i + 1)},
+			Stored: time.Unix(1_700_000_000, int64(i)),
 		})
 	}
 	return batch
@@ -48,7 +49,7 @@ func TestForwardIsSplitToFit(t *testing.T) {
 		parts int
 	}{
 		"one part":                    {envelopes(512, 100), 1 << 20, 1},
-		"several":                     {envelopes(100, 1000), 10_000, 12},
+		"several":                     {envelopes(100, 1000), 10_000, 13},
 		"each too large, one at once": {envelopes(3, 1000), 500, 3},
 		"empty payloads":              {envelopes(5, 0), 1 << 20, 1},
 	}

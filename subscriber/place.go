@@ -7,6 +7,7 @@ import "strings"
 type place struct {
 	stream   uint64 // sequence in the stream
 	consumer uint64 // sequence in the consumer: 1, 2, 3 ... unless one was lost on the way
+	stored   uint64 // when the stream took it, in ns since 1970
 }
 
 // parsePlace reads a reply subject without allocating:
@@ -28,12 +29,16 @@ func parsePlace(reply string) (p place, ok bool) {
 		}
 	}
 	stream, rest, _ := strings.Cut(rest, ".")
-	consumer, _, more := strings.Cut(rest, ".")
+	consumer, rest, _ := strings.Cut(rest, ".")
+	stored, _, more := strings.Cut(rest, ".")
 	p.stream, ok = number(stream)
 	if !ok || !more {
 		return place{}, false
 	}
-	p.consumer, ok = number(consumer)
+	if p.consumer, ok = number(consumer); !ok {
+		return place{}, false
+	}
+	p.stored, ok = number(stored)
 	return p, ok
 }
 

@@ -8,9 +8,9 @@ func TestParsePlace(t *testing.T) {
 		want  place
 		ok    bool
 	}{
-		"plain":            {"$JS.ACK.CODEWAR.c1.1.45.7.1700000000000000000.3", place{45, 7}, true},
-		"domain":           {"$JS.ACK.hub.ACC.CODEWAR.c1.1.45.7.1700000000000000000.3", place{45, 7}, true},
-		"domain and token": {"$JS.ACK._.ACC.CODEWAR.c1.1.45.7.1700000000000000000.3.tok", place{45, 7}, true},
+		"plain":            {"$JS.ACK.CODEWAR.c1.1.45.7.1700000000000000000.3", place{45, 7, 1700000000000000000}, true},
+		"domain":           {"$JS.ACK.hub.ACC.CODEWAR.c1.1.45.7.1700000000000000000.3", place{45, 7, 1700000000000000000}, true},
+		"domain and token": {"$JS.ACK._.ACC.CODEWAR.c1.1.45.7.1700000000000000000.3.tok", place{45, 7, 1700000000000000000}, true},
 		"no reply":         {"", place{}, false},
 		"inbox":            {"_INBOX.abc.1", place{}, false},
 		"too short":        {"$JS.ACK.CODEWAR.c1.1.45", place{}, false},

@@ -166,6 +166,7 @@ func (s *session) arrive(ctx context.Context, m jetstream.Msg) {
 		Offset:  bridge.Offset{Epoch: s.epoch, Seq: p.stream},
 		Subject: subject,
 		Topic:   strings.TrimPrefix(subject, s.prefix),
+		Stored:  time.Unix(0, int64(p.stored)),
 		Header:  m.Headers(),
 		Body:    m.Data(),
 	})
