@@ -62,6 +62,7 @@ type socketsConfig struct {
 	MaxInbound      int64         `mapstructure:"max_inbound"` // bytes
 	MaxPending      int           `mapstructure:"max_pending"` // bytes
 	EventsPerMinute int           `mapstructure:"events_per_minute"`
+	CompressAbove   int           `mapstructure:"compress_above"` // bytes; 0: never
 
 	MaxConnections    int `mapstructure:"max_connections"`
 	MaxPerAddress     int `mapstructure:"max_per_address"`
@@ -141,6 +142,7 @@ func defaultConfig() Config {
 			MaxInbound:      1_000_000,
 			MaxPending:      4 << 20,
 			EventsPerMinute: 100,
+			CompressAbove:   1024,
 
 			MaxConnections:    100_000,
 			MaxPerAddress:     20_000,

@@ -147,6 +147,7 @@ func (c Config) checkSockets(v *validation) {
 	// A socket whose bound is below one message could never receive it.
 	between(v, "sockets.max_pending", int64(s.MaxPending), c.HTTP.MaxBody, 1<<30)
 	between(v, "sockets.events_per_minute", s.EventsPerMinute, 0, 1_000_000)
+	between(v, "sockets.compress_above", s.CompressAbove, 0, 1<<30)
 	between(v, "sockets.max_connections", s.MaxConnections, 0, 10_000_000)
 	between(v, "sockets.max_per_address", s.MaxPerAddress, 0, 10_000_000)
 	between(v, "sockets.max_per_user", s.MaxPerUser, 0, 1_000_000)

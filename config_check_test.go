@@ -53,6 +53,7 @@ func TestValidate(t *testing.T) {
 		{"sockets.write_timeout", func(c *Config) { c.Sockets.WriteTimeout = 0 }},
 		{"sockets.max_inbound", func(c *Config) { c.Sockets.MaxInbound = 0 }},
 		{"sockets.max_pending", func(c *Config) { c.Sockets.MaxPending = 1 << 19 }},
+		{"sockets.compress_above", func(c *Config) { c.Sockets.CompressAbove = -1 }},
 		{"sockets.events_per_minute", func(c *Config) { c.Sockets.EventsPerMinute = -1 }},
 		{"sockets.max_connections", func(c *Config) { c.Sockets.MaxConnections = -1 }},
 		{"sockets.max_per_address", func(c *Config) { c.Sockets.MaxPerAddress = -1 }},

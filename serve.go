@@ -195,6 +195,7 @@ func gatewayConfig(cfg Config, believed gateway.AuthConfig) gateway.Config {
 			MaxPending:      cfg.Sockets.MaxPending,
 			WriteTimeout:    cfg.Sockets.WriteTimeout,
 			EventsPerMinute: cfg.Sockets.EventsPerMinute,
+			CompressAbove:   cfg.Sockets.CompressAbove,
 			ReadTimeout:     cfg.HTTP.ReadTimeout,
 
 			MaxConnections:    cfg.Sockets.MaxConnections,

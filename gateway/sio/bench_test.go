@@ -55,3 +55,25 @@ func BenchmarkEventPacket(b *testing.B) {
 		EventPacket("submissionUpdate", payload, "1735689600000-42")
 	}
 }
+
+// BenchmarkCompress makes what a browser is sent of one message, plain and
+// compressed. B/msg is what goes out; more browsers of the user cost no more of it.
+func BenchmarkCompress(b *testing.B) {
+	for _, size := range []int{500, 1000, 2000, 20_000} {
+		payload := verdict(size)
+		for _, on := range []bool{false, true} {
+			b.Run(fmt.Sprintf("bytes=%d/compressed=%v", size, on), func(b *testing.B) {
+				var p Packet
+				var form []byte
+				b.ReportAllocs()
+				for b.Loop() {
+					p.SetEvent("evaluationComplete", payload, "1735689600000-42")
+					if form = p.frame; on {
+						form = p.deflated()
+					}
+				}
+				b.ReportMetric(float64(len(form)), "B/msg")
+			})
+		}
+	}
+}

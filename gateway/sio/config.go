@@ -22,6 +22,10 @@ type Config struct {
 	ReadTimeout  time.Duration // for the body of one POST, default 30 s
 	WriteTimeout time.Duration // for each 64 KiB written to one connection, default 10 s
 
+	// CompressAbove is from how many bytes on messages are compressed for clients
+	// that can inflate them; 0 means never.
+	CompressAbove int
+
 	EventsPerMinute int // client events for each connection; 0 means no limit
 
 	// Limits of the handshake (limits.go); 0 means none. Those for an address do

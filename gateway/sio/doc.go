@@ -16,6 +16,7 @@
 //	  conn.go                 start, end
 //	  inbound.go, parse.go    what the client says, in order, checked
 //	  outbound.go             what the client is told, in order, bounded
+//	  deflate.go, gzip.go     the same in fewer bytes, each packet compressed once
 //	  heartbeat.go            ping and pong
 //	Socket (socket.go)        what the Handler sees of a conn
 //	  calls.go                its calls to the Handler: one at a time, in order

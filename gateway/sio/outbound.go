@@ -17,6 +17,12 @@ type buffer struct{ b []byte }
 
 var buffers = sync.Pool{New: func() any { return &buffer{make([]byte, 0, 2<<10)} }}
 
+// Write appends. It never fails.
+func (b *buffer) Write(p []byte) (int, error) {
+	b.b = append(b.b, p...)
+	return len(p), nil
+}
+
 func (b *buffer) release() {
 	if cap(b.b) > chunk {
 		return // a burst's buffer must not stay for ever
@@ -49,7 +55,7 @@ func (c *conn) append(p *Packet) {
 	}
 	before := len(c.out.b)
 	if c.link != nil {
-		c.out.b = append(c.out.b, p.frame...)
+		c.out.b = append(c.out.b, c.form(p)...)
 	} else {
 		if before > 0 {
 			c.out.b = append(c.out.b, separator)

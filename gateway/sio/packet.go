@@ -5,16 +5,20 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sync"
 )
 
-// Packet is one packet to a client, encoded once in the forms of both transports
-// and shared, read-only, by all sockets it goes to.
+// Packet is one packet to a client, encoded once in the forms of both transports, compressed
+// at most once, and shared by all sockets it goes to.
 type Packet struct {
 	frame []byte // complete unmasked websocket text frame
 	text  []byte // its payload: Engine.IO type and packet, as polling has it
+
+	compress sync.Once // makes small, when the first connection wants it
+	small    []byte    // complete compressed frame; empty when it would not be smaller
 }
 
-// Len is the size of the packet in bytes, as [Config.MaxPending] counts it.
+// Len is the size of the packet in bytes, not compressed.
 func (p *Packet) Len() int { return len(p.frame) }
 
 // EventPacket encodes the event `2["name",payload,"offset"]`. The payload is
@@ -76,6 +80,7 @@ func textPacket(text string) *Packet {
 func (p *Packet) begin(n int) {
 	p.frame = appendFrameHeader(slices.Grow(p.frame[:0], maxFrameHeader+n), opText, n)
 	p.text = nil
+	p.compress, p.small = sync.Once{}, p.small[:0]
 }
 
 func (p *Packet) add(text []byte) {
@@ -102,6 +107,7 @@ const (
 	opText         = 0x1
 	opClose        = 0x8
 	opPong         = 0xA
+	compressed     = 0x40 // RSV1, RFC 7692
 	maxFrameHeader = 10
 )
 

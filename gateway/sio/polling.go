@@ -31,8 +31,9 @@ func (c *conn) poll(w http.ResponseWriter, r *http.Request) {
 		c.end(ReasonTransportClose, abort)
 		return
 	}
-	defer payload.release()
 	h := w.Header()
+	payload = c.zip(payload, r.Header, h)
+	defer payload.release()
 	h.Set("Content-Type", "text/plain; charset=UTF-8")
 	h.Set("Content-Length", strconv.Itoa(len(payload.b)))
 	h.Set("Cache-Control", "no-store")

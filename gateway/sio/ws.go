@@ -14,29 +14,33 @@ import (
 // link is one websocket. What is written to it, but for the answer to a probe,
 // is written by conn.write: gorilla's own writer is never used.
 type link struct {
-	ws *websocket.Conn
-	nc net.Conn
+	ws       *websocket.Conn
+	nc       net.Conn
+	most     int64 // bytes of one message of the client
+	deflates bool  // messages may be compressed, both ways
 }
 
 // upgrader makes links. Origins are AllowRequest's business. Read buffers are
 // small because each idle connection has one, and what clients say is short; the
 // write buffer is never asked for.
 var upgrader = websocket.Upgrader{
-	ReadBufferSize:  128,
-	WriteBufferPool: &sync.Pool{},
-	CheckOrigin:     func(*http.Request) bool { return true },
+	ReadBufferSize:    128,
+	WriteBufferPool:   &sync.Pool{},
+	CheckOrigin:       func(*http.Request) bool { return true },
+	EnableCompression: true, // when settle has left an offer
 }
 
 var errProbe = errors.New("not the packet that an upgrade needs here")
 
 // openLink answers the websocket handshake; on an error the client has its answer.
 func (s *Server) openLink(w http.ResponseWriter, r *http.Request) (*link, error) {
-	ws, err := upgrader.Upgrade(w, r, nil)
+	settled, deflates := settle(r, s.cfg.CompressAbove > 0)
+	ws, err := upgrader.Upgrade(w, settled, nil)
 	if err != nil {
 		return nil, err
 	}
-	ws.SetReadLimit(s.cfg.MaxInbound)
-	return &link{ws, ws.NetConn()}, nil
+	ws.SetReadLimit(s.cfg.MaxInbound) // as it comes off the wire; see link.message
+	return &link{ws, ws.NetConn(), s.cfg.MaxInbound, deflates}, nil
 }
 
 // attach makes l the way to the client, for good. What was queued before goes
@@ -174,14 +178,11 @@ func (c *conn) left(l *link, err error) {
 
 func (c *conn) readMessages(l *link) error {
 	for {
-		kind, data, err := l.ws.ReadMessage()
+		text, err := l.message()
 		if err != nil {
 			return err
 		}
-		if kind != websocket.TextMessage {
-			return errPacket
-		}
-		if err := c.receive(data); err != nil {
+		if err := c.receive(text); err != nil {
 			return err
 		}
 	}
@@ -212,11 +213,11 @@ func (c *conn) upgrade(l *link) {
 }
 
 func (l *link) expect(want string) error {
-	_, data, err := l.ws.ReadMessage()
+	text, err := l.message()
 	if err != nil {
 		return err
 	}
-	if string(data) != want {
+	if string(text) != want {
 		return errProbe
 	}
 	return nil

@@ -36,6 +36,8 @@ type Options struct {
 	CA string `json:"ca,omitempty"`
 	// ExtraHeaders go with each request; node, unlike a browser, sends any.
 	ExtraHeaders map[string]string `json:"extraHeaders,omitempty"`
+	// PerMessageDeflate says whether compression is offered on websocket; the client's default is yes.
+	PerMessageDeflate *bool `json:"perMessageDeflate,omitempty"`
 	// Reconnection set to false keeps the client from coming back by itself.
 	Reconnection *bool `json:"reconnection,omitempty"`
 }

@@ -1,0 +1,60 @@
+package sio
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+// Compression of what a GET of polling is answered with (RFC 9110, section 8.4).
+
+var zippers = sync.Pool{New: func() any {
+	w, _ := gzip.NewWriterLevel(nil, deflateLevel) // fails for a level that does not exist
+	return w
+}}
+
+// zip returns what the body of the answer is: the payload, or in its place what is
+// left of it when it was compressed, as answer then says.
+func (c *conn) zip(payload *buffer, request, answer http.Header) *buffer {
+	least := c.srv.cfg.CompressAbove
+	if least <= 0 {
+		return payload
+	}
+	answer.Add("Vary", "Accept-Encoding")
+	if len(payload.b) < least || !acceptsGzip(request["Accept-Encoding"]) {
+		return payload
+	}
+	small := buffers.Get().(*buffer)
+	w := zippers.Get().(*gzip.Writer)
+	defer zippers.Put(w)
+	w.Reset(small)
+	_, _ = w.Write(payload.b) // a buffer takes all
+	_ = w.Close()
+	if len(small.b) >= len(payload.b) {
+		small.release()
+		return payload
+	}
+	answer.Set("Content-Encoding", "gzip")
+	c.wrote(len(payload.b) - len(small.b)) // so much less is waiting
+	payload.release()
+	return small
+}
+
+// acceptsGzip reports whether gzip is named, and not only to refuse it.
+func acceptsGzip(lines []string) bool {
+	for _, line := range lines {
+		for coding := range strings.SplitSeq(line, ",") {
+			name, params, _ := strings.Cut(coding, ";")
+			if !strings.EqualFold(strings.TrimSpace(name), "gzip") {
+				continue
+			}
+			_, weight, weighed := strings.Cut(params, "q=")
+			q, err := strconv.ParseFloat(strings.TrimSpace(weight), 32)
+			return !weighed || err == nil && q > 0
+		}
+	}
+	return false
+}
