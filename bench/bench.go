@@ -130,6 +130,7 @@ func (t *trial) dial(w way) (load, error) {
 // sample is what was measured once.
 type sample struct {
 	messages  uint64
+	bytes     uint64        // that came for them
 	took      time.Duration // from the first publish to the last receipt
 	cpu       cpu
 	over      time.Duration // what cpu was measured over
@@ -139,7 +140,7 @@ type sample struct {
 // measure publishes for that long and waits for the last message.
 func (t *trial) measure(ctx context.Context, l load, d time.Duration, publish func(context.Context) error) (*sample, error) {
 	t.swarm.mark()
-	before := t.swarm.received.Load()
+	before, bytesBefore := t.swarm.received.Load(), t.swarm.bytes.Load()
 	cpuBefore, err := t.cpu()
 	if err != nil {
 		return nil, err
@@ -157,7 +158,7 @@ func (t *trial) measure(ctx context.Context, l load, d time.Duration, publish fu
 	if err != nil {
 		return nil, err
 	}
-	s := &sample{messages: t.swarm.received.Load() - before, cpu: cpuAfter.minus(cpuBefore), over: now() - began}
+	s := &sample{messages: t.swarm.received.Load() - before, bytes: t.swarm.bytes.Load() - bytesBefore, cpu: cpuAfter.minus(cpuBefore), over: now() - began}
 	var last time.Duration
 	s.latencies, last = t.swarm.since()
 	s.took = last - began

@@ -3,8 +3,10 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"compress/flate"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -52,7 +54,7 @@ func TestFramesInPieces(t *testing.T) {
 		}
 	}
 	for name, frame := range map[string][]byte{
-		"fragmented": {0x01, 0}, "compressed": {0xc1, 0}, "masked": {0x81, 0x80, 0, 0, 0, 0}, "binary": {0x82, 0},
+		"fragmented": {0x01, 0}, "compressed ping": {0xc9, 0}, "reserved": {0xa1, 0}, "masked": {0x81, 0x80, 0, 0, 0, 0}, "binary": {0x82, 0},
 		"endless": {0x81, 127, 255, 0, 0, 0, 0, 0, 0, 0},
 	} {
 		if _, _, _, err := nextFrame(frame); !errors.Is(err, errFrame) {
@@ -94,6 +96,29 @@ func FuzzFrames(f *testing.F) {
 			t.Errorf("whole: %q, %d, %v; cut at %d: %q, %d, %v", whole, left, failed, cut, pieces, left2, failed2)
 		}
 	})
+}
+
+// TestInflate: a browser that has asked for it reads what was compressed, and one that
+// has not takes it for a fault.
+func TestInflate(t *testing.T) {
+	t.Parallel()
+	z := newInflater()
+	for _, want := range []string{"2", strings.Repeat(`42["bench",{"n":1,"t":1}]`, 5000)} {
+		var small bytes.Buffer
+		w, _ := flate.NewWriter(&small, flate.BestSpeed)
+		_, _ = io.WriteString(w, want)
+		_ = w.Flush()
+		got, err := z.inflate(bytes.TrimSuffix(small.Bytes(), []byte{0, 0, 0xff, 0xff}))
+		if string(got) != want || err != nil {
+			t.Errorf("%d bytes, %v, want %d", len(got), err, len(want))
+		}
+	}
+	if _, err := z.inflate([]byte{0xff}); err == nil {
+		t.Error("nonsense is inflated")
+	}
+	if _, err := (*inflater)(nil).inflate(nil); !errors.Is(err, errFrame) {
+		t.Errorf("not asked for: %v", err)
+	}
 }
 
 func TestSequence(t *testing.T) {
@@ -143,6 +168,15 @@ func TestMessageComesBack(t *testing.T) {
 	n, at, ok := parseEvent([]byte(`42["bench",{` + string(body[len(start):]) + `,"1-2"]`))
 	if n != 2 || at != 123456789 || !ok {
 		t.Errorf("number %d, time %d, %v", n, at, ok)
+	}
+	if !json.Valid(body[len("before"):]) {
+		t.Errorf("not JSON: %s", body)
+	}
+	for _, size := range []int{200, 2000, 20_000} {
+		body := newMill(1, size).appendBody(nil, 0, 1<<40, true)
+		if !json.Valid(body) || len(body) != size {
+			t.Errorf("%d bytes, want %d: %s", len(body), size, body)
+		}
 	}
 	for _, other := range []string{"", "2", `42["bench",{}]`, `42["bench",{"n":1}]`, `42["bench",{"n":,"t":1}]`, `42["other",{"n":1,"t":1}]`} {
 		if _, _, ok := parseEvent([]byte(other)); ok {

@@ -29,6 +29,7 @@ type client struct {
 	began time.Duration // when its connect began
 	rest  []byte        // of what was read, the beginning of a frame
 	seq   sequence
+	zip   *inflater // nil: it takes nothing compressed
 }
 
 var (
@@ -37,8 +38,17 @@ var (
 	errSpeech  = errors.New("unexpected")
 )
 
+// upgradeRequest is what every browser says first. A line may follow, and an empty one does.
 const upgradeRequest = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+
+// request asks for the websocket.
+func (c *client) request() []byte {
+	if c.zip == nil {
+		return []byte(upgradeRequest + "\r\n")
+	}
+	return []byte(upgradeRequest + "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n")
+}
 
 // take goes through what was read, and returns what is left of it. It calls say with what
 // the client answers, and got for each of its messages.
@@ -58,8 +68,13 @@ func (c *client) take(b []byte, say func([]byte) error, got func(n uint64, at ti
 		if err != nil || size == 0 {
 			return b, err
 		}
+		if op == opDeflated {
+			if payload, err = c.zip.inflate(payload); err != nil {
+				return nil, err
+			}
+		}
 		switch op {
-		case opText:
+		case opText, opDeflated:
 			err = c.hear(payload, say, got)
 		case opPing:
 			err = say(appendFrame(nil, opPong, string(payload)))

@@ -11,19 +11,21 @@ const (
 	opClose = 8
 	opPing  = 9
 	opPong  = 10
+
+	opDeflated = 0x40 | opText // a text that was compressed
 )
 
 var errFrame = errors.New("not a frame that a server sends here")
 
 // nextFrame reads one frame of a server from the beginning of b. The payload is part of b.
-// When b does not hold all of the frame, size is 0. A fragmented, compressed or masked
-// frame is an error: nobody has asked for one.
+// When b does not hold all of the frame, size is 0. A fragmented or masked frame is an
+// error, and any compressed one but a text.
 func nextFrame(b []byte) (op byte, payload []byte, size int, err error) {
 	if len(b) < 2 {
 		return 0, nil, 0, nil
 	}
-	op = b[0] & 0x0f
-	if b[0]&0xf0 != 0x80 || b[1]&0x80 != 0 || op != opText && op != opClose && op != opPing && op != opPong {
+	op = b[0] & 0x4f
+	if b[0]&0xb0 != 0x80 || b[1]&0x80 != 0 || op != opText && op != opDeflated && op != opClose && op != opPing && op != opPong {
 		return 0, nil, 0, errFrame
 	}
 	header, length := 2, uint64(b[1])

@@ -2,8 +2,9 @@ package main
 
 import (
 	"bytes"
+	"fmt"
+	"math/rand/v2"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -21,11 +22,37 @@ func now() time.Duration { return time.Since(epoch) }
 type mill struct {
 	sent []uint64 // by user
 	size int      // of a body, in bytes, about
-	pad  string
+	pads []string
 }
 
 func newMill(users, size int) *mill {
-	return &mill{make([]uint64, users), size, strings.Repeat("x", size)}
+	m := &mill{sent: make([]uint64, users), size: size}
+	r := rand.New(rand.NewPCG(1, 2)) // the same in each run
+	for range 16 {
+		m.pads = append(m.pads, verdict(r, size))
+	}
+	return m
+}
+
+// verdict makes the members of a message about a submission, which says as much again and
+// again as such messages do: what it compresses to is a figure too. It is at least n bytes long; its
+// last member is a string that may be cut.
+func verdict(r *rand.Rand, n int) string {
+	b := fmt.Appendf(nil, `"submissionId":"sub_%08x","status":"IN_PROGRESS"`, r.Uint32())
+	const rest = 150 // what is beside the results
+	for i := 0; len(b) < n-rest; i++ {
+		b = append(b, []string{`,"results":[`, `,`}[min(i, 1)]...)
+		b = fmt.Appendf(b, `{"testCase":%d,"status":"%s","executionTime":"%dms","memoryUsed":"%.1fMB"}`,
+			i, []string{"ACCEPTED", "ACCEPTED", "ACCEPTED", "WRONG_ANSWER"}[r.IntN(4)], r.IntN(300), 64*r.Float64())
+		if len(b) >= n-rest {
+			b = append(b, ']')
+		}
+	}
+	b = append(b, `,"output":"`...)
+	for len(b) < n {
+		b = strconv.AppendInt(append(b, ' '), r.Int64N(100_000), 10)
+	}
+	return string(b)
 }
 
 // appendBody adds the user's next message to b. With inBody the topic is in it.
@@ -41,8 +68,9 @@ func (m *mill) appendBody(b []byte, user int, at time.Duration, inBody bool) []b
 	b = strconv.AppendUint(b, m.sent[user], 10)
 	b = append(b, `,"t":`...)
 	b = strconv.AppendInt(b, int64(at), 10)
-	b = append(b, `,"pad":"`...)
-	b = append(b, m.pad[:max(m.size-(len(b)-start)-2, 0)]...)
+	b = append(b, ',')
+	pad := m.pads[m.sent[user]%uint64(len(m.pads))]
+	b = append(b, pad[:m.size-(len(b)-start)-2]...)
 	return append(b, `"}`...)
 }
 

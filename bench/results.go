@@ -14,9 +14,9 @@ func newResults() *results {
 	return &results{
 		messages: table{
 			labels: []string{"scenario", "by", "users", "bytes", "load"},
-			heads: slices.Concat([]string{"msg/s", "server µs", "NATS µs", "Redis µs", "together µs", "(load program µs)", "(others %)"},
+			heads: slices.Concat([]string{"msg/s", "server µs", "NATS µs", "Redis µs", "together µs", "(load program µs)", "(others %)", "(bytes out)"},
 				latencyHeads),
-			formats: slices.Concat([]string{"%.0f", "%.1f", "%.1f", "%.1f", "%.1f", "%.1f", "%.0f"}, latencyFormats),
+			formats: slices.Concat([]string{"%.0f", "%.1f", "%.1f", "%.1f", "%.1f", "%.1f", "%.0f", "%.0f"}, latencyFormats),
 		},
 		storms: table{
 			labels:  []string{"scenario", "connects"},
@@ -64,6 +64,7 @@ func (r *results) addMessages(m messages, load string, of map[string][]*sample) 
 			each(func(c cpu) time.Duration { return c.server + c.nats + c.redis }),
 			each(func(c cpu) time.Duration { return c.load }),
 			new(100 * median(samples, (*sample).disturbed)),
+			new(median(samples, func(s *sample) float64 { return float64(s.bytes) / float64(s.messages) })),
 		}, latencyFigures(merged(samples, func(s *sample) latencies { return s.latencies })))
 	}
 	r.messages.add([]string{m.name, string(m.way), strconv.Itoa(m.users), strconv.Itoa(m.size), load}, lines)

@@ -15,20 +15,23 @@ type messages struct {
 	users int
 	size  int
 	paced bool // measured at the fixed rate too
+	zip   bool // browsers take compressed messages
 }
 
 // messageRows are the scenarios that carry messages.
 func messageRows(s scale) []messages {
 	rows := []messages{
-		{"durable", byJetStream, fewUsers, smallBody, true},
-		{"core", byCore, fewUsers, smallBody, true},
-		{"http", byHTTP, fewUsers, smallBody, true},
+		{"durable", byJetStream, fewUsers, smallBody, true, false},
+		{"core", byCore, fewUsers, smallBody, true, false},
+		{"http", byHTTP, fewUsers, smallBody, true, false},
 	}
 	for _, n := range s.users {
-		rows = append(rows, messages{"users", byJetStream, n, smallBody, false})
+		rows = append(rows, messages{"users", byJetStream, n, smallBody, false, false})
 	}
 	for _, size := range []int{200, 2000, 20_000} {
-		rows = append(rows, messages{"payload", byJetStream, fewUsers, size, false})
+		rows = append(rows,
+			messages{"payload", byJetStream, fewUsers, size, false, false},
+			messages{"payload-deflate", byJetStream, fewUsers, size, false, true})
 	}
 	return rows
 }
@@ -41,6 +44,9 @@ func (m messages) run(ctx context.Context, l *lab, server string) (flooded, pace
 	defer t.close()
 	if err != nil {
 		return nil, nil, err
+	}
+	if m.zip {
+		t.swarm.zip = newInflater()
 	}
 	if err := t.swarm.connectAll(ctx, m.users); err != nil {
 		return nil, nil, err

@@ -21,6 +21,8 @@ type swarm struct {
 	done  sync.WaitGroup // the reader
 
 	received atomic.Uint64 // messages, since the beginning
+	bytes    atomic.Uint64 // read, since the beginning
+	zip      *inflater     // the reader's; nil: browsers take nothing compressed
 	progress chan struct{} // has a token after more were received; for one waiter
 	slots    chan struct{} // taken by a connect in hand
 
@@ -126,7 +128,7 @@ func (s *swarm) dial() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := len(s.clients)
-	c := &client{fd: fd, user: i, began: began}
+	c := &client{fd: fd, user: i, began: began, zip: s.zip}
 	s.clients = append(s.clients, c)
 	// One address has ports for 28,000 connections, less those that have just been closed.
 	from := unix.SockaddrInet4{Addr: [4]byte{127, 0, 1, byte(1 + i%sources)}}
@@ -212,7 +214,7 @@ func (s *swarm) serve(c *client, ev unix.EpollEvent, buf []byte) error {
 		if err := unix.EpollCtl(s.epoll, unix.EPOLL_CTL_MOD, c.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: ev.Fd}); err != nil {
 			return fmt.Errorf("watch socket: %w", err)
 		}
-		return write(c.fd, []byte(upgradeRequest))
+		return write(c.fd, c.request())
 	}
 	n, err := unix.Read(c.fd, buf)
 	switch {
@@ -224,6 +226,7 @@ func (s *swarm) serve(c *client, ev unix.EpollEvent, buf []byte) error {
 		return errClosed
 	}
 	at := now()
+	s.bytes.Add(uint64(n))
 	in := buf[:n]
 	if len(c.rest) > 0 {
 		in = append(c.rest, in...)
