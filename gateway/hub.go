@@ -48,7 +48,8 @@ type Hub struct {
 	latency bridge.Histogram
 
 	gone    unregistrations
-	resyncs chan struct{} // capacity 1: a resync is wanted
+	behind  sync.WaitGroup // those that wait for a page to read: see [Hub.resume]
+	resyncs chan struct{}  // capacity 1: a resync is wanted
 }
 
 // HubConfig is what the hub wants to know of the configuration.
@@ -270,7 +271,8 @@ func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, after *br
 		from = from.Max(given) // the store learns of it a moment later than the hub
 	}
 	s.startAt(from)
-	return h.untilDone(ctx, away, func() error { return h.replay(ctx, s, user, &page) })
+	wait := func(room int) error { return s.conn.WaitDrained(ctx, room) }
+	return h.untilDone(ctx, away, func() error { return h.replay(ctx, s, user, &page, wait) })
 }
 
 // register records the socket in the store, unless the user has too many. The
@@ -341,14 +343,17 @@ func (h *Hub) unbind(s *socket) {
 }
 
 // replay gives the socket the page and what follows it, until it has caught up
-// with what is pushed live. An error of the store leaves page where to go on.
-func (h *Hub) replay(ctx context.Context, s *socket, user bridge.UserID, page *bridge.Replay) error {
+// with what is pushed live. Before each message wait sees that fewer than so many
+// bytes are queued, or ends the replay. An error of the store leaves page where to go on.
+func (h *Hub) replay(ctx context.Context, s *socket, user bridge.UserID, page *bridge.Replay, wait func(room int) error) error {
 	for {
 		if page.Gap {
 			h.tellGap(s, page)
 		}
 		for _, e := range page.Entries {
-			if s.conn.WaitDrained(ctx, h.room(e)) != nil || s.give(e) != nil {
+			if err := wait(h.room(e)); errors.Is(err, errBehind) {
+				return err
+			} else if err != nil || s.give(e) != nil {
 				return errMoved
 			}
 		}

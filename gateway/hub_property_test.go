@@ -112,6 +112,7 @@ func (c *pageConn) PID() string                                                 
 func (c *pageConn) Emit(string, ...any) error                                   { return nil }
 func (c *pageConn) EmitWithAck(string, time.Duration, []any, sio.AckFunc) error { return errGone }
 func (c *pageConn) WaitDrained(context.Context, int) error                      { return c.ctx.Err() }
+func (c *pageConn) Pending() int                                                { return 0 }
 func (c *pageConn) Close(string)                                                { c.cancel() }
 func (c *pageConn) Push(p *sio.Packet) error {
 	if c.ctx.Err() != nil {

@@ -27,6 +27,8 @@ func (c *boundedConn) Push(p *sio.Packet) error {
 	return c.pageConn.Push(p)
 }
 
+func (c *boundedConn) Pending() int { return c.pending }
+
 // WaitDrained is a page that reads.
 func (c *boundedConn) WaitDrained(_ context.Context, below int) error {
 	if c.pending >= below {

@@ -64,6 +64,7 @@ func (h *Hub) Run(ctx context.Context) {
 		}
 	})
 	wg.Wait()
+	h.behind.Wait()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	h.flush(last)
@@ -179,16 +180,43 @@ func (h *Hub) Rejoined(ctx context.Context) error {
 
 // catchUp reads the history of every socket that waits for it.
 func (h *Hub) catchUp(ctx context.Context) error {
-	return h.each(ctx, func(ctx context.Context, s *socket) error {
+	return h.each(ctx, func(reading context.Context, s *socket) error {
 		if !s.claimReplay() {
 			return nil
 		}
 		r := s.registration()
-		err := h.replay(ctx, s, r.User, &bridge.Replay{More: true})
+		below := h.cfg.MaxPending / 4
+		err := h.replay(reading, s, r.User, &bridge.Replay{More: true}, func(room int) error {
+			if s.conn.Pending() < room {
+				return nil
+			}
+			below = min(below, room)
+			return errBehind
+		})
+		if errors.Is(err, errBehind) {
+			h.resume(ctx, s, r.Token, below)
+			return nil
+		}
 		if err != nil {
-			s.dropReplay()
+			s.dropReplay(r.Token)
 		}
 		return err
+	})
+}
+
+// errBehind ends a replay whose page has not read what is queued for it.
+var errBehind = errors.New("page is behind")
+
+// resume has the socket caught up further once fewer than so many bytes are queued
+// for it. Only this goroutine waits, and without what was read: one page that does
+// not read, or many, take neither a worker nor memory from the others.
+func (h *Hub) resume(ctx context.Context, s *socket, token string, below int) {
+	h.behind.Go(func() {
+		if s.conn.WaitDrained(ctx, below) != nil {
+			return // it is closed, or the hub is stopping
+		}
+		s.dropReplay(token)
+		h.wantReplays()
 	})
 }
 

@@ -25,6 +25,8 @@ type conn interface {
 	EmitWithAck(event string, timeout time.Duration, args []any, done sio.AckFunc) error
 	// WaitDrained waits until less than that many bytes are queued.
 	WaitDrained(ctx context.Context, below int) error
+	// Pending is how many bytes are queued.
+	Pending() int
 	Close(reason string)
 }
 
@@ -213,11 +215,14 @@ func (s *socket) claimReplay() bool {
 	return true
 }
 
-// dropReplay leaves the replay to somebody else.
-func (s *socket) dropReplay() {
+// dropReplay leaves the replay to somebody else, unless it was the one of an
+// earlier mapping.
+func (s *socket) dropReplay(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.busy = false
+	if s.token == token {
+		s.busy = false
+	}
 }
 
 // offsetEvent carries the offset at which a page begins. The stock client keeps

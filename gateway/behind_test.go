@@ -1,0 +1,110 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/store"
+)
+
+// stuckConn is a page that stops reading, and may read again.
+type stuckConn struct {
+	pageConn
+	stuck atomic.Bool
+	read  chan struct{} // closed when it reads again
+}
+
+func (c *stuckConn) Pending() int {
+	if c.stuck.Load() {
+		return 1 << 30
+	}
+	return 0
+}
+
+func (c *stuckConn) WaitDrained(ctx context.Context, _ int) error {
+	if !c.stuck.Load() {
+		return c.ctx.Err()
+	}
+	select {
+	case <-c.read:
+		return nil
+	case <-c.ctx.Done():
+		return errGone
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// TestPagesBehind: pages that do not read, more of them than histories are read at
+// once, keep nobody from being brought up to date, and get theirs when they read again.
+func TestPagesBehind(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		st := store.NewMemory(store.Limits{}).Node("n")
+		ctx, stop := context.WithCancel(context.Background())
+		if _, err := st.Beat(ctx); err != nil {
+			t.Fatal(err)
+		}
+		h := NewHub(st, HubConfig{MaxPending: 1 << 20, SessionTTL: time.Hour}, slog.New(slog.DiscardHandler))
+		done := make(chan struct{})
+		go func() { defer close(done); h.Run(ctx) }()
+		defer func() { stop(); <-done }()
+
+		const pages = 3 * resyncWorkers
+		conns, users := make([]*stuckConn, pages), make([]bridge.UserID, pages)
+		for i := range conns {
+			users[i] = bridge.UserID(fmt.Sprint("user", i))
+			leave, cancel := context.WithCancel(ctx)
+			defer cancel()
+			conns[i] = &stuckConn{pageConn: pageConn{page: &page{}, id: fmt.Sprint(i), ctx: leave, cancel: cancel}, read: make(chan struct{})}
+			if err := h.bind(ctx, &socket{conn: conns[i], offsets: true}, users[i], nil, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got := func(c *stuckConn) []bridge.Offset {
+			c.page.mu.Lock()
+			defer c.page.mu.Unlock()
+			return slices.Clone(c.page.got)
+		}
+		all := make([]bridge.Offset, 0, 3)
+		for seq := range uint64(3) { // lost on their way to this node
+			all = append(all, bridge.Offset{Epoch: 1, Seq: seq + 1})
+			for _, user := range users {
+				e := &bridge.Envelope{User: user, Topic: "t", Payload: []byte(`{}`), Offset: all[seq]}
+				if _, err := st.Append(ctx, []bridge.Entry{{Envelope: e}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		// All but one read nothing; the first of them leaves.
+		for _, c := range conns[1:] {
+			c.stuck.Store(true)
+		}
+		h.Resync()
+		synctest.Wait()
+		if g := got(conns[0]); !slices.Equal(g, all) {
+			t.Errorf("the one that reads got %v, want %v", g, all)
+		}
+		conns[1].Close("left")
+		for _, c := range conns[1:] {
+			if g := got(c); len(g) > 0 {
+				t.Errorf("one that does not read got %v", g)
+			}
+			c.stuck.Store(false)
+			close(c.read)
+		}
+		synctest.Wait()
+		for i, c := range conns[2:] {
+			if g := got(c); !slices.Equal(g, all) {
+				t.Errorf("page %d, when it reads again, got %v, want %v", i, g, all)
+			}
+		}
+	})
+}
