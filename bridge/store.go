@@ -81,6 +81,10 @@ type Registry interface {
 	Read(ctx context.Context, user UserID, after Offset, limit int) (Replay, error)
 	// Taken records how far each user's sockets have received. Marks never go back.
 	Taken(ctx context.Context, marks map[UserID]Offset) error
+	// Marks returns how far any socket of the user has received, as Taken and
+	// Unregister have recorded it, and the user's last message. Each is zero when it
+	// is not known.
+	Marks(ctx context.Context, user UserID) (taken, last Offset, err error)
 }
 
 // Registration is one socket's entry in the registry.
@@ -148,12 +152,18 @@ type Sessions interface {
 // ErrNoSession means that a private session id is unknown.
 var ErrNoSession = errors.New("no such session")
 
-// Traces keep what happened to each message for as long as the history.
+// Traces keep what happened to each message, for longer than the history keeps
+// the message itself.
 type Traces interface {
 	// SaveTraces adds to what is kept of each block. It keeps nothing of what it is given.
 	SaveTraces(ctx context.Context, blocks []TraceBlock) error
 	// Trace returns ErrNoTrace when nothing is known of the message.
 	Trace(ctx context.Context, at Offset) (Trace, error)
+	// TracesOf looks backwards for what is known of a user's messages, beginning
+	// with the block that from is in and no further back than [TraceWindow] blocks,
+	// so that one call costs the store little. found is newest first. next is where
+	// to look on, zero when nothing older is kept.
+	TracesOf(ctx context.Context, user UserID, from Offset) (found []Trace, next Offset, err error)
 }
 
 // Leases is how nodes know of each other and choose who reads the stream. All

@@ -1,7 +1,9 @@
 package bridge
 
 import (
+	"bytes"
 	"encoding/binary"
+	"maps"
 	"slices"
 	"time"
 )
@@ -49,6 +51,36 @@ func FindTrace(data []byte, at Offset) (Trace, error) {
 		rest = d.rest
 	}
 	return found, err
+}
+
+// TraceWindow is how many blocks one call of [Traces.TracesOf] looks at.
+const TraceWindow = 32
+
+// TracesIn returns a user's traces in the data of a block, newest first. Of several
+// of one message the latest counts.
+func TracesIn(b TraceBlock, user UserID) (found []Trace) {
+	if !bytes.Contains(b.Data, appendText(nil, user)) { // most blocks have none, and decoding is dear
+		return nil
+	}
+	at := Offset{Epoch: b.Block.Epoch, Seq: b.Block.Seq * traceBlock}
+	byOffset := make(map[Offset]Trace)
+	for rest := b.Data; len(rest) > 0; {
+		d := decoder{rest: rest}
+		t := d.trace(at)
+		if d.bad {
+			break // as in FindTrace
+		}
+		if t.User == user {
+			byOffset[t.Offset] = t
+		}
+		rest = d.rest
+	}
+	return slices.SortedFunc(maps.Values(byOffset), func(s, t Trace) int { return t.Offset.Compare(s.Offset) })
+}
+
+// TraceBlockEnd is the last message that can be in a block.
+func TraceBlockEnd(block Offset) Offset {
+	return Offset{Epoch: block.Epoch, Seq: block.Seq*traceBlock + traceBlock - 1}
 }
 
 // append adds the trace to a block's data: the message's place in the block, the

@@ -52,6 +52,7 @@ type Limits struct {
 	HistoryTTL  time.Duration // how long a user's messages are kept after the newest one; default 10m
 	MaxPerUser  int           // about how many messages are kept for a user; default 1000
 	MaxTraces   int           // about how many messages leave a trace; default 500,000
+	TraceTTL    time.Duration // how long a message's trace is kept; default an hour more than HistoryTTL
 	NodeLease   time.Duration // how long a silent node is believed; default 10s. Beat every third of it.
 	LeaderLease time.Duration // how long a silent leader is believed; default 5s
 	SessionTTL  time.Duration // how long a session can be resumed after it was last saved; default 24h
@@ -61,11 +62,17 @@ type Limits struct {
 // a browser that comes back can still be told whether it missed something.
 func (l Limits) marksTTL() time.Duration { return max(l.HistoryTTL, 7*24*time.Hour) }
 
+// traceLonger is how much longer than the history traces are kept: a message that
+// nobody took in time can then be told from one that was never published.
+const traceLonger = time.Hour
+
 func (l Limits) withDefaults() Limits {
+	history := cmp.Or(l.HistoryTTL, 10*time.Minute)
 	return Limits{
-		HistoryTTL:  cmp.Or(l.HistoryTTL, 10*time.Minute),
+		HistoryTTL:  history,
 		MaxPerUser:  cmp.Or(l.MaxPerUser, 1000),
 		MaxTraces:   cmp.Or(l.MaxTraces, 500_000),
+		TraceTTL:    cmp.Or(l.TraceTTL, history+traceLonger),
 		NodeLease:   cmp.Or(l.NodeLease, 10*time.Second),
 		LeaderLease: cmp.Or(l.LeaderLease, 5*time.Second),
 		SessionTTL:  cmp.Or(l.SessionTTL, 24*time.Hour),

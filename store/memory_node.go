@@ -115,6 +115,18 @@ func (n *MemoryNode) Taken(ctx context.Context, marks map[bridge.UserID]bridge.O
 	})
 }
 
+// Marks returns the user's marks.
+func (n *MemoryNode) Marks(ctx context.Context, user bridge.UserID) (taken, last bridge.Offset, err error) {
+	err = n.do(ctx, "marks", func(m *Memory, now time.Time) error {
+		if u := m.users[user]; u != nil {
+			u.expire(now)
+			taken, last = u.taken, u.last
+		}
+		return nil
+	})
+	return taken, last, err
+}
+
 // SaveSessions stores sessions.
 func (n *MemoryNode) SaveSessions(ctx context.Context, sessions map[string]bridge.Session) error {
 	return n.do(ctx, "save_sessions", func(m *Memory, now time.Time) error {

@@ -21,7 +21,7 @@ func (n *MemoryNode) SaveTraces(ctx context.Context, blocks []bridge.TraceBlock)
 		for _, b := range blocks {
 			kept := m.traceBlock(b.Block)
 			kept.data = append(kept.data, b.Data...)
-			kept.ends = now.Add(m.limits.HistoryTTL)
+			kept.ends = now.Add(m.limits.TraceTTL)
 		}
 		for len(m.traces) > bridge.TraceBlocks(m.limits.MaxTraces) || len(m.traces) > 0 && !now.Before(m.traces[0].ends) {
 			m.traces = m.traces[1:]
@@ -54,4 +54,23 @@ func (n *MemoryNode) Trace(ctx context.Context, at bridge.Offset) (found bridge.
 		return bridge.ErrNoTrace
 	})
 	return found, err
+}
+
+// TracesOf looks backwards for a user's traces, among the blocks not newer than that of from.
+func (n *MemoryNode) TracesOf(ctx context.Context, user bridge.UserID, from bridge.Offset) (found []bridge.Trace, next bridge.Offset, err error) {
+	err = n.do(ctx, "traces_of", func(m *Memory, now time.Time) error {
+		looked := 0
+		for _, b := range slices.Backward(m.traces) {
+			if !now.Before(b.ends) || b.block.After(bridge.TraceBlockOf(from)) {
+				continue
+			}
+			if looked++; looked > bridge.TraceWindow {
+				next = bridge.TraceBlockEnd(b.block)
+				return nil
+			}
+			found = append(found, bridge.TracesIn(bridge.TraceBlock{Block: b.block, Data: b.data}, user)...)
+		}
+		return nil
+	})
+	return found, next, err
 }

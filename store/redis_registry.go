@@ -122,6 +122,36 @@ func (r *Redis) Taken(ctx context.Context, marks map[bridge.UserID]bridge.Offset
 	})
 }
 
+// Marks returns the user's marks.
+func (r *Redis) Marks(ctx context.Context, user bridge.UserID) (taken, last bridge.Offset, err error) {
+	k := r.keys.user(user)
+	err = r.do(ctx, "marks", func(ctx context.Context) error {
+		t, l := redis.NewStringCmd(ctx, "hget", k.marks, "taken"), redis.NewStringCmd(ctx, "get", k.last)
+		// A key that is not there is an error to the library, and no reason to stop.
+		if err := r.run(ctx, t, l); err != nil && !errors.Is(err, redis.Nil) {
+			return err
+		}
+		for _, mark := range []struct {
+			c  *redis.StringCmd
+			to *bridge.Offset
+		}{{t, &taken}, {l, &last}} {
+			switch err := mark.c.Err(); {
+			case errors.Is(err, redis.Nil):
+				continue
+			case err != nil:
+				return err
+			}
+			o, err := bridge.ParseOffset(mark.c.Val())
+			if err != nil {
+				return fmt.Errorf("read mark: %w", err)
+			}
+			*mark.to = o
+		}
+		return nil
+	})
+	return taken, last, err
+}
+
 // session is the stored form of [bridge.Session].
 type session struct {
 	User   bridge.UserID   `json:"user"`

@@ -108,6 +108,23 @@ var registryTests = map[string]func(*testing.T, Open){
 		equal(t, "marks never go back", page, bridge.Replay{From: at(3), Last: at(3), Sockets: 1})
 	},
 
+	"marks can be asked for": func(t *testing.T, open Open) {
+		nodes := open(t, long())
+		a, b := join(t, nodes, "a"), join(t, nodes, "b")
+		check := func(wantTaken, wantLast bridge.Offset) {
+			t.Helper()
+			taken, last, err := b.Marks(t.Context(), "u")
+			b.check("Marks", err)
+			equal(t, "taken", taken, wantTaken)
+			equal(t, "last", last, wantLast)
+		}
+		check(bridge.Offset{}, bridge.Offset{})
+		a.keep("u", 1, 2, 3)
+		check(bridge.Offset{}, at(3))
+		a.check("Taken", a.Taken(t.Context(), map[bridge.UserID]bridge.Offset{"u": at(2)}))
+		check(at(2), at(3))
+	},
+
 	"a resuming socket starts where it says": func(t *testing.T, open Open) {
 		n := one(t, open, long())
 		n.keep("u", 1, 2, 3)

@@ -18,6 +18,7 @@ type Limits struct {
 	HistoryTTL  time.Duration
 	MaxPerUser  int // a store may keep some more
 	MaxTraces   int // likewise
+	TraceTTL    time.Duration
 	NodeLease   time.Duration
 	LeaderLease time.Duration
 	SessionTTL  time.Duration
@@ -30,7 +31,7 @@ type Open func(t testing.TB, limits Limits) func(node bridge.NodeID) bridge.Stor
 // long outlives every test, so that only what a test makes short can lapse.
 func long() Limits {
 	return Limits{
-		HistoryTTL: time.Hour, MaxPerUser: 1000, MaxTraces: 100_000,
+		HistoryTTL: time.Hour, MaxPerUser: 1000, MaxTraces: 100_000, TraceTTL: time.Hour,
 		NodeLease: time.Hour, LeaderLease: time.Hour, SessionTTL: time.Hour,
 	}
 }
