@@ -22,13 +22,15 @@ func TestImportDirection(t *testing.T) {
 	t.Parallel()
 	const module = "github.com/codewar/socketbridge"
 	mayImport := map[string][]string{ // of our own packages; nil: standard library only
-		"":                     {"/bridge", "/gateway", "/gateway/auth", "/gateway/sio", "/store", "/subscriber"},
+		"":                     {"/bridge", "/gateway", "/gateway/auth", "/gateway/ops", "/gateway/sio", "/store", "/subscriber"},
 		"/bridge":              nil,
 		"/bridge/bridgetest":   {"/bridge"},
 		"/bridge/certtest":     nil,
 		"/gateway":             {"/bridge", "/gateway/auth", "/gateway/limit", "/gateway/sio"},
 		"/gateway/auth":        {"/bridge"},
+		"/gateway/console":     nil,
 		"/gateway/limit":       nil,
+		"/gateway/ops":         {"/bridge", "/gateway", "/gateway/console", "/gateway/sio"},
 		"/gateway/sio":         {"/gateway/limit"},
 		"/gateway/siotest":     nil,
 		"/store":               {"/bridge"},

@@ -15,6 +15,7 @@ import (
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway"
+	"github.com/codewar/socketbridge/gateway/ops"
 	"github.com/codewar/socketbridge/gateway/sio"
 	"github.com/codewar/socketbridge/store"
 	"github.com/codewar/socketbridge/subscriber"
@@ -69,6 +70,7 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	member := bridge.Member{Lease: cfg.Node.Lease, Beat: st.Beat, Rejoined: hub.Rejoined, Log: log}
 	down.add("lease", 2*time.Second, background(member.Run))
 
+	feed := ops.NewFeed(node)
 	router := bridge.NewRouter(node, st, bridge.Routes{
 		LatestOnly: cfg.Sockets.PerUser == perUserLatest,
 		AckTimeout: cfg.Sockets.AckTimeout,
@@ -79,6 +81,7 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 		Beat:       sub.Beat,
 		DeadLetter: sub.DeadLetter,
 		Receipt:    sub.SendReceipt,
+		Settled:    feed.Settled,
 	}, log)
 	down.add("audit", time.Second, background(func(ctx context.Context) { router.Ledger().Audit(ctx, log) }))
 	intake := sub.NewIntake(st, cfg.History.TTL, subscriber.IntakeHandler{
@@ -103,6 +106,11 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	}
 	srv := gateway.NewServer(gatewayConfig(cfg, believed), hub, st, asker(sub, m), checks, m.registry, log)
 	m.watch(hub, srv, router, intake)
+	desk := ops.New(deskConfig(cfg, parts{node, sub, st, hub, srv, router, intake, feed}), log)
+	if err := sub.ServeQuestions(desk.Answer); err != nil {
+		return err
+	}
+	down.add("desk", 2*time.Second, background(desk.Run))
 
 	public, operators := srv.Serve, srv.ServeOps
 	if cfg.HTTP.TLS.Cert != "" {
@@ -128,6 +136,7 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	down.add("gateway", cfg.Drain.Duration+10*time.Second, func(ctx context.Context) error {
 		return srv.Shutdown(ctx, cfg.Drain.Duration)
 	})
+	down.add("console", 5*time.Second, desk.Close) // its polls would keep the gateway waiting
 	running := make(chan struct{})
 	go func() {
 		defer close(running)
@@ -156,15 +165,20 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	return context.Cause(ctx)
 }
 
-func openStore(ctx context.Context, cfg Config, node bridge.NodeID, m *metrics, log *slog.Logger) (bridge.Store, error) {
-	limits := store.Limits{
+func storeLimits(cfg Config) store.Limits {
+	return store.Limits{
 		HistoryTTL:  cfg.History.TTL,
 		MaxPerUser:  cfg.History.MaxPerUser,
 		MaxTraces:   cfg.History.Traces,
+		TraceTTL:    cfg.History.TTL + time.Hour, // so that what nobody took in time is known as that
 		NodeLease:   cfg.Node.Lease,
 		LeaderLease: leaderLease,
 		SessionTTL:  cfg.Sockets.SessionTTL,
 	}
+}
+
+func openStore(ctx context.Context, cfg Config, node bridge.NodeID, m *metrics, log *slog.Logger) (bridge.Store, error) {
+	limits := storeLimits(cfg)
 	if len(cfg.Redis.Addrs) == 0 {
 		memory := store.NewMemory(limits)
 		memory.Observe = m.observeStore

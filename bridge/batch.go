@@ -261,6 +261,9 @@ func (r *Router) close(b *batch, i int, o Outcome, sum Count) {
 		receipt.AckMillis = float64(time.Since(b.handed).Microseconds()) / 1000
 	}
 	r.receipt(f.msg, receipt)
+	if r.routes.Settled != nil {
+		r.routes.Settled(Settlement{Offset: f.Offset, User: f.User, Topic: f.Topic, Outcome: o, Sockets: sum.Took, Read: b.read})
+	}
 	r.trace(func(t *Trace) { b.trace(t, i, o) })
 	if r.log.Enabled(context.Background(), slog.LevelDebug) {
 		r.log.LogAttrs(context.Background(), slog.LevelDebug, "settled", slog.String("user", string(f.User)), slog.String("topic", f.Topic),

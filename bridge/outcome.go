@@ -18,6 +18,17 @@ const (
 // Outcomes lists the closed set, for metrics that start at zero and for tests.
 func Outcomes() []Outcome { return []Outcome{Pushed, Inboxed, Offline, Duplicate, Dead} }
 
+// Settlement is one message that has its outcome.
+type Settlement struct {
+	Offset  Offset
+	User    UserID // of a dead one: as far as it could be read
+	Topic   string
+	Outcome Outcome
+	Sockets int // how many took it
+	Code    string
+	Read    time.Time // when the router was given it
+}
+
 // Receipt says what became of one message, to whoever asked: the HTTP caller
 // or a publisher that named a receipt subject.
 type Receipt struct {

@@ -30,6 +30,9 @@ type Routes struct {
 	Beat func(term uint64, nodes []NodeID)
 	// DeadLetter stores a message that breaks the rules, with the reason.
 	DeadLetter func(context.Context, *Message, *InvalidError) error
+	// Settled is told of each message that has its outcome, for operators who
+	// watch. It must not wait. Nil: nobody is.
+	Settled func(Settlement)
 	// Receipt tells the subject what became of a message.
 	Receipt func(subject string, r Receipt)
 }
@@ -117,8 +120,12 @@ func (r *Router) Route(ctx context.Context, term uint64, msgs []Message) error {
 	for _, d := range b.dead {
 		r.ledger.settle(Dead)
 		r.receipt(d.msg, Receipt{Outcome: Dead, Offset: d.msg.Offset, Topic: d.msg.Topic, Code: d.why.Code})
+		user := GuessUser(d.msg.Body)
+		if r.routes.Settled != nil {
+			r.routes.Settled(Settlement{Offset: d.msg.Offset, User: user, Topic: d.msg.Topic, Outcome: Dead, Code: d.why.Code, Read: b.read})
+		}
 		r.trace(func(t *Trace) {
-			t.Offset, t.Subject, t.Read, t.Settled, t.Outcome, t.Code = d.msg.Offset, d.msg.Subject, b.read, time.Now(), Dead, d.why.Code
+			t.Offset, t.Subject, t.User, t.Read, t.Settled, t.Outcome, t.Code = d.msg.Offset, d.msg.Subject, user, b.read, time.Now(), Dead, d.why.Code
 		})
 	}
 	r.term.batches <- b // hand never waits for the network, so neither does this

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"net/http"
-	"net/netip"
 	"slices"
 
 	"github.com/labstack/echo/v4"
@@ -97,43 +96,4 @@ func challenge(c echo.Context, status int, code string) {
 	if status != http.StatusServiceUnavailable {
 		c.Response().Header().Set(echo.HeaderWWWAuthenticate, text)
 	}
-}
-
-// operators guards what tells of users and of the inside: it is for callers on
-// this machine, for those with a key and, where it has a listener of its own and
-// no keys, for everybody who reaches that.
-type operators struct {
-	keys        []auth.APIKey
-	ownListener bool
-	verdicts    *verdicts
-}
-
-func (o *operators) only(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		r := c.Request()
-		presented := presentedKey(r)
-		switch {
-		case fromHere(r), o.ownListener && len(o.keys) == 0:
-			return next(c)
-		case len(o.keys) == 0:
-			return echo.ErrNotFound // to others it does not exist
-		case auth.FindAPIKey(o.keys, presented) != "":
-			o.verdicts.ok(authOperator)
-			return next(c)
-		}
-		code, message := codeInvalidKey, "The operators' key is not known"
-		if presented == "" {
-			code, message = codeUnauthorized, "An operators' key is required"
-		}
-		o.verdicts.refused(r.Context(), authOperator, code, "")
-		challenge(c, http.StatusUnauthorized, code)
-		return c.JSON(http.StatusUnauthorized, newErrorBody(message, code, map[string]any{"action": "operate"}))
-	}
-}
-
-// fromHere reports whether a request comes from this machine itself. A proxy on
-// this machine adds X-Forwarded-For, and so is not taken for its clients.
-func fromHere(r *http.Request) bool {
-	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	return err == nil && from.Addr().Unmap().IsLoopback() && r.Header.Get("X-Forwarded-For") == "" && r.Header.Get("Forwarded") == ""
 }

@@ -1,7 +1,10 @@
 package gateway
 
 import (
+	"net/http"
 	"time"
+
+	"github.com/labstack/echo/v4"
 )
 
 // clientError is the `error` event: what the server itself has to say to a page.
@@ -21,6 +24,14 @@ type errorBody struct {
 
 func newErrorBody(message, code string, details map[string]any) errorBody {
 	return errorBody{Error: message, Code: code, Timestamp: time.Now().UTC().Format(time.RFC3339Nano), Details: details}
+}
+
+// Refuse answers an operator's request that was not served, in the one error format.
+func Refuse(c echo.Context, status int, code, message, action string) error {
+	if status == http.StatusServiceUnavailable {
+		c.Response().Header().Set(echo.HeaderRetryAfter, "1")
+	}
+	return c.JSON(status, newErrorBody(message, code, map[string]any{"action": action, "requestId": c.Response().Header().Get(echo.HeaderXRequestID)}))
 }
 
 // Codes of errors that are not about the message itself; those are the bridge's.

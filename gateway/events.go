@@ -20,6 +20,7 @@ type events struct {
 	verdicts *verdicts
 	expiries *expiries
 	refusals *limit.Tally
+	journal  *journal
 	log      *slog.Logger
 }
 
@@ -42,7 +43,7 @@ func (ev *events) Connect(c *sio.Socket) {
 	ev.log.LogAttrs(c.Context(), slog.LevelDebug, "connected", slog.String("socket", c.ID()), slog.String("transport", c.Transport()), slog.Bool("recovered", rec != nil))
 	switch {
 	case rec != nil:
-		_ = ev.bind(c, s, rec.user, &rec.after, nil, nil, "resume") // bind has answered
+		_ = ev.bind(c, s, rec.user, &rec.after, nil, nil, actionResume) // bind has answered
 	case s.who != nil:
 		_ = ev.bind(c, s, s.who.user, claimedOffset(c.Auth()), nil, nil, "connect")
 	default:
@@ -50,15 +51,24 @@ func (ev *events) Connect(c *sio.Socket) {
 	}
 }
 
+// actionResume is what a page does that comes back as the socket it was.
+const actionResume = "resume"
+
 // bind maps the socket. It fails when the user has too many, which it answers
 // itself, and when the socket is gone: then nobody is left to answer.
 func (ev *events) bind(c *sio.Socket, s *socket, user bridge.UserID, after *bridge.Offset, away func(), ack func(...any), action string) error {
+	ev.journal.ended(c, s, reasonMoved)
 	if err := ev.hub.bind(c.Context(), s, user, after, away); err != nil {
 		if errors.Is(err, errTooMany) {
 			ev.refuseCrowd(c, ack, action)
 		}
 		return err
 	}
+	event := SocketConnected
+	if action == actionResume {
+		event = SocketResumed
+	}
+	ev.journal.mapped(c, user, event)
 	ev.log.LogAttrs(c.Context(), slog.LevelDebug, "mapped", slog.String("socket", c.ID()), slog.String("user", string(s.registration().User)))
 	return nil
 }
@@ -74,6 +84,7 @@ func (ev *events) Disconnect(c *sio.Socket, reason string) {
 	if s.who != nil {
 		ev.expiries.drop(s.who)
 	}
+	ev.journal.ended(c, s, reason)
 	ev.hub.unbind(s)
 	if final[reason] && c.PID() != "" {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)

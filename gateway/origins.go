@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
@@ -20,12 +21,24 @@ func (o Origins) Allow(origin string) bool { return len(o) == 0 || slices.Contai
 // middleware sets the CORS headers that the Node service set.
 func (o Origins) middleware() echo.MiddlewareFunc {
 	return middleware.CORSWithConfig(middleware.CORSConfig{
-		Skipper:          func(c echo.Context) bool { return c.Path() == socketPath }, // the endpoint does its own
+		Skipper:          ownOrigins,
 		AllowOriginFunc:  func(origin string) (bool, error) { return o.Allow(origin), nil },
 		AllowMethods:     []string{http.MethodGet, http.MethodPost},
 		AllowHeaders:     []string{echo.HeaderContentType, echo.HeaderAuthorization},
 		AllowCredentials: true,
 	})
+}
+
+// ownOrigins reports whether a route answers for itself which pages may read it:
+// the Socket.IO endpoint, and the operators', which no other origin's may.
+func ownOrigins(c echo.Context) bool {
+	path := c.Request().URL.Path
+	for _, inside := range []string{"/api/", "/console", "/messages/", "/metrics", "/debug/"} {
+		if strings.HasPrefix(path, inside) {
+			return true
+		}
+	}
+	return path == socketPath
 }
 
 // bytesText is how echo's body limit wants a figure.

@@ -24,6 +24,7 @@ type payloads struct {
 	here    func(bridge.UserID) bool
 	locate  func(context.Context, bridge.UserID) ([]bridge.Presence, error)
 	ask     AskFunc
+	missed  func(*bridge.Envelope) // told of each message that nobody was there for
 	timeout time.Duration
 	rates   *limit.Rates[netip.Addr]
 
@@ -122,6 +123,7 @@ func (p *payloads) deliver(ctx context.Context, e *bridge.Envelope, body []byte,
 			return bridge.Receipt{}, errors.Join(bridge.ErrUnavailable, err)
 		}
 		if len(sockets) == 0 {
+			p.missed(e)
 			return bridge.Receipt{Outcome: bridge.Offline}, nil
 		}
 	}

@@ -236,7 +236,7 @@ func TestTraceIsForOperators(t *testing.T) {
 		{"elsewhere", "192.0.2.1:5", "", "NOT_FOUND", 404},
 		{"through a proxy here", "127.0.0.1:5", "192.0.2.1", "NOT_FOUND", 404},
 	} {
-		r := httptest.NewRequest("GET", "/messages/x", nil)
+		r := httptest.NewRequest("GET", "http://localhost:3004/messages/x", nil)
 		r.RemoteAddr = tt.from
 		if tt.forwarded != "" {
 			r.Header.Set("X-Forwarded-For", tt.forwarded)

@@ -51,6 +51,8 @@ type Server struct {
 	client   limit.AddrFunc
 	payloads *payloads
 	health   *health
+	inside   *echo.Echo // the operators' routes
+	guard    *operators
 	log      *slog.Logger
 }
 
@@ -65,14 +67,14 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 	log = log.With("component", "gateway")
 	refusals, client := limit.NewTally(log, requestLimits...), clientAddr(cfg.TrustedProxies)
 	cfg.Sockets.ClientAddr, cfg.Sockets.Overloaded = client, hub.Overloaded
-	ev := &events{hub: hub, auth: cfg.Auth, verdicts: newVerdicts(cfg.Auth, log), expiries: &expiries{warnBefore: cfg.Auth.WarnBefore}, refusals: refusals, log: log}
+	ev := &events{hub: hub, auth: cfg.Auth, verdicts: newVerdicts(cfg.Auth, log), expiries: &expiries{warnBefore: cfg.Auth.WarnBefore}, refusals: refusals, journal: newJournal(), log: log}
 	s := &Server{
 		sio:      sio.New(cfg.Sockets, ev, log),
 		events:   ev,
 		refusals: refusals,
 		client:   client,
 		payloads: &payloads{
-			here: hub.Has, locate: store.Locate, ask: ask, timeout: cfg.ReplyTimeout,
+			here: hub.Has, locate: store.Locate, ask: ask, missed: ev.journal.missedBy, timeout: cfg.ReplyTimeout,
 			rates: limit.NewRates[netip.Addr](cfg.PayloadsPerSecond, cfg.PayloadBurst),
 		},
 		health: &health{checks: checks},
@@ -89,12 +91,31 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 		s.health.routes(inside)
 		profiles(inside)
 	}
-	only := (&operators{cfg.Auth.OpsKeys, cfg.OpsOnOwnListener, ev.verdicts}).only
-	inside.GET("/metrics", metricsHandler(metrics), only)
-	inside.GET("/messages/:offset", (&traces{store.Trace}).handle, only)
+	s.inside, s.guard = inside, &operators{cfg.Auth.OpsKeys, cfg.OpsOnOwnListener, ev.verdicts}
+	s.Operate(http.MethodGet, "/metrics", metricsHandler(metrics))
+	s.Operate(http.MethodGet, "/messages/:offset", (&traces{store.Trace}).handle)
+	s.Operate(http.MethodPost, "/api/v1/send", s.payloads.send, middleware.BodyLimit(bytesText(cfg.MaxBody)))
 	s.http = s.newHTTP(public, cfg)
 	s.ops = s.newHTTP(inside, cfg)
 	return s
+}
+
+// Operate adds a route for operators only. It may be called until Serve.
+func (s *Server) Operate(method, path string, h echo.HandlerFunc, more ...echo.MiddlewareFunc) {
+	s.inside.Add(method, path, h, append([]echo.MiddlewareFunc{s.guard.only}, more...)...)
+}
+
+// OperatePage adds a route for operators' browsers: one without a key is made to
+// ask for it. It may be called until Serve.
+func (s *Server) OperatePage(path string, h echo.HandlerFunc) {
+	s.inside.GET(path, h, s.guard.page)
+}
+
+// Reasons says what keeps the node from being ready: nothing when it is.
+func (s *Server) Reasons(ctx context.Context) map[string]string {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	return s.health.reasons(ctx)
 }
 
 // newEcho makes a router whose every error has the one format.

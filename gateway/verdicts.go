@@ -54,7 +54,7 @@ func newVerdicts(cfg AuthConfig, log *slog.Logger) *verdicts {
 		authConnect:  append(auth.Codes(), authOK, codeForbiddenUser),
 		authRefresh:  append(auth.Codes(), authOK),
 		authPublish:  append(auth.Codes(), authOK, codeUnauthorized, codeInvalidKey, codeForbiddenScope),
-		authOperator: {authOK, codeUnauthorized, codeInvalidKey},
+		authOperator: {authOK, codeUnauthorized, codeInvalidKey, codeForbiddenOrigin, codeForbiddenHost},
 	} {
 		v.counts[kind] = make(map[string]*atomic.Uint64)
 		for _, code := range codes {

@@ -36,6 +36,7 @@ type Client struct {
 	outbox   *outbox
 	links    *links
 	served   atomic.Pointer[linkServer] // nil until ServeLinks
+	asked    atomic.Pointer[asking]     // nil until ServeQuestions
 	slow     noise
 
 	background sync.WaitGroup     // keeper and outbox

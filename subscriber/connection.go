@@ -27,6 +27,7 @@ type connection struct {
 	was     bool                    // it was there at some time
 	why     error                   // the last reason for being away
 	most    int                     // bytes of a message that the server takes
+	server  string                  // where it is, or was last, without credentials
 	changed chan struct{}           // closed and replaced when NATS goes or comes
 }
 
@@ -44,6 +45,13 @@ func (c *connection) maxPayload() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.most
+}
+
+// url is where NATS is, or was last, without credentials.
+func (c *connection) url() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.server
 }
 
 // change returns a channel that is closed when NATS next goes or comes.
@@ -95,6 +103,7 @@ func (c *connection) back(nc *nats.Conn) {
 	if most > 0 { // zero: it is gone again
 		c.most = most
 	}
+	c.server = server
 	if c.was {
 		c.log.Info("nats is back", "server", server)
 	} else {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +25,9 @@ const (
 	HeaderDeadSubject = "Bridge-Dead-Subject" // where it was published
 	HeaderDeadOffset  = "Bridge-Dead-Offset"  // its place in the stream
 	HeaderDeadAt      = "Bridge-Dead-At"      // RFC 3339, UTC
+	// HeaderDeadUser is the user, escaped as in the path of a URL, where one could be
+	// read out of the body.
+	HeaderDeadUser = "Bridge-Dead-User"
 	// HeaderDeadCut tells how many bytes the body had, when it had to be cut
 	// because NATS does not take it together with these headers. The whole
 	// message stays in the stream, at its offset, until it ages out.
@@ -57,6 +61,9 @@ func deadLetter(m *bridge.Message, why *bridge.InvalidError, now time.Time) *nat
 	d.Header.Set(HeaderDeadReason, why.Message)
 	d.Header.Set(HeaderDeadSubject, m.Subject)
 	d.Header.Set(HeaderDeadOffset, m.Offset.String())
+	if user := bridge.GuessUser(m.Body); user != "" {
+		d.Header.Set(HeaderDeadUser, url.PathEscape(string(user)))
+	}
 	d.Header.Set(HeaderDeadAt, now.UTC().Format(time.RFC3339Nano))
 	return d
 }

@@ -18,7 +18,8 @@ type Letter struct {
 	Reason  string    // why, for people
 	Subject string    // where the message was published
 	Offset  bridge.Offset
-	Size    int // bytes of the message's body, as it was published
+	User    bridge.UserID // empty where none could be read out of the body
+	Size    int           // bytes of the message's body, as it was published
 	// Cut says that Body is only the beginning and Header may be missing, because
 	// NATS did not take them together with the reason.
 	Cut    bool
@@ -35,6 +36,7 @@ func readLetter(seq uint64, at time.Time, subject string, header nats.Header, si
 		Code:    header.Get(HeaderDeadCode),
 		Reason:  header.Get(HeaderDeadReason),
 		Subject: header.Get(HeaderDeadSubject),
+		User:    userOf(header.Get(HeaderDeadUser)),
 	}
 	if l.Code == "" {
 		l.Code = strings.ToUpper(strings.TrimPrefix(subject, deadSubjects))

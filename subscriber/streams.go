@@ -50,6 +50,16 @@ type streams struct {
 type streamState struct {
 	epoch uint64 // when it was created, in ms; zero: never seen
 	last  uint64 // its last sequence
+
+	first, messages, bytes uint64
+	took                   time.Duration // to ask for it
+}
+
+func stateOf(info *jetstream.StreamInfo, took time.Duration) streamState {
+	return streamState{
+		epoch: uint64(info.Created.UnixMilli()), last: info.State.LastSeq,
+		first: info.State.FirstSeq, messages: info.State.Msgs, bytes: info.State.Bytes, took: took,
+	}
 }
 
 func newStreams(cfg Config, js jetstream.JetStream, conn *connection, log *slog.Logger) *streams {
@@ -129,6 +139,7 @@ func (s *streams) ensureBoth(ctx context.Context) error {
 
 // ensure sees to it that the main stream exists, and returns what it saw of it.
 func (s *streams) ensure(ctx context.Context) (streamState, error) {
+	began := time.Now()
 	info, err := s.adopt(ctx, s.mainConfig())
 	if errors.Is(err, bridge.ErrUnavailable) {
 		return streamState{}, err // nothing was learned
@@ -137,7 +148,7 @@ func (s *streams) ensure(ctx context.Context) (streamState, error) {
 	defer s.mu.Unlock()
 	s.mainErr = err
 	if info != nil {
-		s.main = streamState{epoch: uint64(info.Created.UnixMilli()), last: info.State.LastSeq}
+		s.main = stateOf(info, time.Since(began))
 	}
 	return s.main, err
 }

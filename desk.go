@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/gateway"
+	"github.com/codewar/socketbridge/gateway/ops"
+	"github.com/codewar/socketbridge/subscriber"
+)
+
+// parts are whom the operators' desk asks.
+type parts struct {
+	node   bridge.NodeID
+	sub    *subscriber.Client
+	store  bridge.Store
+	hub    *gateway.Hub
+	srv    *gateway.Server
+	router *bridge.Router
+	intake *subscriber.Intake
+	feed   *ops.Feed
+}
+
+// deskConfig introduces the parts, which do not know each other, to the desk.
+func deskConfig(cfg Config, p parts) ops.Config {
+	kind := "redis"
+	if len(cfg.Redis.Addrs) == 0 {
+		kind = "memory"
+	}
+	return ops.Config{
+		Node: p.node, Version: version, Revision: revision(), StoreKind: kind,
+		HistoryTTL: cfg.History.TTL, MaxPerUser: cfg.History.MaxPerUser,
+		Traces: cfg.History.Traces, TraceTTL: storeLimits(cfg).TraceTTL, SubjectPrefix: cfg.NATS.SubjectPrefix,
+		PingWindow: cfg.Sockets.PingInterval + cfg.Sockets.PingTimeout,
+		Hub:        p.hub, Server: p.srv, Ledger: p.router.Ledger(), Store: p.store, Feed: p.feed,
+		Leading: func() (leading bool, read, last uint64) {
+			lag := p.intake.Lag()
+			return p.intake.Leading(), lag.Read, lag.Last
+		},
+		NATS:    func() ops.NATS { return natsState(p.sub.Status()) },
+		Look:    p.sub.Look,
+		Ask:     p.sub.AskNodes,
+		Tell:    p.sub.Tell,
+		Letters: letters(p.sub),
+	}
+}
+
+func natsState(s subscriber.Status) ops.NATS {
+	return ops.NATS{
+		Connected: s.Connected, URL: s.URL, Embedded: s.Embedded, RTTMillis: float64(s.RTT.Microseconds()) / 1000,
+		Messages: s.Messages, Bytes: s.Bytes, First: s.First, Last: s.Last, Epoch: s.Epoch,
+	}
+}
+
+// letters reads the newest dead letters.
+func letters(sub *subscriber.Client) func(context.Context, int) ([]ops.Letter, uint64, error) {
+	return func(ctx context.Context, limit int) (newest []ops.Letter, total uint64, err error) {
+		found, total, err := sub.RecentLetters(ctx, limit)
+		for _, l := range found {
+			newest = append(newest, ops.Letter{
+				Seq: l.Seq, At: l.At.UTC().Truncate(time.Millisecond), Subject: l.Subject, Code: l.Code, Reason: l.Reason,
+				User: l.User, Bytes: l.Size, Offset: l.Offset,
+			})
+		}
+		return newest, total, err
+	}
+}

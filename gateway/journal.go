@@ -1,0 +1,199 @@
+package gateway
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/gateway/sio"
+)
+
+// Kinds of a [SocketEvent].
+const (
+	SocketConnected    = "connected"    // mapped to its user
+	SocketResumed      = "resumed"      // the same, as the socket it was before
+	SocketDisconnected = "disconnected" // no longer mapped
+)
+
+// reasonMoved ends a mapping whose page has named another user.
+const reasonMoved = "mapped to another user"
+
+// SocketEvent is that a socket of this node was mapped to a user, or no longer is.
+type SocketEvent struct {
+	At        time.Time
+	Event     string
+	User      bridge.UserID
+	Socket    bridge.SocketID
+	Transport string
+	// Of a disconnected one: why, how long it had been connected, the last message
+	// that it was given, and the last that its page has confirmed.
+	Reason       string
+	Took         time.Duration
+	Given, Acked bridge.Offset
+}
+
+// Missed is that a caller was told 404: the user had no socket, so the message was
+// not even put into the stream, and nothing else remembers it.
+type Missed struct {
+	At    time.Time
+	User  bridge.UserID
+	Topic string
+}
+
+// How much is kept of either: some 4 MB, and less than 1 MB.
+const (
+	eventsKept = 16_384
+	missedKept = 4_096
+)
+
+// journal keeps the newest of what happened to users on this node, for operators.
+// Safe for concurrent use.
+type journal struct {
+	events *ring[SocketEvent]
+	missed *ring[Missed]
+	came   atomic.Uint64 // sockets that were mapped
+}
+
+func newJournal() *journal {
+	return &journal{events: &ring[SocketEvent]{size: eventsKept}, missed: &ring[Missed]{size: missedKept}}
+}
+
+// ring keeps the newest of something.
+type ring[T any] struct {
+	size int
+
+	mu    sync.Mutex // guards all below
+	items []T
+	next  int // where the next one goes, once the ring is full
+}
+
+func (r *ring[T]) add(item T) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.items) < r.size {
+		r.items = append(r.items, item)
+		return
+	}
+	r.items[r.next] = item
+	r.next = (r.next + 1) % r.size
+}
+
+// newest returns the newest that fit, newest first.
+func (r *ring[T]) newest(limit int, fits func(*T) bool) (found []T) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.items {
+		item := &r.items[(r.next+len(r.items)-1-i)%len(r.items)]
+		if !fits(item) {
+			continue
+		}
+		if found = append(found, *item); len(found) == limit {
+			break
+		}
+	}
+	return found
+}
+
+// mapped notes that a socket has been mapped to its user.
+func (j *journal) mapped(c *sio.Socket, user bridge.UserID, event string) {
+	j.came.Add(1)
+	j.events.add(SocketEvent{At: time.Now(), Event: event, User: user, Socket: bridge.SocketID(c.ID()), Transport: c.Transport()})
+}
+
+// ended notes that a socket, if it was mapped, is no longer.
+func (j *journal) ended(c *sio.Socket, s *socket, reason string) {
+	session := s.session()
+	if session.User == "" {
+		return
+	}
+	j.events.add(SocketEvent{
+		At: time.Now(), Event: SocketDisconnected, User: session.User, Socket: session.Socket, Transport: c.Transport(),
+		Reason: reason, Took: time.Since(c.Since()), Given: s.lastGiven(), Acked: session.Acked,
+	})
+}
+
+// SocketEvents returns the newest events of a user's sockets on this node, newest
+// first. Only so many of all users are kept, and none from before this process.
+func (s *Server) SocketEvents(user bridge.UserID, limit int) []SocketEvent {
+	return s.events.journal.events.newest(limit, func(e *SocketEvent) bool { return e.User == user })
+}
+
+// Missed returns, likewise, the messages whose callers were told 404 by this node.
+func (s *Server) Missed(user bridge.UserID, limit int) []Missed {
+	return s.events.journal.missed.newest(limit, func(m *Missed) bool { return m.User == user })
+}
+
+// Mapped counts how often a socket of this node was mapped to a user.
+func (s *Server) Mapped() uint64 { return s.events.journal.came.Load() }
+
+// missedBy notes that a caller was told that the user is not connected.
+func (j *journal) missedBy(e *bridge.Envelope) {
+	j.missed.add(Missed{time.Now(), e.User, e.Topic})
+}
+
+// SocketState is one socket of this node.
+type SocketState struct {
+	Socket    bridge.SocketID
+	Since     time.Time // when its connection was made
+	Transport string
+	Given     bridge.Offset // the last message it was given
+	Acked     bridge.Offset // the last that its page has confirmed; zero: none was to be
+	Queued    int           // bytes that wait for the network
+}
+
+// SocketsOf describes the user's sockets on this node, oldest first.
+func (h *Hub) SocketsOf(user bridge.UserID) (found []SocketState) {
+	for _, s := range h.of(user) {
+		state := SocketState{Socket: bridge.SocketID(s.conn.ID()), Given: s.lastGiven(), Acked: s.session().Acked}
+		if c, ok := s.conn.(*sio.Socket); ok {
+			state.Since, state.Transport, state.Queued = c.Since(), c.Transport(), c.Pending()
+		}
+		found = append(found, state)
+	}
+	return found
+}
+
+// UserState is one user with sockets on this node.
+type UserState struct {
+	User    bridge.UserID
+	Sockets int
+	Since   time.Time // when the oldest connection was made
+}
+
+// UsersLike describes the users with sockets on this node whose ids begin with
+// prefix: the first ones by id, at most limit, and how many there are in all.
+func (h *Hub) UsersLike(prefix string, limit int) (first []UserState, total int) {
+	byID := func(a, b UserState) int {
+		if a.User < b.User {
+			return -1
+		}
+		return 1
+	}
+	cut := func() {
+		slices.SortFunc(first, byID)
+		first = first[:min(len(first), limit)]
+	}
+	for i := range h.shards {
+		sh := &h.shards[i]
+		sh.mu.RLock()
+		for user, sockets := range sh.users {
+			if len(user) < len(prefix) || string(user[:len(prefix)]) != prefix {
+				continue
+			}
+			total++
+			u := UserState{User: user, Sockets: len(sockets)}
+			if c, ok := sockets[0].conn.(*sio.Socket); ok {
+				u.Since = c.Since()
+			}
+			first = append(first, u)
+		}
+		sh.mu.RUnlock()
+		if len(first) > 2*limit { // so that memory does not grow with the users
+			cut()
+		}
+	}
+	cut()
+	return first, total
+}

@@ -1,0 +1,172 @@
+package ops
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/gateway"
+)
+
+// Codes of what operators are refused with.
+const (
+	codeInvalidParameter = "INVALID_PARAMETER"
+	codeNotFound         = "NOT_FOUND"
+	codeUnavailable      = "SERVICE_UNAVAILABLE"
+)
+
+// maxLimit bounds every list.
+const maxLimit = 1000
+
+// serve adds the routes.
+func (d *Desk) serve() {
+	get := func(path string, h echo.HandlerFunc) { d.cfg.Server.Operate(http.MethodGet, path, h) }
+	get("/api/v1/cluster", d.getCluster)
+	get("/api/v1/series", d.getSeries)
+	get("/api/v1/users", d.getUsers)
+	get("/api/v1/users/:id", d.getUser)
+	get("/api/v1/messages/:offset", d.getMessage)
+	get("/api/v1/dead", d.getDead)
+}
+
+// clusterReport is the whole cluster at one moment.
+type clusterReport struct {
+	At            time.Time       `json:"at"`
+	Node          bridge.NodeID   `json:"node"` // who answers
+	Version       string          `json:"version"`
+	Revision      string          `json:"revision"`
+	Leader        bridge.NodeID   `json:"leader"`
+	HistoryTTL    float64         `json:"historyTtlMs"`
+	HistoryMax    int             `json:"historyMaxPerUser"`
+	TracesKept    int             `json:"tracesKept"`
+	Nodes         []NodeState     `json:"nodes"`
+	Missing       []bridge.NodeID `json:"missing"`
+	SubjectPrefix string          `json:"subjectPrefix"`
+}
+
+func (d *Desk) getCluster(c echo.Context) error {
+	answers, missing := gather[NodeState](c.Request().Context(), d, askState, nil)
+	r := clusterReport{
+		At: moment(time.Now()), Node: d.cfg.Node, Version: d.cfg.Version, Revision: d.cfg.Revision,
+		HistoryTTL: millis(d.cfg.HistoryTTL), HistoryMax: d.cfg.MaxPerUser, TracesKept: d.cfg.Traces,
+		Nodes: []NodeState{}, Missing: missing, SubjectPrefix: d.cfg.SubjectPrefix,
+	}
+	for _, id := range ids(answers) {
+		s := answers[id]
+		if s.Leader {
+			r.Leader = id
+		}
+		r.Nodes = append(r.Nodes, s)
+	}
+	return c.JSON(http.StatusOK, r)
+}
+
+// seriesQuestion asks a node for its newest samples.
+type seriesQuestion struct {
+	Seconds int `json:"seconds"`
+}
+
+type nodeSeries struct {
+	ID bridge.NodeID `json:"id"`
+	seriesAnswer
+}
+
+func (d *Desk) getSeries(c echo.Context) error {
+	seconds, err := number(c, "seconds", seriesLength, seriesLength)
+	if err != nil {
+		return refuse(c, err, "series")
+	}
+	answers, missing := gather[seriesAnswer](c.Request().Context(), d, askSeries, seriesQuestion{seconds})
+	nodes := []nodeSeries{}
+	for _, id := range ids(answers) {
+		nodes = append(nodes, nodeSeries{id, answers[id]})
+	}
+	return c.JSON(http.StatusOK, map[string]any{
+		"at": moment(time.Now()), "everyMs": sampleEvery.Milliseconds(), "nodes": nodes, "missing": missing,
+	})
+}
+
+func (d *Desk) getUsers(c echo.Context) error {
+	limit, err := number(c, "limit", 100, maxLimit)
+	if err != nil {
+		return refuse(c, err, "users")
+	}
+	return c.JSON(http.StatusOK, d.users(c.Request().Context(), c.QueryParam("prefix"), limit))
+}
+
+func (d *Desk) getUser(c echo.Context) error {
+	const action = "user"
+	limit, err := number(c, "limit", 50, maxLimit)
+	if err != nil {
+		return refuse(c, err, action)
+	}
+	id, err := url.PathUnescape(c.Param("id"))
+	if err != nil || !bridge.ValidUserID(id) {
+		return gateway.Refuse(c, http.StatusBadRequest, bridge.CodeInvalidUserID, "A user id is 1 to 128 printable characters", action)
+	}
+	return c.JSON(http.StatusOK, d.report(c.Request().Context(), bridge.UserID(id), c.QueryParam("topic"), limit))
+}
+
+func (d *Desk) getMessage(c echo.Context) error {
+	const action = "message"
+	at, err := bridge.ParseOffset(c.Param("offset"))
+	if err != nil {
+		return gateway.Refuse(c, http.StatusBadRequest, "INVALID_OFFSET", err.Error(), action)
+	}
+	r, err := d.message(c.Request().Context(), at)
+	switch {
+	case errors.Is(err, bridge.ErrNoTrace):
+		return gateway.Refuse(c, http.StatusNotFound, codeNotFound, "No trace: never in the stream, or longer ago than traces go back", action)
+	case err != nil:
+		return gateway.Refuse(c, http.StatusServiceUnavailable, codeUnavailable, "The store does not answer", action)
+	}
+	return c.JSON(http.StatusOK, r)
+}
+
+func (d *Desk) getDead(c echo.Context) error {
+	const action = "dead"
+	limit, err := number(c, "limit", 50, maxLimit)
+	if err != nil {
+		return refuse(c, err, action)
+	}
+	letters, total, err := d.cfg.Letters(c.Request().Context(), limit)
+	if err != nil {
+		return gateway.Refuse(c, http.StatusServiceUnavailable, codeUnavailable, "NATS does not answer: "+err.Error(), action)
+	}
+	if letters == nil {
+		letters = []Letter{}
+	}
+	return c.JSON(http.StatusOK, map[string]any{"total": total, "letters": letters})
+}
+
+// parameterError is a query parameter that is not what it must be.
+type parameterError struct {
+	name string
+	most int
+}
+
+func (e *parameterError) Error() string {
+	return e.name + " must be a number from 1 to " + strconv.Itoa(e.most)
+}
+
+// number reads a query parameter.
+func number(c echo.Context, name string, otherwise, most int) (int, error) {
+	text := c.QueryParam(name)
+	if text == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > most {
+		return 0, &parameterError{name, most}
+	}
+	return n, nil
+}
+
+func refuse(c echo.Context, err error, action string) error {
+	return gateway.Refuse(c, http.StatusBadRequest, codeInvalidParameter, err.Error(), action)
+}
