@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -343,6 +344,12 @@ func TestDesk(t *testing.T) {
 	p.ask(t, "/api/v1/users?prefix=v&limit=1", &users)
 	if len(users.Users) != 1 || users.Users[0].UserID != "v1" || users.Users[0].Sockets != 1 || users.Total != 2 || !users.Truncated || time.Since(users.Users[0].Since) > time.Minute {
 		t.Errorf("users: %+v", users)
+	}
+	for _, id := range []string{"100%", "a/b", "a%2Fb", "ü ?#", "..", "+"} {
+		var r report
+		if p.ask(t, "/api/v1/users/"+url.PathEscape(id), &r); r.UserID != id {
+			t.Errorf("user %q: %+v", id, r)
+		}
 	}
 	for path, want := range map[string]int{
 		"/api/v1/messages/rubbish": 400, "/api/v1/messages/1-1": 404, "/messages/" + receipt.Offset: 200,

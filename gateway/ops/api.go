@@ -105,7 +105,10 @@ func (d *Desk) getUser(c echo.Context) error {
 	if err != nil {
 		return refuse(c, err, action)
 	}
-	id, err := url.PathUnescape(c.Param("id"))
+	id, err := c.Param("id"), error(nil)
+	if c.Request().URL.RawPath != "" { // else the router has seen the path unescaped
+		id, err = url.PathUnescape(id)
+	}
 	if err != nil || !bridge.ValidUserID(id) {
 		return gateway.Refuse(c, http.StatusBadRequest, bridge.CodeInvalidUserID, "A user id is 1 to 128 printable characters", action)
 	}

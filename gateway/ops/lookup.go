@@ -167,19 +167,15 @@ func (d *Desk) report(ctx context.Context, user bridge.UserID, topic string, lim
 		User: user, Sockets: k.sockets, Events: k.events, Taken: k.taken, Last: k.last,
 		Messages: []message{}, Dead: []Letter{}, Missed: []miss{}, Missing: k.missing, Partial: k.partial,
 	}
-	traces, reach, err := d.tracesOf(ctx, user, topic, limit)
-	if err != nil {
-		r.Partial = append(r.Partial, "traces: "+err.Error())
+	traces, kept, reach, partial := d.messagesOf(ctx, user, topic, limit)
+	if d.unsaved(kept, traces) { // they came this very moment
+		select {
+		case <-time.After(saveDelay):
+		case <-ctx.Done():
+		}
+		traces, kept, reach, partial = d.messagesOf(ctx, user, topic, limit)
 	}
-	after := bridge.Offset{}
-	if len(traces) == limit { // older ones would be cut anyway
-		after = traces[limit-1].Offset
-		after.Seq--
-	}
-	kept, err := d.keptOf(ctx, user, after)
-	if err != nil {
-		r.Partial = append(r.Partial, "history: "+err.Error())
-	}
+	r.Partial = append(r.Partial, partial...)
 	for i := range traces {
 		t := &traces[i]
 		_, still := kept[t.Offset]
@@ -259,16 +255,47 @@ func (r *userReport) judge(reach string) Verdict {
 	return Verdict{NeverPublished, text}
 }
 
+// messagesOf finds a user's messages: those that left a trace, newest first, and
+// those that the history has, by topic.
+func (d *Desk) messagesOf(ctx context.Context, user bridge.UserID, topic string, limit int) (traces []bridge.Trace, kept map[bridge.Offset]string, reach string, partial []string) {
+	traces, reach, err := d.tracesOf(ctx, user, topic, limit)
+	if err != nil {
+		partial = append(partial, "traces: "+err.Error())
+	}
+	after := bridge.Offset{}
+	if len(traces) == limit { // older ones would be cut anyway
+		after = traces[limit-1].Offset
+		after.Seq--
+	}
+	if kept, err = d.keptOf(ctx, user, after); err != nil {
+		partial = append(partial, "history: "+err.Error())
+	}
+	return traces, kept, reach, partial
+}
+
+// unsaved reports whether the history has a message of this moment whose trace
+// waits to be saved.
+func (d *Desk) unsaved(kept map[bridge.Offset]string, traces []bridge.Trace) bool {
+	const moment = 10_000 // messages
+	if d.cfg.Traces == 0 {
+		return false
+	}
+	var newest bridge.Offset
+	for o := range kept {
+		newest = newest.Max(o)
+	}
+	last := d.cfg.NATS()
+	near := newest.Epoch == last.Epoch && newest.Seq+moment > last.Last
+	return near && !newest.IsZero() && (len(traces) == 0 || newest.After(traces[0].Offset))
+}
+
 // tracesOf searches the traces backwards from the newest message for those of a
 // user. reach says in words how far back that was.
 func (d *Desk) tracesOf(ctx context.Context, user bridge.UserID, topic string, limit int) (found []bridge.Trace, reach string, err error) {
 	if d.cfg.Traces == 0 {
 		return nil, "traces are not kept (history.traces is 0)", nil
 	}
-	nats := d.cfg.NATS()
-	if err := d.cfg.Look(ctx); err == nil {
-		nats = d.cfg.NATS()
-	}
+	nats := d.natsNow(ctx)
 	if nats.Epoch == 0 {
 		return nil, "the stream was never seen", nil
 	}
@@ -295,6 +322,14 @@ func (d *Desk) tracesOf(ctx context.Context, user bridge.UserID, topic string, l
 		from = next
 	}
 	return found, "", nil
+}
+
+// natsNow looks at the stream; when NATS does not answer soon, what was seen last counts.
+func (d *Desk) natsNow(ctx context.Context) NATS {
+	ctx, cancel := context.WithTimeout(ctx, gatherLimit)
+	defer cancel()
+	_ = d.cfg.Look(ctx)
+	return d.cfg.NATS()
 }
 
 // keptOf lists what the user's history has after an offset, by topic.
@@ -361,8 +396,7 @@ func (d *Desk) message(ctx context.Context, at bridge.Offset) (messageReport, er
 
 // isAhead reports whether the stream has the message and the leader has not come to it.
 func (d *Desk) isAhead(ctx context.Context, at bridge.Offset) bool {
-	_ = d.cfg.Look(ctx) // else what was seen last counts
-	nats := d.cfg.NATS()
+	nats := d.natsNow(ctx)
 	if at.Epoch != nats.Epoch || at.Seq > nats.Last || at.Seq < nats.First {
 		return false
 	}

@@ -83,7 +83,7 @@ func (e evidence) withoutTrace() Verdict {
 	case !e.kept:
 		return Verdict{InFlight, "It is in the stream and has no outcome yet: the leader has not come to it. See the lag and the leader in the cluster's state."}
 	case !e.offset.After(e.taken):
-		return Verdict{Pushed, "A socket of the user has received it; its trace is gone, so which one is not known."}
+		return Verdict{Pushed, "A socket of the user has received it. Which one is not known: its trace is gone, or not saved yet."}
 	}
 	return Verdict{InFlight, "It is in the user's history and has no outcome yet, or its trace is gone. The user's next socket is given it, if none was."}
 }

@@ -63,7 +63,7 @@ func TestJudge(t *testing.T) {
 		"pushed on arrival":             {evidence{trace: trace(bridge.Pushed)}, Pushed, "registered in that moment"},
 		"not read yet":                  {evidence{}, InFlight, "the leader has not come to it"},
 		"appended, not settled":         {evidence{kept: true, taken: o(4)}, InFlight, "no outcome yet"},
-		"taken, trace lapsed":           {evidence{kept: true, taken: o(5)}, Pushed, "trace is gone"},
+		"taken, trace lapsed":           {evidence{kept: true, taken: o(5)}, Pushed, "Which one is not known"},
 	} {
 		e := tt.evidence
 		e.offset, e.now, e.pingWindow, e.historyTTL = o(5), at(800), 85*time.Second, 10*time.Minute
