@@ -65,7 +65,7 @@ func TestRotationUnderLoad(t *testing.T) {
 	issuer.rotate(t)
 	keys := httptest.NewServer(issuer)
 	defer keys.Close()
-	p := startAuthProgram(t, "--set", "auth.jwks_url="+keys.URL, "--set", "auth.warn_before=4s", "--set", "log.level=info")
+	p := startAuthProgram(t, "--set", "auth.jwks_url="+keys.URL, "--set", "auth.warn_before=4s", "--set", "log.level=info", "--set", "canary.interval=0s")
 	node := siotest.Start(t)
 
 	const pages, steps, ttl = 8, 3, 8 * time.Second

@@ -24,6 +24,7 @@ type Config struct {
 	Auth    authConfig        `mapstructure:"auth"`
 	Ops     opsConfig         `mapstructure:"ops"`
 	Drain   drainConfig       `mapstructure:"drain"`
+	Canary  canaryConfig      `mapstructure:"canary"`
 	Log     logConfig         `mapstructure:"log"`
 
 	// from says where a key's value was set, such as "environment PORT". A key
@@ -162,6 +163,7 @@ func defaultConfig() Config {
 		Auth:    defaultAuth(),
 		Ops:     opsConfig{Keys: []string{}},
 		Drain:   drainConfig{Duration: 5 * time.Second},
+		Canary:  canaryConfig{Interval: 2 * time.Second, Limit: 8 * time.Second},
 		Log:     logConfig{Level: slog.LevelInfo, Format: logText},
 	}
 }

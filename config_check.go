@@ -79,6 +79,7 @@ func (c Config) Validate() error {
 	c.checkNATS(&v)
 	c.checkRedis(&v)
 	c.checkAuth(&v)
+	c.checkCanary(&v)
 	return v.problems.err()
 }
 

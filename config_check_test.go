@@ -96,6 +96,8 @@ func TestValidate(t *testing.T) {
 		{"redis.tls.enabled", func(c *Config) { c.Redis.TLS.CA = "x.pem" }},
 		{"node.id", func(c *Config) { c.Node.ID = "a b" }},
 		{"node.lease", func(c *Config) { c.Node.Lease = time.Second - 1 }},
+		{"canary.interval", func(c *Config) { c.Canary.Interval = time.Millisecond }},
+		{"canary.limit", func(c *Config) { c.Canary.Limit = 7 * time.Second }},
 		{"auth.mode", func(c *Config) { c.Auth.Mode = "basic" }},
 		{"auth.mode", func(c *Config) { c.Auth.Mode = authJWT }},
 		{"auth.mode", func(c *Config) { c.Node.Env = production }},

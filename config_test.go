@@ -257,7 +257,7 @@ func TestConfigProblems(t *testing.T) {
 			"nats.embedded.adr (config.yaml): unknown key; nats.embedded has addr, store_dir, max_store, sync",
 		}},
 		{name: "unknown section", file: "foo: {bar: 1}", want: []string{
-			"foo.bar (config.yaml): unknown key; there are http, origins, sockets, history, nats, redis, node, auth, ops, drain, log",
+			"foo.bar (config.yaml): unknown key; there are http, origins, sockets, history, nats, redis, node, auth, ops, drain, canary, log",
 		}},
 		{name: "section as value", file: "history: 5", want: []string{
 			"history (config.yaml): unknown key; history has ttl, max_per_user, traces",

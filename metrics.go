@@ -18,6 +18,7 @@ type metrics struct {
 	registry *prometheus.Registry
 	store    *prometheus.HistogramVec
 	ask      *prometheus.HistogramVec
+	canary   prometheus.Histogram
 }
 
 // result is the label of what was tried.
@@ -41,6 +42,12 @@ func newMetrics() *metrics {
 			Buckets:                     prometheus.ExponentialBuckets(0.0001, 2.5, 12),
 			NativeHistogramBucketFactor: 1.1,
 		}, []string{"result"}),
+		canary: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:                        "bridge_canary_seconds",
+			Help:                        "Time of a canary from this node through NATS, leader and store back to this node.",
+			Buckets:                     prometheus.ExponentialBuckets(0.0005, 2.5, 12),
+			NativeHistogramBucketFactor: 1.1,
+		}),
 	}
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "bridge_build_info", Help: "Always 1; the labels say which build this is."}, []string{"version", "revision", "goversion"})
 	build.WithLabelValues(version, revision(), runtime.Version()).Set(1)

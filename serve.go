@@ -104,6 +104,11 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 		down.add("auth", 2*time.Second, background(v.Run))
 		checks = append(checks, gateway.Check{Name: "auth", Err: func(context.Context) error { return v.Ready() }})
 	}
+	canary := newCanary(cfg.Canary, node, sub, m, log)
+	if canary != nil {
+		checks = append(checks, gateway.Check{Name: "canary", Err: func(context.Context) error { return canary.Err() }})
+		m.watchCanary(canary)
+	}
 	srv := gateway.NewServer(gatewayConfig(cfg, believed), hub, st, asker(sub, m), checks, m.registry, log)
 	m.watch(hub, srv, router, intake)
 	desk := ops.New(deskConfig(cfg, parts{node, sub, st, hub, srv, router, intake, feed}), log)
@@ -149,6 +154,9 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 		<-running
 		return err
 	})
+	if canary != nil {
+		down.add("canary", 3*time.Second, background(fly(canary, node, hub)))
+	}
 	down.add("payloads", cfg.HTTP.ReplyTimeout+time.Second, srv.DrainPayloads)
 	srv.SetReady()
 	down.add("readiness", cfg.HTTP.ShutdownDelay+time.Second, func(ctx context.Context) error {

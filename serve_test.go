@@ -127,6 +127,8 @@ func TestMetricNames(t *testing.T) {
 		"bridge_auth_expired_total":     "counter",
 		"bridge_auth_total":             "counter",
 		"bridge_build_info":             "gauge",
+		"bridge_canary_age_seconds":     "gauge",
+		"bridge_canary_seconds":         "histogram",
 		"bridge_gateway_connections":    "gauge",
 		"bridge_gateway_drops_total":    "counter",
 		"bridge_gateway_panics_total":   "counter",

@@ -16,7 +16,11 @@ func DecodeRequest(body []byte) (Envelope, error) {
 	if err != nil {
 		return Envelope{}, err
 	}
-	return parts.envelope(parts.topic)
+	e, err2 := parts.envelope(parts.topic)
+	if err2 == nil && ReservedUser(e.User) {
+		return Envelope{}, errReserved
+	}
+	return e, err2
 }
 
 // Decode reads a message of the stream. Its topic is the subject's rest; one in
@@ -240,8 +244,8 @@ func (k *keySet) add(key []byte) bool {
 	return true
 }
 
-// ParseUserID reads a user id from one JSON value, by the same rules as in an
-// envelope. An error is an [*InvalidError].
+// ParseUserID reads a user id from one JSON value, by the same rules as in a
+// request. An error is an [*InvalidError].
 func ParseUserID(raw []byte) (UserID, error) {
 	s := scanner{b: raw}
 	if s.space(); s.value() != nil || s.i != len(raw) {
@@ -250,6 +254,9 @@ func ParseUserID(raw []byte) (UserID, error) {
 	user, err := userText(bytes.TrimLeft(raw, " \t\r\n"))
 	if err != nil || !ValidUserID(user) {
 		return "", errUserID
+	}
+	if ReservedUser(UserID(user)) {
+		return "", errReserved
 	}
 	return UserID(user), nil
 }

@@ -34,6 +34,7 @@ var (
 	errDepth        = &InvalidError{CodeTooDeep, "Arrays and objects nest deeper than 512"}
 	errDuplicateKey = &InvalidError{CodeDuplicateKey, "A key stands twice at the top level"}
 	errUserID       = &InvalidError{CodeInvalidUserID, "userId must be 1 to 128 printable characters, or a number"}
+	errReserved     = &InvalidError{CodeInvalidUserID, "userId is one of the bridge's own"}
 	errTopic        = &InvalidError{CodeInvalidTopic, "topic must be 1 to 128 characters: tokens of [A-Za-z0-9_:-] joined by dots, and not a reserved event name"}
 	errMismatch     = &InvalidError{CodeTopicMismatch, "topic in the body does not agree with the subject"}
 )

@@ -110,10 +110,13 @@ func (h *Hub) add(user bridge.UserID, s *socket) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	have := sh.users[user]
+	sh.users[user] = append(have[:len(have):len(have)], s)
+	if s.loopback {
+		return
+	}
 	if len(have) == 0 {
 		h.users.Add(1)
 	}
-	sh.users[user] = append(have[:len(have):len(have)], s)
 	h.sockets.Add(1)
 }
 
@@ -126,13 +129,18 @@ func (h *Hub) remove(user bridge.UserID, s *socket) {
 	if i < 0 {
 		return
 	}
-	h.sockets.Add(-1)
 	if len(have) == 1 {
 		delete(sh.users, user)
-		h.users.Add(-1)
+	} else {
+		sh.users[user] = slices.Concat(have[:i], have[i+1:])
+	}
+	if s.loopback {
 		return
 	}
-	sh.users[user] = slices.Concat(have[:i], have[i+1:])
+	h.sockets.Add(-1)
+	if len(have) == 1 {
+		h.users.Add(-1)
+	}
 }
 
 // all returns every mapped socket of the node.

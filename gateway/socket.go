@@ -32,9 +32,10 @@ type conn interface {
 
 // socket is one socket of this node and what it has been given.
 type socket struct {
-	conn    conn
-	offsets bool      // its events carry the offset as last argument
-	who     *identity // whom the page's token was made for; nil when tokens are not asked for
+	conn     conn
+	offsets  bool      // its events carry the offset as last argument
+	loopback bool      // it is this process itself, see [Hub.Loopback], and counts as nobody
+	who      *identity // whom the page's token was made for; nil when tokens are not asked for
 
 	// mu guards what follows and is held while a packet is queued, so that a
 	// socket's packets are queued in the order of their offsets. Taken after a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -54,6 +55,9 @@ func (t *truth) update(ctx context.Context) error {
 	}
 	return each(ctx, stream, t.last.Seq+1, info.State.LastSeq, func(m jetstream.Msg, at *jetstream.MsgMetadata) error {
 		t.last.Seq = at.Sequence.Stream
+		if strings.HasSuffix(m.Subject(), "."+bridge.CanaryTopic) {
+			return nil // the bridges' own
+		}
 		t.entries = append(t.entries, newEntry(m, at, t.last))
 		return nil
 	})

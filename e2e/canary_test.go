@@ -1,0 +1,148 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/codewar/socketbridge/store/redistest"
+)
+
+// canaryReason is why a node says that it is not ready, as far as the canary is concerned.
+func (n *node) canaryReason() string {
+	status, body := get(n.url + "/readyz")
+	var answer struct {
+		Reasons map[string]string `json:"reasons"`
+	}
+	_ = json.Unmarshal([]byte(body), &answer) // of a node that does not answer: no reason
+	if status == http.StatusOK && answer.Reasons["canary"] != "" {
+		return "ready with a reason: " + body
+	}
+	return answer.Reasons["canary"]
+}
+
+// ready waits until the node is, and returns when.
+func (n *node) ready(t testing.TB) time.Time {
+	t.Helper()
+	waitFor(t, n.id+" is ready", func() string {
+		if status, body := get(n.url + "/readyz"); status != http.StatusOK {
+			return body
+		}
+		return ""
+	})
+	return time.Now()
+}
+
+// TestCanary stalls what messages pass through, as a process that is stopped: it
+// takes connections and says nothing. Within ten seconds both nodes must say that
+// messages do not arrive, and soon after it goes on that they do.
+func TestCanary(t *testing.T) {
+	t.Parallel()
+	redis := redistest.Server(t)
+	natsServer, natsURL := startNATS(t)
+	env := []string{"NATS_URL=" + natsURL, "REDIS_ADDRS=" + redis.Addr}
+	nodes := []*node{startBridge(t, "a", env...), startBridge(t, "b", env...)}
+	for _, tt := range []struct {
+		name       string
+		stop, cont func()
+	}{
+		{"redis", redis.Stop, redis.Cont},
+		{"nats", func() { natsServer.signal(syscall.SIGSTOP) }, func() { natsServer.signal(syscall.SIGCONT) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.stop()
+			t.Cleanup(tt.cont)
+			stalled := time.Now()
+			for _, n := range nodes {
+				waitFor(t, "the canary of "+n.id+" is missed", func() string {
+					if n.canaryReason() == "" {
+						return "it is not"
+					}
+					return ""
+				})
+				took := time.Since(stalled)
+				t.Logf("%s stalled: %s is not ready after %.1f s: %s", tt.name, n.id, took.Seconds(), n.canaryReason())
+				if took > 10*time.Second {
+					t.Errorf("%s: noticed after %v", n.id, took)
+				}
+				if age := n.metric("bridge_canary_age_seconds"); age < 8 {
+					t.Errorf("%s: the canary is said to be %v s old", n.id, age)
+				}
+			}
+			tt.cont()
+			goesOn := time.Now()
+			for _, n := range nodes {
+				took := n.ready(t).Sub(goesOn)
+				t.Logf("%s goes on: %s is ready after %.1f s", tt.name, n.id, took.Seconds())
+				if took > 10*time.Second {
+					t.Errorf("%s: ready again after %v", n.id, took)
+				}
+			}
+		})
+	}
+	balanced(t, nodes...)
+	for _, n := range nodes {
+		if sockets, users := n.metric("bridge_gateway_sockets"), n.metric("bridge_gateway_users"); sockets != 0 || users != 0 {
+			t.Errorf("%s counts %v sockets of %v users, and has none", n.id, sockets, users)
+		}
+	}
+}
+
+// TestCanaryOutlivesLeaders: while a leader that was stopped or killed is replaced
+// the other node stays ready, and messages pass again. One that was stopped is
+// ready again when it goes on.
+func TestCanaryOutlivesLeaders(t *testing.T) {
+	t.Parallel()
+	a, b, _ := startCluster(t)
+	for _, how := range []string{"stopped", "killed"} {
+		leader, other := a, b
+		if b.metric("bridge_leader") == 1 {
+			leader, other = b, a
+		}
+		if how == "killed" {
+			leader.kill()
+		} else {
+			leader.signal(syscall.SIGSTOP)
+		}
+		oldest := 0.0
+		waitFor(t, "the other one leads, and its canary is young", func() string {
+			if status, body := get(other.url + "/readyz"); status != http.StatusOK {
+				t.Fatalf("leader %s: the other node is not ready: %s", how, body)
+			}
+			age := other.metric("bridge_canary_age_seconds")
+			oldest = max(oldest, age)
+			if leads := other.metric("bridge_leader"); leads != 1 || age > 2.5 || oldest < 3 {
+				return fmt.Sprintf("leader %v, canary %v s old", leads, age)
+			}
+			return ""
+		})
+		t.Logf("leader %s: the other node's canary was %.1f s old at most", how, oldest)
+		if how == "stopped" {
+			leader.signal(syscall.SIGCONT)
+			leader.ready(t)
+		}
+	}
+}
+
+// TestCanaryIsNobodys: a page cannot take the canary's place.
+func TestCanaryIsNobodys(t *testing.T) {
+	t.Parallel()
+	n, _ := embedded(t)
+	if status, answer := n.send(t, `{"userId":"bridge:canary:solo","topic":"bridge:canary","life":"x","n":1}`); status != http.StatusBadRequest || answer["code"] != "INVALID_USER_ID" {
+		t.Errorf("POST to the canary: %d %v", status, answer)
+	}
+	p := open(t, n.url, transports["websocket"])
+	answer := p.EmitWithAck("setUserId", "bridge:canary:solo")
+	if len(answer) != 1 || !jsonHas(answer[0], "code", "INVALID_USER_ID") {
+		t.Errorf("setUserId as the canary: %s", answer)
+	}
+	n.ready(t)
+}
+
+func jsonHas(raw json.RawMessage, key, want string) bool {
+	var m map[string]any
+	return json.Unmarshal(raw, &m) == nil && m[key] == want
+}
