@@ -29,7 +29,7 @@ func TestImportDirection(t *testing.T) {
 		"/gateway":             {"/bridge", "/gateway/auth", "/gateway/limit", "/gateway/sio"},
 		"/gateway/auth":        {"/bridge"},
 		"/gateway/console":     nil,
-		"/gateway/limit":       nil,
+		"/gateway/limit":       {"/bridge"},
 		"/gateway/ops":         {"/bridge", "/gateway", "/gateway/console", "/gateway/sio"},
 		"/gateway/sio":         {"/gateway/limit"},
 		"/gateway/siotest":     nil,

@@ -66,12 +66,13 @@ func TestSecretsAreShownNowhere(t *testing.T) {
 			var log output
 			status := make(chan int, 1)
 			go func() { status <- run(ctx, []string{"--log-level", "debug"}, &log, &log) }()
-			var ready, metrics string
+			var ready, metrics, logs string
 			for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 				code, body := (&program{url: "http://" + addr}).get("/readyz")
 				ready += body
 				if tt.says == "" && code == http.StatusOK || tt.says != "" && code != 0 && strings.Contains(log.String()+ready, tt.says) {
 					_, metrics = (&program{url: "http://" + addr}).get("/metrics")
+					_, logs = (&program{url: "http://" + addr}).get("/api/v1/logs")
 					break
 				}
 			}
@@ -84,7 +85,7 @@ func TestSecretsAreShownNowhere(t *testing.T) {
 			}
 			cancel()
 			<-status
-			for where, text := range map[string]string{"check": checked.String(), "the log": log.String(), "/readyz": ready, "/metrics": metrics, "dead ls": dead.String()} {
+			for where, text := range map[string]string{"check": checked.String(), "the log": log.String(), "/readyz": ready, "/metrics": metrics, "/api/v1/logs": logs, "dead ls": dead.String()} {
 				if strings.Contains(text, secret) {
 					t.Errorf("%s shows the secret:\n%s", where, text)
 				}

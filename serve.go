@@ -30,9 +30,9 @@ const leaderLease = 4 * time.Second
 // everything in the reverse order.
 func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	defer ballast()()
-	log := newLogger(cfg.Log, stderr)
 	node := bridge.NodeID(cmp.Or(cfg.Node.ID, rand.Text()))
-	log = log.With("node", string(node))
+	book := newLogBook(cfg.Log, stderr).WithAttrs([]slog.Attr{slog.String("node", string(node))}).(*logBook)
+	log := slog.New(book)
 	for _, w := range cfg.warnings() {
 		log.LogAttrs(ctx, slog.LevelWarn, "configuration", slog.String("warning", w))
 	}
@@ -110,6 +110,7 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 		m.watchCanary(canary)
 	}
 	srv := gateway.NewServer(gatewayConfig(cfg, believed), hub, st, asker(sub, m), checks, m.registry, log)
+	book.operate(srv)
 	m.watch(hub, srv, router, intake)
 	desk := ops.New(deskConfig(cfg, parts{node, sub, st, hub, srv, router, intake, feed}), log)
 	if err := sub.ServeQuestions(desk.Answer); err != nil {
@@ -158,6 +159,7 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 		down.add("canary", 3*time.Second, background(fly(canary, node, hub)))
 	}
 	down.add("payloads", cfg.HTTP.ReplyTimeout+time.Second, srv.DrainPayloads)
+	down.add("readiness log", 2*time.Second, background(srv.WatchReadiness))
 	srv.SetReady()
 	down.add("readiness", cfg.HTTP.ShutdownDelay+time.Second, func(ctx context.Context) error {
 		return srv.Unready(ctx, cfg.HTTP.ShutdownDelay)
@@ -307,12 +309,4 @@ func background(run func(context.Context)) (stop func(context.Context) error) {
 			return context.Cause(ctx)
 		}
 	}
-}
-
-func newLogger(cfg logConfig, w io.Writer) *slog.Logger {
-	options := &slog.HandlerOptions{Level: cfg.Level}
-	if cfg.Format == logJSON {
-		return slog.New(slog.NewJSONHandler(w, options))
-	}
-	return slog.New(slog.NewTextHandler(w, options))
 }

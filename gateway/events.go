@@ -58,6 +58,7 @@ const actionResume = "resume"
 // itself, and when the socket is gone: then nobody is left to answer.
 func (ev *events) bind(c *sio.Socket, s *socket, user bridge.UserID, after *bridge.Offset, away func(), ack func(...any), action string) error {
 	ev.journal.ended(c, s, reasonMoved)
+	ev.left(c, s, "now another user's")
 	if err := ev.hub.bind(c.Context(), s, user, after, away); err != nil {
 		if errors.Is(err, errTooMany) {
 			ev.refuseCrowd(c, ack, action)
@@ -69,8 +70,21 @@ func (ev *events) bind(c *sio.Socket, s *socket, user bridge.UserID, after *brid
 		event = SocketResumed
 	}
 	ev.journal.mapped(c, user, event)
-	ev.log.LogAttrs(c.Context(), slog.LevelDebug, "mapped", slog.String("socket", c.ID()), slog.String("user", string(s.registration().User)))
+	s.mapped = time.Now()
+	ev.log.LogAttrs(c.Context(), slog.LevelInfo, "user_connected", slog.String("user", string(user)), slog.String("socket", c.ID()),
+		slog.String("transport", c.Transport()), slog.String("by", action))
 	return nil
+}
+
+// left logs the end of a socket's mapping, if it has one.
+func (ev *events) left(c *sio.Socket, s *socket, reason string) {
+	user := s.registration().User
+	if user == "" || s.mapped.IsZero() {
+		return
+	}
+	ev.log.LogAttrs(context.Background(), slog.LevelInfo, "user_disconnected", slog.String("user", string(user)), slog.String("socket", c.ID()),
+		slog.String("reason", reason), slog.Duration("took", time.Since(s.mapped).Round(time.Millisecond)))
+	s.mapped = time.Time{}
 }
 
 // Disconnect ends the mapping of that socket, and of no other.
@@ -79,8 +93,9 @@ func (ev *events) Disconnect(c *sio.Socket, reason string) {
 	if !ok {
 		return
 	}
+	ev.left(c, s, reason)
 	ev.log.LogAttrs(context.Background(), slog.LevelDebug, "disconnected", slog.String("socket", c.ID()),
-		slog.String("user", string(s.registration().User)), slog.String("reason", reason), slog.Duration("took", time.Since(c.Since())))
+		slog.String("reason", reason), slog.Duration("took", time.Since(c.Since())))
 	if s.who != nil {
 		ev.expiries.drop(s.who)
 	}

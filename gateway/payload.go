@@ -183,7 +183,7 @@ func isJSON(contentType string) bool {
 
 // refused answers a call that was not served, in the one error format.
 func refused(c echo.Context, user bridge.UserID, status int, code, message string) error {
-	details := map[string]any{"action": "sendPayload", "userId": nil, "requestId": c.Response().Header().Get(echo.HeaderXRequestID)}
+	details := map[string]any{"action": "sendPayload", "userId": nil, "requestId": requestID(c)}
 	if user != "" {
 		details["userId"] = user
 	}

@@ -122,7 +122,7 @@ func (s *Server) Reasons(ctx context.Context) map[string]string {
 func (s *Server) newEcho(cfg Config) *echo.Echo {
 	e := echo.New()
 	e.HTTPErrorHandler = s.handleError
-	e.Use(middleware.RequestID(), s.recover, cfg.Origins.middleware())
+	e.Use(nameRequest, s.recover, cfg.Origins.middleware())
 	return e
 }
 

@@ -53,6 +53,7 @@ type socket struct {
 	replaying, again, busy bool
 	announce               bool // the page has not been given any offset yet
 
+	mapped  time.Time      // when the user was last told to the log; zero: it is not mapped
 	claimed *bridge.Offset // what the browser presented when it connected, until used
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway/auth"
 )
 
@@ -23,9 +24,6 @@ const (
 // authOK is the result of those who are believed; the others' is their code.
 const authOK = "ok"
 
-// warnEvery is how often one kind of refusal is worth a line.
-const warnEvery = 10 * time.Second
-
 // verdicts counts who was believed and who was not, and says so in the log without
 // letting an attacker fill it.
 type verdicts struct {
@@ -34,7 +32,7 @@ type verdicts struct {
 	keys   map[string]*atomic.Uint64              // calls by the name of their API key; the same
 
 	mu    sync.Mutex // guards quiet
-	quiet map[verdict]quiet
+	quiet map[verdict]*bridge.Quiet
 }
 
 type verdict struct {
@@ -42,14 +40,8 @@ type verdict struct {
 	code string
 }
 
-// quiet is a refusal that was logged a moment ago.
-type quiet struct {
-	until time.Time
-	n     int // not logged since
-}
-
 func newVerdicts(cfg AuthConfig, log *slog.Logger) *verdicts {
-	v := &verdicts{log: log, counts: make(map[authKind]map[string]*atomic.Uint64), keys: make(map[string]*atomic.Uint64), quiet: make(map[verdict]quiet)}
+	v := &verdicts{log: log, counts: make(map[authKind]map[string]*atomic.Uint64), keys: make(map[string]*atomic.Uint64), quiet: make(map[verdict]*bridge.Quiet)}
 	for kind, codes := range map[authKind][]string{
 		authConnect:  append(auth.Codes(), authOK, codeForbiddenUser),
 		authRefresh:  append(auth.Codes(), authOK),
@@ -72,23 +64,19 @@ func (v *verdicts) ok(kind authKind) { v.counts[kind][authOK].Add(1) }
 // refused counts a refusal. key is what it was tried with, by name, never the key.
 func (v *verdicts) refused(ctx context.Context, kind authKind, code, key string) {
 	v.counts[kind][code].Add(1)
-	if n, ok := v.worthALine(verdict{kind, code}); ok {
-		v.log.LogAttrs(ctx, slog.LevelWarn, "not believed", slog.String("kind", string(kind)), slog.String("code", code), slog.String("key", key), slog.Int("more", n))
+	if times, due := v.worthALine(verdict{kind, code}); due {
+		v.log.LogAttrs(ctx, slog.LevelWarn, "not believed", slog.String("kind", string(kind)), slog.String("code", code), slog.String("key", key), slog.Int("times", times))
 	}
 }
 
-// worthALine reports whether to log, and how many were not logged before.
-func (v *verdicts) worthALine(what verdict) (n int, ok bool) {
+// worthALine reports whether to log, and how many refusals the line stands for.
+func (v *verdicts) worthALine(what verdict) (times int, due bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	q, now := v.quiet[what], time.Now()
-	if now.Before(q.until) {
-		q.n++
-		v.quiet[what] = q
-		return 0, false
+	if v.quiet[what] == nil {
+		v.quiet[what] = new(bridge.Quiet)
 	}
-	v.quiet[what] = quiet{until: now.Add(warnEvery)}
-	return q.n, true
+	return v.quiet[what].Due(time.Now())
 }
 
 // AuthStats counts who was believed and who was not.

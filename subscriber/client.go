@@ -37,7 +37,7 @@ type Client struct {
 	links    *links
 	served   atomic.Pointer[linkServer] // nil until ServeLinks
 	asked    atomic.Pointer[asking]     // nil until ServeQuestions
-	slow     noise
+	slow     bridge.Quiet
 
 	background sync.WaitGroup     // keeper and outbox
 	stop       context.CancelFunc // ends them
@@ -154,26 +154,7 @@ func (c *Client) asyncError(sub *nats.Subscription, err error) {
 	if sub != nil {
 		subject = sub.Subject
 	}
-	if n, ok := c.slow.say(time.Now()); ok {
+	if n, due := c.slow.Due(time.Now()); due {
 		c.log.Warn("nats reports", "subject", subject, "err", err, "times", n)
 	}
-}
-
-// noise lets one log line through every ten seconds.
-type noise struct {
-	mu   sync.Mutex // guards last, kept
-	last time.Time
-	kept int
-}
-
-// say reports whether to log now, and for how many times.
-func (n *noise) say(now time.Time) (times int, ok bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.kept++
-	if now.Sub(n.last) < 10*time.Second {
-		return 0, false
-	}
-	times, n.kept, n.last = n.kept, 0, now
-	return times, true
 }

@@ -75,10 +75,10 @@ func (e *election) hold(ctx context.Context, term uint64, renewed time.Time, lea
 	ctx, lose := context.WithCancelCause(ctx)
 	var renewing sync.WaitGroup
 	renewing.Go(func() { e.renew(ctx, term, renewed, lose) })
-	e.log.Info("leading", "term", term)
+	e.log.Info("leader_elected", "term", term)
 	lead(ctx, term)
 	if ctx.Err() != nil {
-		e.log.Warn("leads no longer", "term", term, "reason", context.Cause(ctx))
+		e.log.Warn("leader_lost", "term", term, "reason", context.Cause(ctx))
 	}
 	lose(nil)
 	renewing.Wait()

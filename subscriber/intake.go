@@ -36,7 +36,7 @@ type Intake struct {
 	started atomic.Bool
 	done    chan struct{} // closed when Run returns
 
-	gaps    noise
+	gaps    bridge.Quiet
 	leading atomic.Bool
 	read    atomic.Uint64 // sequence of the last message given to Route in this term
 }
@@ -163,7 +163,7 @@ func (i *Intake) readFrom(reading, work context.Context, term uint64, last bridg
 // lost says that messages were not in the stream any more when the intake came
 // to them: it was behind by more than the stream's limits, or somebody purged.
 func (i *Intake) lost(n, seq uint64) {
-	if times, ok := i.gaps.say(time.Now()); ok {
+	if times, due := i.gaps.Due(time.Now()); due {
 		i.log.Error("messages left the stream before they were read", "lost", n, "stream_seq", seq, "times", times)
 	}
 }

@@ -4,13 +4,11 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
-	"sync"
 	"sync/atomic"
 	"time"
-)
 
-// quiet is how long a limit that was logged is not logged again.
-const quiet = 10 * time.Second
+	"github.com/codewar/socketbridge/bridge"
+)
 
 // Tally counts how often each limit was reached and logs it, one line for each
 // limit in ten seconds, with the number of times that the line stands for.
@@ -20,11 +18,8 @@ type Tally struct {
 }
 
 type tally struct {
-	n atomic.Uint64
-
-	mu    sync.Mutex // guards what follows
-	said  uint64     // of n, in the lines so far
-	until time.Time  // silence
+	n     atomic.Uint64
+	quiet bridge.Quiet
 }
 
 // NewTally makes an account of these limits and of no others.
@@ -50,23 +45,10 @@ func (t *Tally) Add(limit string, from netip.Addr) {
 		return
 	}
 	c.n.Add(1)
-	if times := c.due(time.Now()); times > 0 {
+	if times, due := c.quiet.Due(time.Now()); due {
 		t.log.LogAttrs(context.Background(), slog.LevelWarn, "limit reached",
-			slog.String("limit", limit), slog.Uint64("times", times), slog.Any("address", from))
+			slog.String("limit", limit), slog.Int("times", times), slog.Any("address", from))
 	}
-}
-
-// due is how many times a line now would stand for; 0 means that it is not time yet.
-func (c *tally) due(now time.Time) uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now.Before(c.until) {
-		return 0
-	}
-	n := c.n.Load()
-	times := n - c.said
-	c.said, c.until = n, now.Add(quiet)
-	return times
 }
 
 // Counts returns every limit with its count, also zero.
