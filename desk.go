@@ -20,6 +20,7 @@ type parts struct {
 	router *bridge.Router
 	intake *subscriber.Intake
 	feed   *ops.Feed
+	canary *bridge.Canary // nil: there is none
 }
 
 // deskConfig introduces the parts, which do not know each other, to the desk.
@@ -43,6 +44,7 @@ func deskConfig(cfg Config, p parts) ops.Config {
 		Ask:     p.sub.AskNodes,
 		Tell:    p.sub.Tell,
 		Letters: letters(p.sub),
+		Canary:  canaryState(p.canary),
 	}
 }
 
@@ -50,6 +52,17 @@ func natsState(s subscriber.Status) ops.NATS {
 	return ops.NATS{
 		Connected: s.Connected, URL: s.URL, Embedded: s.Embedded, RTTMillis: float64(s.RTT.Microseconds()) / 1000,
 		Messages: s.Messages, Bytes: s.Bytes, First: s.First, Last: s.Last, Epoch: s.Epoch,
+	}
+}
+
+// canaryState shows the canary, if there is one.
+func canaryState(c *bridge.Canary) func() *ops.Canary {
+	if c == nil {
+		return nil
+	}
+	return func() *ops.Canary {
+		s := c.State()
+		return &ops.Canary{AgeMillis: float64(s.Age.Milliseconds()), OK: s.OK, LastMillis: float64(s.Last.Microseconds()) / 1000}
 	}
 }
 

@@ -25,7 +25,7 @@ type deskProgram struct {
 func startDesk(t *testing.T, args ...string) *deskProgram {
 	t.Helper()
 	addr := freeAddr(t)
-	p := &deskProgram{t: t, program: startProgram(t, append([]string{"--set", "nats.embedded.addr=" + addr}, args...)...)}
+	p := &deskProgram{t: t, program: startProgram(t, append([]string{"--set", "nats.embedded.addr=" + addr, "--set", "canary.interval=0s"}, args...)...)}
 	nc, err := nats.Connect("nats://" + addr)
 	if err != nil {
 		t.Fatal(err)

@@ -112,7 +112,7 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	srv := gateway.NewServer(gatewayConfig(cfg, believed), hub, st, asker(sub, m), checks, m.registry, log)
 	book.operate(srv)
 	m.watch(hub, srv, router, intake)
-	desk := ops.New(deskConfig(cfg, parts{node, sub, st, hub, srv, router, intake, feed}), log)
+	desk := ops.New(deskConfig(cfg, parts{node, sub, st, hub, srv, router, intake, feed, canary}), log)
 	if err := sub.ServeQuestions(desk.Answer); err != nil {
 		return err
 	}

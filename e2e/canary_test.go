@@ -127,7 +127,8 @@ func TestCanaryOutlivesLeaders(t *testing.T) {
 	}
 }
 
-// TestCanaryIsNobodys: a page cannot take the canary's place.
+// TestCanaryIsNobodys: a page cannot take the canary's place, and operators see how
+// it is and not as a user.
 func TestCanaryIsNobodys(t *testing.T) {
 	t.Parallel()
 	n, _ := embedded(t)
@@ -140,6 +141,27 @@ func TestCanaryIsNobodys(t *testing.T) {
 		t.Errorf("setUserId as the canary: %s", answer)
 	}
 	n.ready(t)
+	var cluster struct {
+		Nodes []struct {
+			Users  int
+			Canary struct {
+				AgeMs, LastMs float64
+				OK            bool
+			}
+			Counters struct{ Topics map[string]int }
+		}
+	}
+	waitFor(t, "operators see the canary", func() string {
+		n.ask(t, "/api/v1/cluster", &cluster)
+		if c := cluster.Nodes[0]; c.Users != 0 || !c.Canary.OK || c.Canary.LastMs <= 0 || c.Canary.AgeMs <= 0 || len(c.Counters.Topics) != 0 {
+			return fmt.Sprintf("%+v", c)
+		}
+		return ""
+	})
+	var users struct{ Total int }
+	if n.ask(t, "/api/v1/users", &users); users.Total != 0 {
+		t.Errorf("%d users instead of none", users.Total)
+	}
 }
 
 func jsonHas(raw json.RawMessage, key, want string) bool {

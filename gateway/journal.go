@@ -179,7 +179,7 @@ func (h *Hub) UsersLike(prefix string, limit int) (first []UserState, total int)
 		sh := &h.shards[i]
 		sh.mu.RLock()
 		for user, sockets := range sh.users {
-			if len(user) < len(prefix) || string(user[:len(prefix)]) != prefix {
+			if len(user) < len(prefix) || string(user[:len(prefix)]) != prefix || sockets[0].loopback {
 				continue
 			}
 			total++

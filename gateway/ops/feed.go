@@ -82,6 +82,9 @@ func NewFeed(node bridge.NodeID) *Feed {
 
 // Settled is for [bridge.Routes].
 func (f *Feed) Settled(s bridge.Settlement) {
+	if s.Topic == bridge.CanaryTopic && bridge.ReservedUser(s.User) {
+		return // ours, and no news
+	}
 	if s.Outcome != bridge.Dead { // whose topic may be anything
 		f.topics.count(s.Topic)
 	}
