@@ -22,7 +22,7 @@ func TestImportDirection(t *testing.T) {
 	t.Parallel()
 	const module = "github.com/codewar/socketbridge"
 	mayImport := map[string][]string{ // of our own packages; nil: standard library only
-		"":                     {"/bridge", "/gateway", "/gateway/auth", "/gateway/ops", "/gateway/sio", "/store", "/subscriber"},
+		"":                     {"/bridge", "/gateway", "/gateway/auth", "/gateway/ops", "/gateway/sio", "/internal/drill", "/internal/sioclient", "/store", "/subscriber"},
 		"/bridge":              nil,
 		"/bridge/bridgetest":   {"/bridge"},
 		"/bridge/certtest":     nil,
@@ -39,9 +39,12 @@ func TestImportDirection(t *testing.T) {
 		"/subscriber/natstest": nil,
 		"/bench":               {"/e2e/procs"},
 		"/e2e":                 nil,
-		"/e2e/attack":          nil,
-		"/e2e/chaos":           {"/bridge", "/e2e/procs"},
+		"/e2e/attack":          {"/internal/sioclient"},
+		"/e2e/chaos":           {"/bridge", "/e2e/procs", "/internal/sioclient"},
 		"/e2e/procs":           nil,
+		"/internal/contract":   nil,
+		"/internal/drill":      {"/internal/sioclient"},
+		"/internal/sioclient":  nil,
 	}
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...").Output()
 	if err != nil {

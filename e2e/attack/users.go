@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,8 +9,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gorilla/websocket"
 	"github.com/nats-io/nats.go"
+
+	"github.com/codewar/socketbridge/internal/sioclient"
 )
 
 const (
@@ -34,7 +34,7 @@ type crowd struct {
 // user is one of them. Its sequence numbers begin at 1.
 type user struct {
 	name   string
-	ws     *websocket.Conn
+	conn   *sioclient.Conn
 	sent   int // owned by the publisher
 	mu     sync.Mutex
 	got    int
@@ -55,18 +55,16 @@ func connectUsers(ctx context.Context, b *bridge) (*crowd, error) {
 	c := &crowd{publisher: nc, leaving: make(chan struct{})}
 	for i := range c.users {
 		header := http.Header{"X-Forwarded-For": {fmt.Sprintf("198.51.100.%d", i)}}
-		ws, _, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+b.addr+"/socket.io/?EIO=4&transport=websocket", header)
+		conn, err := sioclient.Dial(ctx, sioclient.Options{URL: "http://" + b.addr, Header: header})
 		if err != nil {
 			return nil, fmt.Errorf("connect user %d: %w", i, err)
 		}
-		u := &user{name: fmt.Sprint("good-", i), ws: ws, mapped: make(chan struct{})}
+		u := &user{name: fmt.Sprint("good-", i), conn: conn, mapped: make(chan struct{})}
+		if err := conn.SetUser(u.name, func() { close(u.mapped) }); err != nil {
+			return nil, fmt.Errorf("register user %d: %w", i, err)
+		}
 		c.users[i] = u
 		c.readers.Go(func() { c.read(u) })
-		for _, text := range []string{"40", fmt.Sprintf(`420["setUserId",%q]`, u.name)} {
-			if err := ws.WriteMessage(websocket.TextMessage, []byte(text)); err != nil {
-				return nil, fmt.Errorf("register user %d: %w", i, err)
-			}
-		}
 		select {
 		case <-u.mapped:
 		case <-time.After(10 * time.Second):
@@ -79,7 +77,7 @@ func connectUsers(ctx context.Context, b *bridge) (*crowd, error) {
 func (c *crowd) leave() {
 	close(c.leaving)
 	for _, u := range c.users {
-		_ = u.ws.Close()
+		u.conn.Close()
 	}
 	c.readers.Wait()
 	c.publisher.Close()
@@ -103,7 +101,7 @@ func (c *crowd) wrongs() []string {
 // read is one user's life: there is one connection, and it must last.
 func (c *crowd) read(u *user) {
 	for {
-		_, text, err := u.ws.ReadMessage()
+		e, err := u.conn.Read()
 		if err != nil {
 			select {
 			case <-c.leaving:
@@ -112,28 +110,21 @@ func (c *crowd) read(u *user) {
 			}
 			return
 		}
-		switch {
-		case string(text) == "2":
-			_ = u.ws.WriteMessage(websocket.TextMessage, []byte("3"))
-		case bytes.HasPrefix(text, []byte(`42["note",`)):
-			c.received(u, text[2:])
-		case bytes.HasPrefix(text, []byte("430[")):
-			if !bytes.Contains(text, []byte(`"ok":true`)) {
-				c.wrong("%s is refused: %s", u.name, text)
-			}
-			close(u.mapped)
-		case bytes.HasPrefix(text, []byte("42")) && !bytes.HasPrefix(text, []byte(`42["bridge:offset"`)):
-			c.wrong("%s got %.100s", u.name, text)
+		switch e.Name {
+		case "note":
+			c.received(u, e.Args)
+		case "bridge:offset":
+		default:
+			c.wrong("%s got %s %.100s", u.name, e.Name, e.Args)
 		}
 	}
 }
 
-func (c *crowd) received(u *user, text []byte) {
+func (c *crowd) received(u *user, args []json.RawMessage) {
 	now := time.Now().UnixNano()
-	var args []json.RawMessage
 	var n note
-	if json.Unmarshal(text, &args) != nil || len(args) < 2 || json.Unmarshal(args[1], &n) != nil {
-		c.wrong("%s got %.100s", u.name, text)
+	if len(args) == 0 || json.Unmarshal(args[0], &n) != nil {
+		c.wrong("%s got %.100s", u.name, args)
 		return
 	}
 	u.mu.Lock()

@@ -47,30 +47,29 @@ func (r *record) connected(recovered bool) {
 	r.report.Connections = append(r.report.Connections, connection{time.Now().UnixMilli(), len(r.report.Got), recovered})
 }
 
-// event takes one EVENT packet's arguments.
-func (r *record) event(args []json.RawMessage) error {
-	var name string
-	if len(args) < 2 || json.Unmarshal(args[0], &name) != nil {
-		return fmt.Errorf("event of a strange form: %s", args)
-	}
+// event takes one event.
+func (r *record) event(name string, args []json.RawMessage) error {
 	if strings.HasPrefix(name, "bridge:") {
 		return nil
+	}
+	if len(args) == 0 {
+		return fmt.Errorf("event %s without an argument", name)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if name == "error" {
 		var e struct{ Type string }
-		if err := json.Unmarshal(args[1], &e); err != nil {
+		if err := json.Unmarshal(args[0], &e); err != nil {
 			return fmt.Errorf("decode error event: %w", err)
 		}
 		r.failed(e.Type)
 		return nil
 	}
 	var g got
-	if err := json.Unmarshal(args[1], &g); err != nil {
+	if err := json.Unmarshal(args[0], &g); err != nil {
 		return fmt.Errorf("decode payload: %w", err)
 	}
-	if len(args) < 3 || json.Unmarshal(args[2], &g.Offset) != nil {
+	if len(args) < 2 || json.Unmarshal(args[1], &g.Offset) != nil {
 		return fmt.Errorf("message without an offset: %s", args)
 	}
 	now := time.Now()

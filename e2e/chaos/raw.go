@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -12,18 +10,20 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/codewar/socketbridge/internal/sioclient"
 )
 
-// rawPage is a page without the stock client: the least of Engine.IO and
-// Socket.IO that resumes with pid and offset.
+// rawPage is a page without the stock client, which resumes with pid and offset
+// all the same.
 type rawPage struct {
 	record
 	addr string
 	user string
 
-	sleepUntil  atomic.Int64 // ns since 1970; until then it does not read
-	pid, offset string       // owned by run
-	failure     atomic.Pointer[error]
+	sleepUntil atomic.Int64      // ns since 1970; until then it does not read
+	session    sioclient.Session // owned by run
+	failure    atomic.Pointer[error]
 }
 
 var dialer = websocket.Dialer{
@@ -40,7 +40,7 @@ var dialer = websocket.Dialer{
 // run keeps the page connected until ctx ends.
 func (p *rawPage) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		if err := p.connect(ctx); errors.Is(err, errStrange) {
+		if err := p.connect(ctx); errors.Is(err, sioclient.ErrProtocol) {
 			p.failure.CompareAndSwap(nil, &err)
 		}
 		select {
@@ -50,96 +50,31 @@ func (p *rawPage) run(ctx context.Context) {
 	}
 }
 
-// errStrange means that the bridge has said something that it must not say.
-var errStrange = errors.New("against the protocol")
-
 // connect is one connection, from its start to its end.
 func (p *rawPage) connect(ctx context.Context) error {
-	ws, res, err := dialer.DialContext(ctx, "ws://"+p.addr+"/socket.io/?EIO=4&transport=websocket", nil)
+	c, err := sioclient.Dial(ctx, sioclient.Options{URL: "http://" + p.addr, Dialer: &dialer, Session: p.session})
 	if err != nil {
 		return err
 	}
-	_ = res.Body.Close()
-	defer func() { _ = ws.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = ws.Close() })()
+	defer c.Close()
+	defer func() { p.session = c.Session() }()
+	p.connected(c.Recovered())
+	if err := c.SetUser(p.user, p.mapped); err != nil {
+		return err
+	}
 	for {
 		p.sleep(ctx)
-		_ = ws.SetReadDeadline(time.Now().Add(90 * time.Second)) // ping interval and time-out
-		_, packet, err := ws.ReadMessage()
+		e, err := c.Read()
+		if _, refused := errors.AsType[*sioclient.RefusedError](err); refused {
+			return fmt.Errorf("%w: setUserId answered %w", sioclient.ErrProtocol, err)
+		}
 		if err != nil {
 			return err
 		}
-		answer, err := p.take(packet)
-		if err != nil || answer == nil {
-			if err != nil {
-				return err
-			}
-			continue
-		}
-		if err := ws.WriteMessage(websocket.TextMessage, answer); err != nil {
-			return err
+		if err := p.event(e.Name, e.Args); err != nil {
+			return fmt.Errorf("%w: %w", sioclient.ErrProtocol, err)
 		}
 	}
-}
-
-// errLeft means that the server has ended the socket or refused it.
-var errLeft = errors.New("socket ended by the server")
-
-// take handles one packet and returns what to answer, if anything.
-func (p *rawPage) take(packet []byte) (answer []byte, err error) {
-	switch {
-	case bytes.HasPrefix(packet, []byte("0")): // open
-		return p.join(), nil
-	case string(packet) == "2": // ping
-		return []byte("3"), nil
-	case bytes.HasPrefix(packet, []byte("40")): // connected
-		var ids struct{ Pid string }
-		if err := json.Unmarshal(packet[2:], &ids); err != nil {
-			return nil, fmt.Errorf("%w: %s", errStrange, packet)
-		}
-		p.connected(p.pid != "" && p.pid == ids.Pid)
-		p.pid = ids.Pid
-		return fmt.Appendf(nil, `420["setUserId",%q]`, p.user), nil
-	case bytes.HasPrefix(packet, []byte("42")): // event
-		return nil, p.eventPacket(packet[2:])
-	case bytes.HasPrefix(packet, []byte("430")): // acknowledgement
-		var args []struct{ OK bool }
-		if err := json.Unmarshal(packet[3:], &args); err != nil || len(args) != 1 || !args[0].OK {
-			return nil, fmt.Errorf("%w: setUserId answered %s", errStrange, packet)
-		}
-		p.mapped()
-		return nil, nil
-	case bytes.HasPrefix(packet, []byte("41")), bytes.HasPrefix(packet, []byte("44")), string(packet) == "1":
-		return nil, errLeft
-	case string(packet) == "6": // noop
-		return nil, nil
-	}
-	return nil, fmt.Errorf("%w: %.100q", errStrange, packet)
-}
-
-// join asks to enter the namespace, and to resume what there was.
-func (p *rawPage) join() []byte {
-	auth := map[string]any{"resume": true}
-	if p.pid != "" {
-		auth["pid"], auth["offset"] = p.pid, p.offset
-	}
-	b, _ := json.Marshal(auth) // strings always encode
-	return append([]byte("40"), b...)
-}
-
-func (p *rawPage) eventPacket(text []byte) error {
-	var args []json.RawMessage
-	if err := json.Unmarshal(text, &args); err != nil {
-		return fmt.Errorf("%w: %.100q", errStrange, text)
-	}
-	if err := p.event(args); err != nil {
-		return fmt.Errorf("%w: %w", errStrange, err)
-	}
-	var offset string
-	if last := args[len(args)-1]; json.Unmarshal(last, &offset) == nil {
-		p.offset = offset // as the stock client: the last argument, when it is a text
-	}
-	return nil
 }
 
 // sleep waits while the page is not to read.
