@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
@@ -44,6 +45,19 @@ func (c Config) print(w io.Writer) error {
 		return fmt.Errorf("write configuration: %w", err)
 	}
 	return e.Close()
+}
+
+// printJSON writes the same as one JSON object, without who set what.
+func (c Config) printJSON(w io.Writer) error {
+	var text bytes.Buffer
+	if err := c.print(&text); err != nil {
+		return err
+	}
+	var sections map[string]any
+	if err := yaml.Unmarshal(text.Bytes(), &sections); err != nil {
+		return fmt.Errorf("read configuration back: %w", err)
+	}
+	return newJSONEncoder(w).Encode(sections)
 }
 
 // subsection returns the mapping under name, made at the end when it is not there.

@@ -88,33 +88,40 @@ func newDeadReplay() *cobra.Command {
 		Long: "Publishes each message again with its subject, headers and body, waits until the stream has it, and\n" +
 			"deletes the letter. A message that still breaks the rules comes back as a new letter.",
 	}
-	runOnLetters(cmd, "replay", "replayed", func(ctx context.Context, d *subscriber.DeadLetters, l subscriber.Letter) (string, error) {
+	runOnLetters(cmd, "replay", "replayed", func(ctx context.Context, d *subscriber.DeadLetters, l subscriber.Letter) (did, error) {
 		r, err := d.Replay(ctx, l.Seq)
 		if r.Already {
-			return fmt.Sprintf("had been replayed as message %d, letter removed", r.Seq), err
+			return did{fmt.Sprintf("had been replayed as message %d, letter removed", r.Seq), r.Seq}, err
 		}
-		return fmt.Sprintf("replayed to %s as message %d", printable(l.Subject), r.Seq), err
+		return did{fmt.Sprintf("replayed to %s as message %d", printable(l.Subject), r.Seq), r.Seq}, err
 	})
 	return cmd
 }
 
 func newDeadPurge() *cobra.Command {
 	cmd := &cobra.Command{Use: "purge [<sequence>...]", Short: "Delete dead letters for good"}
-	runOnLetters(cmd, "purge", "purged", func(ctx context.Context, d *subscriber.DeadLetters, l subscriber.Letter) (string, error) {
-		return "", d.Delete(ctx, l.Seq)
+	runOnLetters(cmd, "purge", "purged", func(ctx context.Context, d *subscriber.DeadLetters, l subscriber.Letter) (did, error) {
+		return did{}, d.Delete(ctx, l.Seq)
 	})
 	return cmd
+}
+
+// did is what was done to a letter.
+type did struct {
+	text string // worth a line, unless it is empty
+	as   uint64 // sequence of the message that it became; 0: none
 }
 
 // runOnLetters makes cmd do something to each letter that its arguments and
 // flags select, and say what it did when do has something to say. One letter's
 // failure does not keep the others from their turn.
-func runOnLetters(cmd *cobra.Command, verb, done string, do func(context.Context, *subscriber.DeadLetters, subscriber.Letter) (string, error)) {
+func runOnLetters(cmd *cobra.Command, verb, done string, do func(context.Context, *subscriber.DeadLetters, subscriber.Letter) (did, error)) {
 	var s deadSelector
-	var all, dry bool
+	var all, dry, asJSON bool
 	s.flags(cmd)
 	cmd.Flags().BoolVar(&all, "all", false, "every dead letter there is")
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what would be done")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line, for each letter")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		seqs, err := sequences(args)
 		if err != nil {
@@ -134,8 +141,8 @@ func runOnLetters(cmd *cobra.Command, verb, done string, do func(context.Context
 		}
 		if dry {
 			done = "would be " + done
-			do = func(_ context.Context, _ *subscriber.DeadLetters, l subscriber.Letter) (string, error) {
-				return fmt.Sprintf("would %s: %s on %s", verb, printable(l.Code), printable(l.Subject)), nil
+			do = func(_ context.Context, _ *subscriber.DeadLetters, l subscriber.Letter) (did, error) {
+				return did{text: fmt.Sprintf("would %s: %s on %s", verb, printable(l.Code), printable(l.Subject))}, nil
 			}
 		}
 		return withDeadLetters(cmd, func(ctx context.Context, d *subscriber.DeadLetters) error {
@@ -143,25 +150,23 @@ func runOnLetters(cmd *cobra.Command, verb, done string, do func(context.Context
 			if len(seqs) > 0 {
 				letters = named(ctx, d, seqs)
 			}
-			return onEach(ctx, cmd, letters, done, func(l subscriber.Letter) (string, error) { return do(ctx, d, l) })
+			return onEach(ctx, newDeadPrinter(cmd, done, asJSON), letters, func(l subscriber.Letter) (did, error) { return do(ctx, d, l) })
 		})
 	}
 }
 
 // onEach is the loop of [runOnLetters].
-func onEach(ctx context.Context, cmd *cobra.Command, letters iter.Seq2[subscriber.Letter, error], done string, do func(subscriber.Letter) (string, error)) (err error) {
+func onEach(ctx context.Context, out *deadPrinter, letters iter.Seq2[subscriber.Letter, error], do func(subscriber.Letter) (did, error)) (err error) {
 	var worked, failed int
 	for l, fault := range letters {
-		var text string
+		var d did
 		if fault == nil {
-			text, fault = do(l)
+			d, fault = do(l)
 		}
 		switch {
 		case fault == nil:
 			worked++
-			if text != "" {
-				fmt.Fprintf(cmd.OutOrStdout(), "%d %s\n", l.Seq, text)
-			}
+			out.worked(l.Seq, d)
 			continue
 		case l.Seq == 0: // the listing itself
 			err = fault
@@ -169,12 +174,12 @@ func onEach(ctx context.Context, cmd *cobra.Command, letters iter.Seq2[subscribe
 			err = fmt.Errorf("letter %d: %w", l.Seq, fault)
 		default:
 			failed++
-			fmt.Fprintf(cmd.ErrOrStderr(), "%d %v\n", l.Seq, fault)
+			out.failed(l.Seq, fault)
 			continue
 		}
 		break
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s: %d\n", done, worked)
+	out.total(worked)
 	if failed > 0 && err == nil {
 		err = fmt.Errorf("letters that failed: %d", failed)
 	}

@@ -15,6 +15,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/spf13/cobra"
+
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/subscriber"
 )
@@ -42,7 +44,53 @@ func newDeadJSON(l subscriber.Letter) deadJSON {
 	}
 }
 
-func newLetterEncoder(w io.Writer) *json.Encoder {
+// deadDoneJSON is what was done to a letter, as --json prints it.
+type deadDoneJSON struct {
+	Sequence   uint64 `json:"sequence"`
+	Done       string `json:"done,omitempty"` // replayed, purged, would be replayed, would be purged
+	ReplayedAs uint64 `json:"replayedAs,omitempty"`
+	Error      string `json:"error,omitempty"` // in its place
+}
+
+// deadPrinter says what is done to letters.
+type deadPrinter struct {
+	out, errs io.Writer
+	json      *json.Encoder // nil: for people
+	done      string
+}
+
+func newDeadPrinter(cmd *cobra.Command, done string, asJSON bool) *deadPrinter {
+	p := &deadPrinter{out: cmd.OutOrStdout(), errs: cmd.ErrOrStderr(), done: done}
+	if asJSON {
+		p.json = newJSONEncoder(p.out)
+	}
+	return p
+}
+
+func (p *deadPrinter) worked(seq uint64, d did) {
+	switch {
+	case p.json != nil:
+		_ = p.json.Encode(deadDoneJSON{Sequence: seq, Done: p.done, ReplayedAs: d.as}) // nobody reads any more
+	case d.text != "":
+		fmt.Fprintf(p.out, "%d %s\n", seq, d.text)
+	}
+}
+
+func (p *deadPrinter) failed(seq uint64, why error) {
+	if p.json != nil {
+		_ = p.json.Encode(deadDoneJSON{Sequence: seq, Error: why.Error()})
+		return
+	}
+	fmt.Fprintf(p.errs, "%d %v\n", seq, why)
+}
+
+func (p *deadPrinter) total(worked int) {
+	if p.json == nil {
+		fmt.Fprintf(p.out, "%s: %d\n", p.done, worked)
+	}
+}
+
+func newJSONEncoder(w io.Writer) *json.Encoder {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	return e
@@ -51,7 +99,7 @@ func newLetterEncoder(w io.Writer) *json.Encoder {
 // listDead prints letters, only the newest when there is a limit, and how many
 // there are of each reason. It holds no more letters than the limit.
 func listDead(w io.Writer, letters iter.Seq2[subscriber.Letter, error], limit int, asJSON bool) error {
-	encoder := newLetterEncoder(w)
+	encoder := newJSONEncoder(w)
 	put := func(l subscriber.Letter) error {
 		if asJSON {
 			return encoder.Encode(newDeadJSON(l))
@@ -139,7 +187,7 @@ func showDead(w io.Writer, l subscriber.Letter, asJSON bool) error {
 		} else {
 			j.BodyBase64 = l.Body
 		}
-		return newLetterEncoder(w).Encode(j)
+		return newJSONEncoder(w).Encode(j)
 	}
 	field := func(name, value string) { fmt.Fprintf(w, "%-9s %s\n", name, value) }
 	field("sequence", strconv.FormatUint(l.Seq, 10))

@@ -104,6 +104,9 @@ $`)
 		t.Errorf("letter 1 is still there: %s", errs)
 	}
 
+	if out, errs := dead(exitFailed, "purge", "9", "2", "--dry-run", "--json"); out != `{"sequence":9,"error":"no such dead letter"}`+"\n"+`{"sequence":2,"done":"would be purged"}`+"\n" || strings.Count(errs, "\n") != 1 {
+		t.Errorf("purge --dry-run --json: %s%s", out, errs)
+	}
 	if out, _ := dead(exitStopped, "purge", "--reason", "TOPIC_MISMATCH"); out != "purged: 1\n" {
 		t.Errorf("purge by reason: %q", out)
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 
@@ -22,6 +23,7 @@ const (
 	exitStopped = 0 // stopped as asked
 	exitFailed  = 1
 	exitUsage   = 2 // configuration or usage wrong
+	exitOffline = 3 // of send: the user is offline
 )
 
 func main() {
@@ -45,6 +47,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	_, badUsage := errors.AsType[*usageError](err)
 	if badConfig || badUsage {
 		return exitUsage
+	}
+	if errors.Is(err, errOffline) {
+		return exitOffline
 	}
 	return exitFailed
 }
@@ -70,8 +75,13 @@ func newCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(
 		&cobra.Command{Use: "serve", Short: "Serve until told to stop (the default)", Args: noArgs, RunE: serveCommand},
-		&cobra.Command{Use: "check", Short: "Validate the configuration and print it, secrets masked", Args: noArgs, RunE: checkCommand},
-		&cobra.Command{Use: "version", Short: "Print the version", Args: noArgs, RunE: versionCommand},
+		newCheckCommand(),
+		newVersionCommand(),
+		newSendCommand(),
+		newListenCommand(),
+		newUsersCommand(),
+		newUserCommand(),
+		newBenchCommand(),
 		newDeadCommand(),
 		newTokenCommand(),
 		newKeyCommand(),
@@ -86,17 +96,41 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-func checkCommand(cmd *cobra.Command, _ []string) error {
-	cfg, err := loadConfig(cmd.Flags())
-	if err != nil {
-		return err
+func newCheckCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Validate the configuration and print it, secrets masked",
+		Example: "  socketbridge check\n" +
+			"  socketbridge check --config /etc/socketbridge.yaml --json | jq .http.addr",
+		Args: noArgs,
 	}
-	return cfg.print(cmd.OutOrStdout())
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as a JSON object")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := loadConfig(cmd.Flags())
+		switch {
+		case err != nil:
+			return err
+		case asJSON:
+			return cfg.printJSON(cmd.OutOrStdout())
+		}
+		return cfg.print(cmd.OutOrStdout())
+	}
+	return cmd
 }
 
-func versionCommand(cmd *cobra.Command, _ []string) error {
-	_, err := fmt.Fprintf(cmd.OutOrStdout(), "socketbridge %s (%s)\n", version, revision())
-	return err
+func newVersionCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{Use: "version", Short: "Print the version", Example: "  socketbridge version --json", Args: noArgs}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as a JSON object")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if asJSON {
+			return newJSONEncoder(cmd.OutOrStdout()).Encode(map[string]string{"version": version, "revision": revision(), "go": runtime.Version()})
+		}
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "socketbridge %s (%s)\n", version, revision())
+		return err
+	}
+	return cmd
 }
 
 // revision is the commit that the binary was built from, where the build knows it.

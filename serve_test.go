@@ -45,8 +45,12 @@ type program struct {
 
 func startProgram(t *testing.T, args ...string) *program {
 	t.Helper()
+	return startProgramAt(t, freeAddr(t), args...)
+}
+
+func startProgramAt(t *testing.T, addr string, args ...string) *program {
+	t.Helper()
 	t.Chdir(t.TempDir())
-	addr := freeAddr(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &program{url: "http://" + addr, stop: cancel, status: make(chan int, 1), stderr: new(output)}
 	args = append([]string{"--set", "http.addr=" + addr, "--set", "nats.embedded.addr=" + freeAddr(t)}, args...)
@@ -194,10 +198,14 @@ func TestCommands(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, tt := range []struct{ command, says string }{
 		{"version", "socketbridge " + version},
+		{"version --json", `"version":"` + version + `"}`},
 		{"check", "addr: :3004"},
+		{"check --json", `"http":{"addr":":3004",`},
+		{"key judge --json", `"entry":"judge:`},
+		{"token --user u --set auth.secrets=k:0123456789abcdef0123456789abcdef --json", `"userId":"u","expiresAt":"`},
 	} {
 		var stdout output
-		if code := run(t.Context(), []string{tt.command}, &stdout, io.Discard); code != exitStopped {
+		if code := run(t.Context(), strings.Fields(tt.command), &stdout, io.Discard); code != exitStopped {
 			t.Errorf("%s: exit status %d", tt.command, code)
 		}
 		if !strings.Contains(stdout.String(), tt.says) {

@@ -11,11 +11,19 @@ import (
 	"github.com/codewar/socketbridge/gateway/auth"
 )
 
+// tokenJSON is what --json prints.
+type tokenJSON struct {
+	Token     string    `json:"token"`
+	UserID    string    `json:"userId"`
+	ExpiresAt time.Time `json:"expiresAt"` // within a second
+}
+
 // newTokenCommand makes tokens that this configuration believes.
 func newTokenCommand() *cobra.Command {
 	var user, keyFile string
 	var ttl time.Duration
 	var scopes []string
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "token",
 		Short: "Make a token for development, signed with a configured secret or a key file",
@@ -29,6 +37,7 @@ func newTokenCommand() *cobra.Command {
 	cmd.Flags().DurationVar(&ttl, "ttl", time.Hour, "how long it is good")
 	cmd.Flags().StringVar(&keyFile, "key", "", "`file` with a private key in PEM, or with a secret")
 	cmd.Flags().StringSliceVar(&scopes, "scope", nil, "`scopes` it has, such as payload:send")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as a JSON object")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := loadConfig(cmd.Flags())
 		if err != nil {
@@ -47,6 +56,9 @@ func newTokenCommand() *cobra.Command {
 		token, err := signer.Sign(cfg.Auth.tokens(), user, ttl, scopes)
 		if err != nil {
 			return fmt.Errorf("sign: %w", err)
+		}
+		if asJSON {
+			return newJSONEncoder(cmd.OutOrStdout()).Encode(tokenJSON{token, user, time.Now().Add(ttl).UTC().Truncate(time.Second)})
 		}
 		_, err = fmt.Fprintln(cmd.OutOrStdout(), token)
 		return err
@@ -74,7 +86,8 @@ func tokenSigner(cfg authConfig, keyFile string) (*auth.Signer, error) {
 
 // newKeyCommand makes keys for callers and operators.
 func newKeyCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:     "key NAME",
 		Short:   "Make an API key, and its entry for auth.api_keys or ops.keys",
 		Long:    "Prints a new key for whoever is called NAME, and what the configuration has of it: its hash. The key\nitself is stored nowhere.",
@@ -87,8 +100,13 @@ func newKeyCommand() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			key, entry := auth.NewAPIKey(args[0])
+			if asJSON {
+				return newJSONEncoder(cmd.OutOrStdout()).Encode(map[string]string{"name": args[0], "key": key, "entry": entry})
+			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "key:   %s\nentry: %s\n", key, entry)
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as a JSON object")
+	return cmd
 }

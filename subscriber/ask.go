@@ -27,7 +27,7 @@ func (c *Client) Ask(ctx context.Context, p Publication) (bridge.Receipt, error)
 	}
 	lost := c.conn.gone()
 	acks, receipts := make(chan *nats.Msg, 1), make(chan bridge.Receipt, 1)
-	m := c.message(p)
+	m := message(c.cfg, p)
 	m.Reply = c.inbox.expect(func(m *nats.Msg) { acks <- m })
 	defer c.inbox.forget(m.Reply)
 	subject := c.inbox.expectReceipt(func(r bridge.Receipt) { receipts <- r })

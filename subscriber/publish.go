@@ -31,7 +31,7 @@ const ackLimit = 2 * time.Second
 // for the PubAck, [bridge.ErrUnavailable] says that none came; while NATS is away that
 // is at once, and nothing is kept for later.
 func (c *Client) Publish(ctx context.Context, p Publication) (bridge.Offset, error) {
-	ack, err := c.store(ctx, c.message(p))
+	ack, err := c.store(ctx, message(c.cfg, p))
 	if err != nil {
 		return bridge.Offset{}, err
 	}
@@ -55,8 +55,8 @@ func (c *Client) store(ctx context.Context, m *nats.Msg) (*jetstream.PubAck, err
 }
 
 // message is a publication as NATS has it.
-func (c *Client) message(p Publication) *nats.Msg {
-	m := &nats.Msg{Subject: c.cfg.SubjectPrefix + "." + p.Topic, Data: p.Body, Header: make(nats.Header, len(p.Header)+2)}
+func message(cfg Config, p Publication) *nats.Msg {
+	m := &nats.Msg{Subject: cfg.SubjectPrefix + "." + p.Topic, Data: p.Body, Header: make(nats.Header, len(p.Header)+2)}
 	maps.Copy(m.Header, p.Header)
 	if p.ID != "" {
 		m.Header.Set(jetstream.MsgIDHeader, p.ID)

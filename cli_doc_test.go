@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+)
+
+var update = flag.Bool("update", false, "write docs/cli.md anew")
+
+// TestCommandLineReference holds docs/cli.md against the help texts:
+// `go test . -run TestCommandLineReference -update` writes it.
+func TestCommandLineReference(t *testing.T) {
+	var b bytes.Buffer
+	b.WriteString("# Command line\n\nGenerated from the help texts. Every command also takes the flags of `socketbridge` itself, which say what the configuration is.\n" +
+		"Exit status: 0 done, 1 failed, 2 configuration or usage wrong, 3 (`send` only) the user is offline.\n")
+	describe(&b, newCommand())
+	const file = "docs/cli.md"
+	if *update {
+		if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(b.String(), string(text)); d != "" {
+		t.Errorf("%s is not what the help says (-want +got); run with -update:\n%s", file, d)
+	}
+}
+
+// describe writes a command's section and then those of its own commands.
+func describe(b *bytes.Buffer, cmd *cobra.Command) {
+	fmt.Fprintf(b, "\n## %s\n\n%s.\n", cmd.CommandPath(), cmd.Short)
+	if cmd.Long != "" {
+		fmt.Fprintf(b, "\n%s\n", cmd.Long)
+	}
+	if cmd.Runnable() {
+		fmt.Fprintf(b, "\n```\n%s\n```\n", cmd.UseLine())
+	}
+	if cmd.Example != "" {
+		fmt.Fprintf(b, "\n```sh\n%s\n```\n", strings.ReplaceAll(strings.TrimPrefix(cmd.Example, "  "), "\n  ", "\n"))
+	}
+	if flags := strings.TrimRight(cmd.LocalFlags().FlagUsages(), "\n"); flags != "" {
+		fmt.Fprintf(b, "\n```\n%s\n```\n", flags)
+	}
+	for _, sub := range cmd.Commands() {
+		if sub.IsAvailableCommand() && sub.Name() != "completion" && sub.Name() != "help" {
+			describe(b, sub)
+		}
+	}
+}
+
+// TestEveryCommandHelps: each says what it does, shows how, and completes in the shells.
+func TestEveryCommandHelps(t *testing.T) {
+	clean(t)
+	var walk func(cmd *cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		if cmd.Short == "" || strings.HasSuffix(cmd.Short, ".") {
+			t.Errorf("%s: short help %q", cmd.CommandPath(), cmd.Short)
+		}
+		if cmd.Example == "" && !cmd.HasParent() {
+			t.Errorf("%s has no example", cmd.CommandPath())
+		}
+		args := append(strings.Fields(cmd.CommandPath())[1:], "--help")
+		if out, _ := command(t, exitStopped, args...); !strings.Contains(out, cmd.UseLine()) {
+			t.Errorf("%s --help:\n%s", cmd.CommandPath(), out)
+		}
+		for _, sub := range cmd.Commands() {
+			walk(sub)
+		}
+	}
+	walk(newCommand())
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		if out, _ := command(t, exitStopped, "completion", shell); !strings.Contains(out, "socketbridge") {
+			t.Errorf("completion %s prints %.100s", shell, out)
+		}
+	}
+	if out, _ := command(t, exitStopped, "__complete", "us"); !strings.HasPrefix(out, "user\tSay why") {
+		t.Errorf("us is completed with\n%s", out)
+	}
+}
