@@ -64,10 +64,10 @@ func metricsHandler(metrics *prometheus.Registry) echo.HandlerFunc {
 
 // profiles adds the Go profiles, for a listener that only operators reach: they cost time
 // and tell of the inside. The command line is left out: it may hold a password.
-func profiles(e *echo.Echo) {
-	e.GET("/debug/pprof/*", echo.WrapHandler(http.HandlerFunc(pprof.Index)))
-	e.GET("/debug/pprof/profile", echo.WrapHandler(http.HandlerFunc(pprof.Profile)))
-	e.GET("/debug/pprof/trace", echo.WrapHandler(http.HandlerFunc(pprof.Trace)))
+func (s *Server) profiles() {
+	s.Operate(http.MethodGet, "/debug/pprof/*", echo.WrapHandler(http.HandlerFunc(pprof.Index)))
+	s.Operate(http.MethodGet, "/debug/pprof/profile", echo.WrapHandler(http.HandlerFunc(pprof.Profile)))
+	s.Operate(http.MethodGet, "/debug/pprof/trace", echo.WrapHandler(http.HandlerFunc(pprof.Trace)))
 }
 
 // ready answers 200, or 503 and what is missing.

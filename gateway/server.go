@@ -51,6 +51,7 @@ type Server struct {
 	client   limit.AddrFunc
 	payloads *payloads
 	health   *health
+	public   *echo.Echo
 	inside   *echo.Echo // the operators' routes
 	guard    *operators
 	log      *slog.Logger
@@ -84,17 +85,21 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 	public.Match([]string{http.MethodPost, http.MethodGet}, "/sendPayload", s.payloads.handle,
 		s.limitPayloads, (&publishers{cfg.Auth, ev.verdicts}).only, middleware.BodyLimit(bytesText(cfg.MaxBody)))
 	public.Any(socketPath, echo.WrapHandler(s.sio))
+	public.GET("/openapi.json", document(callersContract))
 	s.health.routes(public)
 	inside := public
 	if cfg.OpsOnOwnListener {
 		inside = s.newEcho(cfg)
 		s.health.routes(inside)
-		profiles(inside)
 	}
-	s.inside, s.guard = inside, &operators{cfg.Auth.OpsKeys, cfg.OpsOnOwnListener, ev.verdicts}
+	s.public, s.inside, s.guard = public, inside, &operators{cfg.Auth.OpsKeys, cfg.OpsOnOwnListener, ev.verdicts}
+	if cfg.OpsOnOwnListener {
+		s.profiles()
+	}
 	s.Operate(http.MethodGet, "/metrics", metricsHandler(metrics))
 	s.Operate(http.MethodGet, "/messages/:offset", (&traces{store.Trace}).handle)
 	s.Operate(http.MethodPost, "/api/v1/send", s.payloads.send, middleware.BodyLimit(bytesText(cfg.MaxBody)))
+	s.Operate(http.MethodGet, "/api/v1/openapi.json", document(operatorsContract))
 	s.http = s.newHTTP(public, cfg)
 	s.ops = s.newHTTP(inside, cfg)
 	return s
@@ -109,6 +114,12 @@ func (s *Server) Operate(method, path string, h echo.HandlerFunc, more ...echo.M
 // ask for it. It may be called until Serve.
 func (s *Server) OperatePage(path string, h echo.HandlerFunc) {
 	s.inside.GET(path, h, s.guard.page)
+}
+
+// Routes lists the routes of callers and those of operators, so that the contracts
+// can be held against them. They are the same list without a listener for operators.
+func (s *Server) Routes() (callers, operators []*echo.Route) {
+	return s.public.Routes(), s.inside.Routes()
 }
 
 // Reasons says what keeps the node from being ready: nothing when it is.
