@@ -425,7 +425,7 @@ func TestModeNone(t *testing.T) {
 	p.stop()
 	<-p.status
 	var stderr output
-	if code := run(t.Context(), []string{"--set", "node.env=production"}, io.Discard, &stderr); code != exitUsage || !strings.Contains(stderr.String(), "auth.mode") {
+	if code := run(t.Context(), []string{"--set", "node.env=production"}, io.Discard, &stderr); code != exitUsage || !strings.Contains(stderr.String(), "auth.mode") || !strings.Contains(stderr.String(), "origins") {
 		t.Errorf("in production: %d %s", code, &stderr)
 	}
 }

@@ -94,6 +94,8 @@ func (c Config) checkAuth(v *validation) {
 	v.require(a.Mode != authJWT || hasKeys, "auth.mode", a.Mode, "needs keys: auth.secrets, auth.key_files or auth.jwks_url")
 	v.require(a.Mode != authNone || c.Node.Env != production || a.AllowInsecure, "auth.mode", a.Mode,
 		"must be jwt in production (NODE_ENV), where nobody should be believed unasked; auth.allow_insecure: true accepts it")
+	v.require(len(c.Origins) > 0 || c.Node.Env != production || a.AllowInsecure, "origins", c.Origins,
+		"must name the pages that may connect in production (NODE_ENV), such as https://codewar.example; auth.allow_insecure: true lets every page in")
 	for _, entry := range a.secrets() {
 		if _, err := auth.ParseSecret(entry); err != nil {
 			v.require(false, "auth.secrets", entry, err.Error())

@@ -100,10 +100,13 @@ func TestValidate(t *testing.T) {
 		{"canary.limit", func(c *Config) { c.Canary.Limit = 7 * time.Second }},
 		{"auth.mode", func(c *Config) { c.Auth.Mode = "basic" }},
 		{"auth.mode", func(c *Config) { c.Auth.Mode = authJWT }},
-		{"auth.mode", func(c *Config) { c.Node.Env = production }},
+		{"auth.mode", func(c *Config) { c.Node.Env, c.Origins = production, []string{"https://a.io"} }},
+		{"origins", func(c *Config) {
+			c.Node.Env, c.Auth.Mode, c.Auth.Secrets = production, authJWT, bridge.Secret(goodSecret)
+		}},
 		{"", func(c *Config) { c.Node.Env, c.Auth.AllowInsecure = production, true }},
 		{"", func(c *Config) {
-			c.Node.Env, c.Auth.Mode, c.Auth.Secrets = production, authJWT, bridge.Secret(goodSecret)
+			c.Node.Env, c.Auth.Mode, c.Auth.Secrets, c.Origins = production, authJWT, bridge.Secret(goodSecret), []string{"https://a.io"}
 		}},
 		{"auth.secrets", func(c *Config) { c.Auth.Secrets = "k:short" }},
 		{"auth.secrets", func(c *Config) { c.Auth.Secrets = bridge.Secret(strings.Repeat("no-kid-", 9)) }},

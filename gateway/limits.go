@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -31,21 +30,6 @@ func (s *Server) Refusals() map[string]uint64 {
 	all := s.refusals.Counts()
 	maps.Copy(all, s.sio.Stats().Refusals)
 	return all
-}
-
-// limitPayloads refuses a caller who calls too often, before the body is read.
-func (s *Server) limitPayloads(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		from := s.client(c.Request())
-		if shared, limited := limit.Shared(from); limited {
-			if wait, ok := s.payloads.rates.Allow(shared, time.Now()); !ok {
-				s.refusals.Add(limitPayloadRate, from)
-				c.Response().Header().Set(echo.HeaderRetryAfter, strconv.Itoa(max(int((wait+time.Second-1)/time.Second), 1)))
-				return refused(c, "", http.StatusTooManyRequests, codeRateLimited, "Too many calls")
-			}
-		}
-		return next(c)
-	}
 }
 
 // clientAddr tells who a request is from. X-Forwarded-For counts only as far as

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/gateway/auth"
 	"github.com/codewar/socketbridge/store"
 	"github.com/codewar/socketbridge/store/redistest"
 )
@@ -112,6 +113,81 @@ func TestPayloadRate(t *testing.T) {
 	}
 	if n := srv.Refusals()[limitPayloadRate]; n != 3 {
 		t.Errorf("%d refusals are counted, want 3", n)
+	}
+}
+
+// TestCallersPace: a key and a token's subject have an allowance of their own,
+// wherever they call from, and who is not believed has that of the address.
+func TestCallersPace(t *testing.T) {
+	t.Parallel()
+	const secret, scope = "main:an HMAC secret of 32 bytes or more", "payload:send"
+	verifier, err := auth.Open(auth.Config{Secrets: []string{secret}, UserClaim: "sub"}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := auth.NewSecretSigner(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := func(subject, scope string) string {
+		text, err := signer.Sign(auth.Config{UserClaim: "sub"}, subject, time.Minute, strings.Fields(scope))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	judge, entry := auth.NewAPIKey("judge")
+	runner, entry2 := auth.NewAPIKey("runner")
+	var keys []auth.APIKey
+	for _, e := range []string{entry, entry2} {
+		k, err := auth.ParseAPIKey(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, k)
+	}
+	const one, two, here = "192.0.2.1:5", "192.0.2.2:5", "127.0.0.1:5"
+	type call struct {
+		presents, from string
+		want           int
+	}
+	for name, calls := range map[string][]call{
+		"key, from everywhere":  {{judge, one, 404}, {judge, two, 404}, {judge, one, 429}, {judge, two, 429}, {judge, here, 429}, {runner, one, 404}},
+		"subject":               {{token("a", scope), one, 404}, {token("a", scope), two, 404}, {token("a", scope), one, 429}, {token("b", scope), one, 404}},
+		"names do not meet":     {{judge, one, 404}, {judge, one, 404}, {token("judge", scope), one, 404}},
+		"long subject":          {{token(strings.Repeat("x", 200), scope), one, 404}, {token(strings.Repeat("y", 200), scope), one, 404}, {token(strings.Repeat("z", 200), scope), one, 429}},
+		"who presents nothing":  {{"", one, 401}, {"", one, 401}, {"", one, 429}, {"", two, 401}},
+		"wrong keys":            {{"x", one, 401}, {"y", one, 401}, {"z", one, 429}, {token("a", scope), one, 429}, {judge, one, 404}},
+		"tokens without scope":  {{token("a", ""), one, 403}, {token("b", ""), one, 403}, {token("c", ""), one, 429}},
+		"wrong keys, from here": {{"x", here, 401}, {"x", here, 401}, {"x", here, 401}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := Config{PayloadsPerSecond: 1, PayloadBurst: 2, Auth: AuthConfig{Verifier: verifier, PublishScope: scope, APIKeys: keys}}
+			srv, _ := listening(t, cfg, HubConfig{}, memory())
+			refusals := uint64(0)
+			for n, c := range calls {
+				r := httptest.NewRequest("POST", "/sendPayload", strings.NewReader(`{"userId":"u","topic":"t"}`))
+				r.RemoteAddr = c.from
+				if c.presents != "" {
+					r.Header.Set("Authorization", "Bearer "+c.presents)
+				}
+				w := httptest.NewRecorder()
+				srv.http.Handler.ServeHTTP(w, r)
+				if w.Code != c.want {
+					t.Errorf("call %d: %d %s, want %d", n, w.Code, w.Body, c.want)
+				}
+				if limited := c.want == http.StatusTooManyRequests; limited != (w.Header().Get("Retry-After") == "1") || limited && w.Header().Get("WWW-Authenticate") != "" {
+					t.Errorf("call %d: headers %v", n, w.Header())
+				}
+				if c.want == http.StatusTooManyRequests {
+					refusals++
+				}
+			}
+			if n := srv.Refusals()[limitPayloadRate]; n != refusals {
+				t.Errorf("%d refusals are counted, want %d", n, refusals)
+			}
+		})
 	}
 }
 

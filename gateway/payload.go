@@ -6,7 +6,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -14,7 +13,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/codewar/socketbridge/bridge"
-	"github.com/codewar/socketbridge/gateway/limit"
 )
 
 // payloads serves /sendPayload: it puts the message into the stream, so that it
@@ -26,7 +24,6 @@ type payloads struct {
 	ask     AskFunc
 	missed  func(*bridge.Envelope) // told of each message that nobody was there for
 	timeout time.Duration
-	rates   *limit.Rates[netip.Addr]
 
 	mu      sync.Mutex // guards closing; calls are added under it
 	closing bool

@@ -31,7 +31,7 @@ type Config struct {
 	IdleTimeout       time.Duration // between two requests of a connection
 	MaxHeader         int           // bytes of a request's headers
 	TrustedProxies    []netip.Prefix
-	PayloadsPerSecond int  // calls of /sendPayload from one address; 0: no limit
+	PayloadsPerSecond int  // calls of /sendPayload by one caller; 0: no limit
 	PayloadBurst      int  // of them after a pause
 	OpsOnOwnListener  bool // the operators' routes are not on the public one
 	Auth              AuthConfig
@@ -76,14 +76,13 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 		client:   client,
 		payloads: &payloads{
 			here: hub.Has, locate: store.Locate, ask: ask, missed: ev.journal.missedBy, timeout: cfg.ReplyTimeout,
-			rates: limit.NewRates[netip.Addr](cfg.PayloadsPerSecond, cfg.PayloadBurst),
 		},
 		health: &health{checks: checks},
 		log:    log,
 	}
 	public := s.newEcho(cfg)
 	public.Match([]string{http.MethodPost, http.MethodGet}, "/sendPayload", s.payloads.handle,
-		s.limitPayloads, (&publishers{cfg.Auth, ev.verdicts}).only, middleware.BodyLimit(bytesText(cfg.MaxBody)))
+		(&publishers{cfg.Auth, ev.verdicts, newPace(cfg, client, refusals)}).only, middleware.BodyLimit(bytesText(cfg.MaxBody)))
 	public.Any(socketPath, echo.WrapHandler(s.sio))
 	public.GET("/openapi.json", document(callersContract))
 	s.health.routes(public)

@@ -47,6 +47,7 @@ type Claims struct {
 	KeyID   string    // of the key that signed it, as the token names it
 	Expires time.Time // from when it is not believed any more: `exp` and the leeway
 	Scopes  []string  // `scope` or `scp`
+	Subject string    // `sub`, "" without one
 
 	user any
 }
@@ -124,7 +125,8 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Claims, error) {
 	if err != nil || exp == nil {
 		return Claims{}, refused(CodeClaimMissing, kid)
 	}
-	return Claims{KeyID: kid, Expires: exp.Add(v.leeway), Scopes: scopes(claims), user: claims[v.userClaim]}, nil
+	subject, _ := claims["sub"].(string)
+	return Claims{KeyID: kid, Expires: exp.Add(v.leeway), Scopes: scopes(claims), Subject: subject, user: claims[v.userClaim]}, nil
 }
 
 // keysFor returns the keys that may have signed the token.

@@ -27,13 +27,21 @@ func TestRates(t *testing.T) {
 	if wait, ok := r.Allow("a", now); ok || wait < 90*time.Millisecond || wait > 110*time.Millisecond {
 		t.Errorf("one too many: %v, %v; want a wait of 100 ms", wait, ok)
 	}
+	if wait, spent := r.Spent("a", now); !spent || wait < 90*time.Millisecond || wait > 110*time.Millisecond {
+		t.Errorf("looked at only: %v, %v; want a wait of 100 ms", wait, spent)
+	}
+	if _, spent := r.Spent("b", now); spent || r.keys.Load() != 1 {
+		t.Errorf("looking at a key that has done nothing: spent %v, %d keys", spent, r.keys.Load())
+	}
 	if _, ok := r.Allow("b", now); !ok {
 		t.Error("another key pays for the first")
 	}
 	if _, ok := r.Allow("a", now.Add(100*time.Millisecond)); !ok {
 		t.Error("refused after the wait")
 	}
-	if _, ok := NewRates[string](0, 0).Allow("a", now); !ok {
+	free := NewRates[string](0, 0)
+	_, ok := free.Allow("a", now)
+	if _, spent := free.Spent("a", now); !ok || spent {
 		t.Error("0 is a limit")
 	}
 }

@@ -37,8 +37,25 @@ func (r *Rates[K]) Allow(key K, now time.Time) (wait time.Duration, ok bool) {
 	if l.AllowN(now, 1) {
 		return 0, true
 	}
-	missing := 1 - l.TokensAt(now)
-	return time.Duration(missing / r.perSecond * float64(time.Second)), false
+	return r.until(l, now), false
+}
+
+// Spent reports whether the key may do nothing at this moment, and counts nothing.
+// If so, wait is when it may try again.
+func (r *Rates[K]) Spent(key K, now time.Time) (wait time.Duration, spent bool) {
+	if r.perSecond <= 0 {
+		return 0, false
+	}
+	l, ok := r.table.Load(key)
+	if !ok || l.(*rate.Limiter).TokensAt(now) >= 1 {
+		return 0, false
+	}
+	return r.until(l.(*rate.Limiter), now), true
+}
+
+// until is when the next one is allowed.
+func (r *Rates[K]) until(l *rate.Limiter, now time.Time) time.Duration {
+	return time.Duration((1 - l.TokensAt(now)) / r.perSecond * float64(time.Second))
 }
 
 func (r *Rates[K]) of(key K, now time.Time) *rate.Limiter {

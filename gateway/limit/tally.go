@@ -38,8 +38,9 @@ func (t *Tally) Count(limit string) {
 	}
 }
 
-// Add counts one, and says so when it is time to. The address is that of this one.
-func (t *Tally) Add(limit string, from netip.Addr) {
+// Add counts one, and says so when it is time to. The address is that of this one;
+// more is what else tells who it is.
+func (t *Tally) Add(limit string, from netip.Addr, more ...slog.Attr) {
 	c := t.names[limit]
 	if c == nil {
 		return
@@ -47,7 +48,7 @@ func (t *Tally) Add(limit string, from netip.Addr) {
 	c.n.Add(1)
 	if times, due := c.quiet.Due(time.Now()); due {
 		t.log.LogAttrs(context.Background(), slog.LevelWarn, "limit reached",
-			slog.String("limit", limit), slog.Int("times", times), slog.Any("address", from))
+			append([]slog.Attr{slog.String("limit", limit), slog.Int("times", times), slog.Any("address", from)}, more...)...)
 	}
 }
 
