@@ -52,7 +52,8 @@ func newBenchCommand() *cobra.Command {
 		Long: "Connects users by websocket, publishes messages for them over NATS or, with --http, /sendPayload, and\n" +
 			"counts what did not come, came twice or out of order. Latency is from when a message was due until its\n" +
 			"page had it, so whatever holds up publishing is in it. The users' names begin with bench- and a random\n" +
-			"text; nobody else is written to. Bounded: 5,000 users, 20,000 messages a second, 10 minutes.\n\n" +
+			"text; nobody else is written to. With auth.mode jwt they have no tokens to connect with. Bounded: 5,000\n" +
+			"users, 20,000 messages a second, 10 minutes.\n\n" +
 			"It runs on this machine and takes part of its time. Figures for decisions come from make bench.\n\n" +
 			"Exit status: 0 every message came once and in order, 1 anything else, 2 usage.",
 		Example: "  socketbridge bench\n" +

@@ -86,7 +86,19 @@ func newCommand() *cobra.Command {
 		newTokenCommand(),
 		newKeyCommand(),
 	)
+	offerNoFiles(root)
 	return root
+}
+
+// offerNoFiles keeps the shells from completing arguments with the names of files,
+// which no command takes.
+func offerNoFiles(cmd *cobra.Command) {
+	if cmd.ValidArgsFunction == nil {
+		cmd.ValidArgsFunction = cobra.NoFileCompletions
+	}
+	for _, sub := range cmd.Commands() {
+		offerNoFiles(sub)
+	}
 }
 
 func noArgs(cmd *cobra.Command, args []string) error {

@@ -113,6 +113,11 @@ type userJSON struct {
 		Reason  string    `json:"reason"`
 		Subject string    `json:"subject"`
 	} `json:"dead"`
+	Missed []struct { // calls of /sendPayload that were answered with 404
+		At    time.Time `json:"at"`
+		Topic string    `json:"topic"`
+		Node  string    `json:"node"`
+	} `json:"missed"`
 	Missing []string `json:"missing"`
 	Partial []string `json:"partial"` // what could not be asked, and why
 }
@@ -150,13 +155,14 @@ func newUserCommand() *cobra.Command {
 		Short: "Say why a user did or did not get a message",
 		Long: "Begins with the answer: never published, broke the rules, nobody there, still waiting, given to a page\n" +
 			"that was dead, a page that was too slow, beyond the history. Then the user's sockets, what happened to\n" +
-			"them, and the user's last messages with what became of each.",
+			"them, and the user's last messages with what became of each. --json has every verdict in words.",
 		Example: "  socketbridge user user_123\n" +
 			"  socketbridge user user_123 --topic evaluationComplete\n" +
 			"  OPS_KEY=oncall.… socketbridge user user_123 --ops-url https://bridge.example --json",
 		Args: oneUser,
 	}
 	o.flags(cmd)
+	cmd.ValidArgsFunction = o.completeUser
 	cmd.Flags().StringVar(&topic, "topic", "", "only messages of this `topic`")
 	cmd.Flags().IntVar(&limit, "limit", 20, "at most `n` messages")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -167,6 +173,21 @@ func newUserCommand() *cobra.Command {
 		return answer(&o, cmd, "/users/"+url.PathEscape(args[0])+"?"+query.Encode(), printUser)
 	}
 	return cmd
+}
+
+// completeUser offers the ids of connected users.
+func (o *operator) completeUser(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	const most = 50
+	var a usersJSON
+	query := url.Values{"prefix": {begun}, "limit": {strconv.Itoa(most)}}
+	if len(args) > 0 || o.ask(cmd, "/users?"+query.Encode(), &a) != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp // a shell in the middle of a line is no place for errors
+	}
+	var ids []cobra.Completion
+	for _, u := range a.Users {
+		ids = append(ids, cobra.CompletionWithDesc(u.UserID, count(u.Sockets, "socket")))
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
 }
 
 // answer prints what the API says: as it is, or for people.

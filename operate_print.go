@@ -26,7 +26,7 @@ func printUsers(w io.Writer, a usersJSON, now time.Time) error {
 
 // printUser puts the answer first, then what it rests on.
 func printUser(w io.Writer, a userJSON, now time.Time) error {
-	fmt.Fprintf(w, "%s: %s (%s)\n", printable(a.UserID), printable(a.Verdict.Text), printable(a.Verdict.Code))
+	fmt.Fprintf(w, "%s: %s (%s)\n", printable(a.UserID), printable(strings.TrimSuffix(a.Verdict.Text, ".")), printable(a.Verdict.Code))
 	if err := printAbsent(w, a.Missing, a.Partial); err != nil {
 		return err
 	}
@@ -56,13 +56,23 @@ func printUser(w io.Writer, a userJSON, now time.Time) error {
 	}
 	if len(a.Messages) > 0 {
 		fmt.Fprintln(w)
-		table := newTable(w, "AGO", "OFFSET", "TOPIC", "OUTCOME", "SOCKETS", "WHY")
+		table := newTable(w, "AGO", "OFFSET", "TOPIC", "OUTCOME", "SOCKETS", "VERDICT")
 		for _, m := range a.Messages {
 			ago := "-"
 			if m.At != nil {
 				ago = age(now.Sub(*m.At))
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\n", ago, printable(m.Offset), printable(m.Topic), cmp.Or(printable(m.Outcome), "-"), m.Sockets, printable(m.Verdict.Text))
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\n", ago, printable(m.Offset), printable(m.Topic), cmp.Or(printable(m.Outcome), "-"), m.Sockets, printable(m.Verdict.Code))
+		}
+		if err := table.Flush(); err != nil {
+			return err
+		}
+	}
+	if len(a.Missed) > 0 {
+		fmt.Fprintln(w)
+		table := newTable(w, "AGO", "ANSWERED 404, TOPIC", "NODE")
+		for _, m := range a.Missed {
+			fmt.Fprintf(table, "%s\t%s\t%s\n", age(now.Sub(m.At)), printable(m.Topic), printable(m.Node))
 		}
 		if err := table.Flush(); err != nil {
 			return err

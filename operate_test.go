@@ -2,15 +2,18 @@ package main
 
 import (
 	"crypto/tls"
+	"encoding/json"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/codewar/socketbridge/bridge/certtest"
+	"github.com/codewar/socketbridge/gateway/auth"
 )
 
 // operators is a stand-in for the operators' API: it answers one request, and
@@ -61,12 +64,12 @@ not asked, because they did not answer: c
 func TestUser(t *testing.T) {
 	clean(t)
 	t.Setenv(envOpsKey, "secret")
-	url := operators(t, "/api/v1/users/u%201?limit=20&topic=verdict", `{"userId":"u 1","verdict":{"code":"pushed_dead_tab","text":"given to a page that had gone"},
+	url := operators(t, "/api/v1/users/u%201?limit=20&topic=verdict", `{"userId":"u 1","verdict":{"code":"pushed_dead_tab","text":"given to a page that had gone."},
 "sockets":[{"socketId":"s1","node":"a","since":"`+ago(5*time.Second)+`","transport":"websocket","lastOffset":"17-2","queuedBytes":12}],
 "events":[{"at":"`+ago(time.Minute)+`","event":"disconnected","socketId":"s0","node":"b","reason":"ping timeout","durationMs":65000}],
 "taken":"17-2","last":"17-3","messages":[{"offset":"17-3","topic":"verdict","at":"`+ago(2*time.Hour)+`","outcome":"pushed","verdict":{"code":"pushed","text":"taken by 1 socket"},"sockets":1,"tries":[]},
 {"offset":"17-2","topic":"x\u001b","at":null,"outcome":"","verdict":{"code":"queued","text":"waits"},"sockets":0}],
-"dead":[{"seq":4,"at":"`+ago(3*time.Minute)+`","code":"INVALID_TOPIC","reason":"bad","subject":"codewar.a b"}],"missing":[],"partial":["letters: not available"]}`)
+"dead":[{"seq":4,"at":"`+ago(3*time.Minute)+`","code":"INVALID_TOPIC","reason":"bad","subject":"codewar.a b"}],"missed":[{"at":"`+ago(9*time.Second)+`","topic":"verdict","node":"a"}],"missing":[],"partial":["letters: not available"]}`)
 	out, _ := command(t, exitStopped, "user", "u 1", "--ops-url", url, "--topic", "verdict")
 	want := `u 1: given to a page that had gone (pushed_dead_tab)
 incomplete: letters: not available
@@ -77,9 +80,12 @@ s1      a     5s     websocket  17-2         12 B
 AGO  EVENT         SOCKET  NODE  AFTER  REASON
 1m   disconnected  s0      b     1m     ping timeout
 
-AGO  OFFSET  TOPIC    OUTCOME  SOCKETS  WHY
-2h   17-3    verdict  pushed   1        taken by 1 socket
--    17-2    "x\x1b"  -        0        waits
+AGO  OFFSET  TOPIC    OUTCOME  SOCKETS  VERDICT
+2h   17-3    verdict  pushed   1        pushed
+-    17-2    "x\x1b"  -        0        queued
+
+AGO  ANSWERED 404, TOPIC  NODE
+9s   verdict              a
 
 AGO  DEAD LETTER  CODE           SUBJECT      REASON
 3m   4            INVALID_TOPIC  codewar.a b  bad
@@ -159,5 +165,40 @@ func TestTrustOnly(t *testing.T) {
 			t.Errorf("status %d, want %d", status, tt.want)
 		}
 		srv.Close()
+	}
+}
+
+// TestOperateARunningBridge asks the bridge that the configuration describes, on
+// its own listener and with a key.
+func TestOperateARunningBridge(t *testing.T) {
+	clean(t)
+	key, entry := auth.NewAPIKey("oncall")
+	natsAddr, inside := "nats.embedded.addr="+freeAddr(t), freeAddr(t)
+	p := startProgram(t, "--set", natsAddr, "--set", "ops.addr="+inside, "--set", "ops.keys="+entry, "--set", "drain.duration=0s")
+	defer p.wait(t)
+	t.Setenv(envOpsKey, key)
+	got, _, _ := listening(t, "u 1", "--url", p.url)
+	command(t, exitStopped, "send", "u 1", "verdict", "--set", natsAddr)
+	command(t, exitOffline, "send", "away", "verdict", "--url", p.url)
+	waitFor(t, "the message", func() bool { return strings.Contains(got.String(), "verdict") })
+	here := []string{"--set", "ops.addr=" + inside}
+	waitFor(t, "the user is listed", func() bool {
+		out, _ := command(t, exitStopped, append([]string{"users"}, here...)...)
+		return regexp.MustCompile(`(?m)^USER +SOCKETS +SINCE +NODES\nu 1 +1 +\d+s +\w+\n\n1 user connected\n$`).MatchString(out)
+	})
+	for user, want := range map[string]string{"u 1": "(pushed)", "away": "(no_socket)", "never": "(never_published)"} {
+		waitFor(t, user+" "+want, func() bool {
+			out, _ := command(t, exitStopped, append([]string{"user", user}, here...)...)
+			first, _, _ := strings.Cut(out, "\n")
+			return strings.HasPrefix(first, user+": ") && strings.HasSuffix(first, want)
+		})
+	}
+	if out, _ := command(t, exitStopped, append(append([]string{"__complete", "user"}, here...), "u")...); !strings.HasPrefix(out, "u 1\t1 socket\n:4\n") {
+		t.Errorf("u is completed with\n%s", out)
+	}
+	out, _ := command(t, exitStopped, append([]string{"user", "u 1", "--json"}, here...)...)
+	var report userJSON
+	if err := json.Unmarshal([]byte(out), &report); err != nil || report.UserID != "u 1" || len(report.Sockets) != 1 || len(report.Messages) != 1 || report.Messages[0].Topic != "verdict" {
+		t.Errorf("%v: %s", err, out)
 	}
 }
