@@ -13,6 +13,8 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/nats-io/nats.go"
+
+	"github.com/codewar/socketbridge/gateway/siotest"
 )
 
 // deskProgram runs the program and asks its operators' routes.
@@ -344,6 +346,23 @@ func TestDesk(t *testing.T) {
 	p.ask(t, "/api/v1/users?prefix=v&limit=1", &users)
 	if len(users.Users) != 1 || users.Users[0].UserID != "v1" || users.Users[0].Sockets != 1 || users.Total != 2 || !users.Truncated || time.Since(users.Users[0].Since) > time.Minute {
 		t.Errorf("users: %+v", users)
+	}
+	stock := siotest.Dial(t, p.url, siotest.Options{Transports: []string{"websocket"}})
+	stock.EmitWithAck("setUserId", "back")
+	stock.Drop()
+	if m := stock.Connected(); !m.Recovered {
+		t.Errorf("not recovered: %+v", m)
+	}
+	var back report
+	p.until(t, "the page has resumed", func() string {
+		back = report{}
+		if p.ask(t, "/api/v1/users/back", &back); len(back.Events) == 3 && len(back.Sockets) == 1 {
+			return ""
+		}
+		return fmt.Sprintf("%+v", back)
+	})
+	if e := back.Events; e[0].Event != "resumed" || e[1].Event != "disconnected" || e[2].Event != "connected" || e[0].SocketID != e[2].SocketID {
+		t.Errorf("events %+v", e)
 	}
 	for _, id := range []string{"100%", "a/b", "a%2Fb", "ü ?#", "..", "+"} {
 		var r report

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -140,10 +141,8 @@ func TestOperatorsAskEachNode(t *testing.T) {
 		t.Errorf("samples %+v, %v", samples, err)
 	}
 
-	// One that is killed is missing as long as its lease lives, and then gone.
-	leader.kill()
-	killed := time.Now()
-	waitFor(t, "the killed node is missing", func() string {
+	// One that stands still is missing until it goes on.
+	missing := func() string {
 		c = cluster{}
 		began := time.Now()
 		if other.ask(t, "/api/v1/cluster", &c); time.Since(began) > 2*time.Second {
@@ -152,8 +151,21 @@ func TestOperatorsAskEachNode(t *testing.T) {
 		if slices.Equal(c.Missing, []string{leader.id}) && len(c.Nodes) == 1 {
 			return ""
 		}
-		return fmt.Sprintf("%v: %+v", time.Since(killed), c)
+		return fmt.Sprintf("%+v", c)
+	}
+	leader.signal(syscall.SIGSTOP)
+	waitFor(t, "the stopped node is missing", missing)
+	leader.signal(syscall.SIGCONT)
+	waitFor(t, "it answers again", func() string {
+		if other.ask(t, "/api/v1/cluster", &c); len(c.Missing) == 0 && len(c.Nodes) == 2 {
+			return ""
+		}
+		return fmt.Sprintf("%+v", c)
 	})
+
+	// One that is killed is missing as long as its lease lives, and then gone.
+	leader.kill()
+	waitFor(t, "the killed node is missing", missing)
 	var r report
 	other.ask(t, "/api/v1/users/u", &r)
 	if len(r.Missing) > 0 && len(r.Sockets) != 1 {

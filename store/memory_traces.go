@@ -56,21 +56,25 @@ func (n *MemoryNode) Trace(ctx context.Context, at bridge.Offset) (found bridge.
 	return found, err
 }
 
-// TracesOf looks backwards for a user's traces, among the blocks not newer than that of from.
+// TracesOf looks backwards for a user's traces, among the blocks not newer than that
+// of from. Blocks are only ever added to, so they are searched without the lock.
 func (n *MemoryNode) TracesOf(ctx context.Context, user bridge.UserID, from bridge.Offset) (found []bridge.Trace, next bridge.Offset, err error) {
+	var window []bridge.TraceBlock
 	err = n.do(ctx, "traces_of", func(m *Memory, now time.Time) error {
-		looked := 0
 		for _, b := range slices.Backward(m.traces) {
 			if !now.Before(b.ends) || b.block.After(bridge.TraceBlockOf(from)) {
 				continue
 			}
-			if looked++; looked > bridge.TraceWindow {
+			if len(window) == bridge.TraceWindow {
 				next = bridge.TraceBlockEnd(b.block)
-				return nil
+				break
 			}
-			found = append(found, bridge.TracesIn(bridge.TraceBlock{Block: b.block, Data: b.data}, user)...)
+			window = append(window, bridge.TraceBlock{Block: b.block, Data: b.data})
 		}
 		return nil
 	})
+	for _, b := range window {
+		found = append(found, bridge.TracesIn(b, user)...)
+	}
 	return found, next, err
 }

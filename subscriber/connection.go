@@ -95,6 +95,11 @@ func (c *connection) err() error {
 // back records that NATS is there; it says so once per change.
 func (c *connection) back(nc *nats.Conn) {
 	server, most := nc.ConnectedUrlRedacted(), int(nc.MaxPayload())
+	where := server
+	if u, err := url.Parse(server); err == nil {
+		u.User = nil // not even the name
+		where = u.String()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.live.Err() == nil {
@@ -103,7 +108,7 @@ func (c *connection) back(nc *nats.Conn) {
 	if most > 0 { // zero: it is gone again
 		c.most = most
 	}
-	c.server = server
+	c.server = where
 	if c.was {
 		c.log.Info("nats is back", "server", server)
 	} else {

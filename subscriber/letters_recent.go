@@ -6,11 +6,17 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/codewar/socketbridge/bridge"
 )
+
+// lettersLimit bounds reading them: somebody waits for the answer.
+const lettersLimit = 2 * time.Second
+
+var errNoLetters = fmt.Errorf("%w: no answer within %v", bridge.ErrUnavailable, lettersLimit)
 
 // RecentLetters returns the newest dead letters, at most limit, without their
 // bodies and newest first, and how many there are in all. [bridge.ErrUnavailable]
@@ -21,7 +27,7 @@ func (c *Client) RecentLetters(ctx context.Context, limit int) (newest []Letter,
 	}
 	ctx, cancel := c.conn.while(ctx)
 	defer cancel()
-	ctx, cancelLimit := context.WithTimeoutCause(ctx, ackLimit, errNoAck)
+	ctx, cancelLimit := context.WithTimeoutCause(ctx, lettersLimit, errNoLetters)
 	defer cancelLimit()
 	newest, total, err = c.recentLetters(ctx, uint64(max(limit, 0)))
 	if err != nil {

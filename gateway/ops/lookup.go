@@ -21,10 +21,11 @@ const (
 // Limits of one look-up.
 const (
 	maxEvents = 200 // of each node
-	// searchLimit bounds how long traces are searched, and letterDepth how many dead
-	// letters are looked at.
+	// searchLimit bounds how long traces are searched, letterDepth how many dead
+	// letters are looked at, and letterLimit for how long.
 	searchLimit = 1500 * time.Millisecond
 	letterDepth = 2000
+	letterLimit = time.Second
 	// historyPage messages, with their payloads, are held at a time, and no more
 	// than historyDepth are looked at.
 	historyPage  = 50
@@ -162,6 +163,7 @@ func (d *Desk) evidence(k *known, offset bridge.Offset, trace *bridge.Trace, kep
 
 // report looks a user up.
 func (d *Desk) report(ctx context.Context, user bridge.UserID, topic string, limit int) userReport {
+	letters := d.lettersOf(ctx, user, topic, limit)
 	k := d.whereabouts(ctx, user)
 	r := userReport{
 		User: user, Sockets: k.sockets, Events: k.events, Taken: k.taken, Last: k.last,
@@ -200,15 +202,11 @@ func (d *Desk) report(ctx context.Context, user bridge.UserID, topic string, lim
 			r.Messages[i].Tries = []bridge.Try{}
 		}
 	}
-	if letters, _, err := d.cfg.Letters(ctx, letterDepth); err != nil {
+	dead, err := letters()
+	if err != nil {
 		r.Partial = append(r.Partial, "dead letters: "+err.Error())
-	} else {
-		for _, l := range letters {
-			if l.User == user && (topic == "" || topic == d.topicOf(l.Subject)) && len(r.Dead) < limit {
-				r.Dead = append(r.Dead, l)
-			}
-		}
 	}
+	r.Dead = append(r.Dead, dead...)
 	for _, m := range k.missed {
 		if (topic == "" || topic == m.Topic) && len(r.Missed) < limit {
 			r.Missed = append(r.Missed, m)
@@ -216,6 +214,31 @@ func (d *Desk) report(ctx context.Context, user bridge.UserID, topic string, lim
 	}
 	r.Verdict = r.judge(reach)
 	return r
+}
+
+// lettersOf begins to look for a user's dead letters; what it returns waits for them.
+func (d *Desk) lettersOf(ctx context.Context, user bridge.UserID, topic string, limit int) (wait func() ([]Letter, error)) {
+	var (
+		found []Letter
+		err   error
+		done  = make(chan struct{})
+	)
+	go func() { // ends with ctx at the latest, and before wait returns
+		defer close(done)
+		ctx, cancel := context.WithTimeout(ctx, letterLimit)
+		defer cancel()
+		var newest []Letter
+		newest, _, err = d.cfg.Letters(ctx, letterDepth)
+		for _, l := range newest {
+			if l.User == user && (topic == "" || topic == d.topicOf(l.Subject)) && len(found) < limit {
+				found = append(found, l)
+			}
+		}
+	}()
+	return func() ([]Letter, error) {
+		<-done
+		return found, err
+	}
 }
 
 // judge is the one line about the user: of the newest message, or why there is none.
