@@ -105,14 +105,25 @@ func (d *Desk) getUser(c echo.Context) error {
 	if err != nil {
 		return refuse(c, err, action)
 	}
-	id, err := c.Param("id"), error(nil)
-	if c.Request().URL.RawPath != "" { // else the router has seen the path unescaped
-		id, err = url.PathUnescape(id)
-	}
-	if err != nil || !bridge.ValidUserID(id) {
+	id, ok := userParam(c)
+	if !ok {
 		return gateway.Refuse(c, http.StatusBadRequest, bridge.CodeInvalidUserID, "A user id is 1 to 128 printable characters", action)
 	}
-	return c.JSON(http.StatusOK, d.report(c.Request().Context(), bridge.UserID(id), c.QueryParam("topic"), limit))
+	return c.JSON(http.StatusOK, d.report(c.Request().Context(), id, c.QueryParam("topic"), limit))
+}
+
+// userParam reads the user in a path. The router has seen it unescaped, unless that
+// would have hidden a slash or the like.
+func userParam(c echo.Context) (bridge.UserID, bool) {
+	id := c.Param("id")
+	if c.Request().URL.RawPath != "" {
+		unescaped, err := url.PathUnescape(id)
+		if err != nil {
+			return "", false
+		}
+		id = unescaped
+	}
+	return bridge.UserID(id), bridge.ValidUserID(id)
 }
 
 func (d *Desk) getMessage(c echo.Context) error {

@@ -1,0 +1,67 @@
+package gateway
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/store"
+)
+
+func TestRing(t *testing.T) {
+	t.Parallel()
+	r := ring[int]{size: 5}
+	even := func(n *int) bool { return *n%2 == 0 }
+	for n, want := range [][]int{{0}, {0}, {2, 0}, {2, 0}, {4, 2, 0}, {4, 2}, {6, 4, 2}, {6, 4}, {8, 6, 4}} {
+		r.add(n)
+		if d := cmp.Diff(want, r.newest(10, even)); d != "" {
+			t.Errorf("after %d (-want +got):\n%s", n, d)
+		}
+	}
+	if d := cmp.Diff([]int{8}, r.newest(1, even)); d != "" {
+		t.Error("one (-want +got):\n", d)
+	}
+	var adding sync.WaitGroup
+	for range 4 {
+		adding.Go(func() {
+			for range 100 {
+				r.add(2)
+				r.newest(3, even)
+			}
+		})
+	}
+	adding.Wait()
+}
+
+func TestUsersLike(t *testing.T) {
+	t.Parallel()
+	st := store.NewMemory(store.Limits{}).Node("n")
+	if _, err := st.Beat(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h := NewHub(st, HubConfig{}, slog.New(slog.DiscardHandler))
+	for n := range 300 {
+		for tab := range 1 + n%2 {
+			s := &socket{conn: &pageConn{page: new(page), id: fmt.Sprint(n, "-", tab), ctx: t.Context()}}
+			h.add(bridge.UserID(fmt.Sprintf("user_%03d", n)), s)
+		}
+	}
+	got, total := h.UsersLike("user_1", 3)
+	want := []UserState{{User: "user_100", Sockets: 1}, {User: "user_101", Sockets: 2}, {User: "user_102", Sockets: 1}}
+	if d := cmp.Diff(want, got); d != "" || total != 100 {
+		t.Errorf("%d in all (-want +got):\n%s", total, d)
+	}
+	if got, total := h.UsersLike("", 1000); len(got) != 300 || total != 300 {
+		t.Errorf("all: %d of %d", len(got), total)
+	}
+	if got, total := h.UsersLike("nobody", 10); len(got) != 0 || total != 0 {
+		t.Errorf("nobody: %v of %d", got, total)
+	}
+	if got := h.SocketsOf("user_101"); len(got) != 2 || got[0].Socket != "101-0" {
+		t.Errorf("sockets: %+v", got)
+	}
+}
