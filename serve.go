@@ -109,9 +109,12 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 		checks = append(checks, gateway.Check{Name: "canary", Err: func(context.Context) error { return canary.Err() }})
 		m.watchCanary(canary)
 	}
-	srv := gateway.NewServer(gatewayConfig(cfg, believed), hub, st, asker(sub, m), checks, m.registry, log)
+	serving := gatewayConfig(cfg, believed)
+	serving.Sockets.Ended = m.observeEnd
+	srv := gateway.NewServer(serving, hub, st, asker(sub, m), checks, m.registry, log)
 	book.operate(srv)
-	m.watch(hub, srv, router, intake)
+	redis, _ := st.(*store.Redis)
+	m.watch(&collector{hub: hub, srv: srv, router: router, intake: intake, sub: sub, redis: redis})
 	desk := ops.New(deskConfig(cfg, parts{node, sub, st, hub, srv, router, intake, feed, canary}), log)
 	if err := sub.ServeQuestions(desk.Answer); err != nil {
 		return err

@@ -57,6 +57,7 @@ type Router struct {
 	routes Routes
 	log    *slog.Logger
 	ledger Ledger
+	counts routerCounters
 	traces traces
 
 	term *routerTerm // of the term in progress
@@ -114,6 +115,7 @@ func (r *Router) Route(ctx context.Context, term uint64, msgs []Message) error {
 		if err := r.append(ctx, term, b); err != nil {
 			return err
 		}
+		r.counts.located(b.found)
 		b.chain(r.routes.LatestOnly)
 	}
 	r.ledger.receive(len(msgs))

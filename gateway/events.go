@@ -21,6 +21,7 @@ type events struct {
 	expiries *expiries
 	refusals *limit.Tally
 	journal  *journal
+	joins    joins
 	log      *slog.Logger
 }
 
@@ -37,6 +38,7 @@ func (ev *events) Connect(c *sio.Socket) {
 		s.who = rec.who
 	}
 	c.SetData(s)
+	ev.joins.count(c.Auth(), rec != nil)
 	if s.who != nil {
 		ev.expiries.set(s.who, s.who.expires)
 	}

@@ -12,8 +12,8 @@ import (
 // emit `refreshToken`.
 const expiringEvent = "auth:expiring"
 
-// reasonExpired is why a socket was closed.
-const reasonExpired = "token expired"
+// ReasonExpired is why a socket was closed, beside the reasons of package sio.
+const ReasonExpired = "token expired"
 
 // expiring is what expiries need of a [sio.Socket]. None of it waits.
 type expiring interface {
@@ -118,7 +118,7 @@ func (x *expiries) tell(who *identity, now time.Time) {
 	heap.Remove(&x.heap, who.index)
 	x.ended.Add(1)
 	_ = who.page.Emit("error", clientError{codeExpired, "The token has expired", map[string]any{"action": "authenticate"}}) // a closed page needs none
-	who.page.Close(reasonExpired)
+	who.page.Close(ReasonExpired)
 }
 
 // identities is a heap, the first due on top.

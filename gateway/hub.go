@@ -46,6 +46,8 @@ type Hub struct {
 	took    atomic.Uint64
 	seen    atomic.Uint64
 	latency bridge.Histogram
+	gaps    atomic.Uint64 // sockets that were told of a gap
+	rejoins atomic.Uint64 // times that every socket was registered again
 
 	gone    unregistrations
 	behind  sync.WaitGroup // those that wait for a page to read: see [Hub.resume]
@@ -396,6 +398,7 @@ func (h *Hub) room(e *bridge.Envelope) int {
 // tellGap tells the page that messages it has missed are no longer kept, so that
 // it can fetch its state anew.
 func (h *Hub) tellGap(s *socket, page *bridge.Replay) {
+	h.gaps.Add(1)
 	err := s.conn.Emit("error", clientError{
 		Type:    "HISTORY_GAP",
 		Message: "Messages were missed that are no longer kept; load the current state again",

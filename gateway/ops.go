@@ -32,6 +32,9 @@ type health struct {
 // checkTimeout bounds one check: a probe that hangs says nothing.
 const checkTimeout = time.Second
 
+// processCheck is the reason of a node that is starting or leaving.
+const processCheck = "process"
+
 // traces answers what happened to one message.
 type traces struct {
 	find func(context.Context, bridge.Offset) (bridge.Trace, error)
@@ -72,9 +75,7 @@ func (s *Server) profiles() {
 
 // ready answers 200, or 503 and what is missing.
 func (h *health) ready(c echo.Context) error {
-	ctx, cancel := context.WithTimeout(c.Request().Context(), checkTimeout)
-	defer cancel()
-	reasons := h.reasons(ctx)
+	reasons := h.reasons(c.Request().Context())
 	status := http.StatusOK
 	if len(reasons) > 0 {
 		status = http.StatusServiceUnavailable
@@ -84,9 +85,11 @@ func (h *health) ready(c echo.Context) error {
 
 // reasons names what is not ready, side by side so that one slow check hides no other.
 func (h *health) reasons(ctx context.Context) map[string]string {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
 	reasons := make(map[string]string)
 	if !h.serving.Load() {
-		reasons["process"] = "starting or leaving"
+		reasons[processCheck] = "starting or leaving"
 	}
 	var (
 		wg sync.WaitGroup

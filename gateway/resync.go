@@ -160,6 +160,7 @@ func (h *Hub) wantReplays() {
 // this node's registrations, and brings each up to date. After an error it is to
 // be called again.
 func (h *Hub) Rejoined(ctx context.Context) error {
+	h.rejoins.Add(1)
 	err := h.each(ctx, func(ctx context.Context, s *socket) error {
 		s.holdLive()
 		r := s.registration()

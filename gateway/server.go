@@ -54,6 +54,7 @@ type Server struct {
 	public   *echo.Echo
 	inside   *echo.Echo // the operators' routes
 	guard    *operators
+	answered statuses
 	log      *slog.Logger
 }
 
@@ -77,12 +78,13 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 		payloads: &payloads{
 			here: hub.Has, locate: store.Locate, ask: ask, missed: ev.journal.missedBy, timeout: cfg.ReplyTimeout,
 		},
-		health: &health{checks: checks},
-		log:    log,
+		health:   &health{checks: checks},
+		answered: newStatuses(),
+		log:      log,
 	}
 	public := s.newEcho(cfg)
 	public.Match([]string{http.MethodPost, http.MethodGet}, "/sendPayload", s.payloads.handle,
-		(&publishers{cfg.Auth, ev.verdicts, newPace(cfg, client, refusals)}).only, middleware.BodyLimit(bytesText(cfg.MaxBody)))
+		s.answered.count, (&publishers{cfg.Auth, ev.verdicts, newPace(cfg, client, refusals)}).only, middleware.BodyLimit(bytesText(cfg.MaxBody)))
 	public.Any(socketPath, echo.WrapHandler(s.sio))
 	public.GET("/openapi.json", document(callersContract))
 	s.health.routes(public)
@@ -123,8 +125,6 @@ func (s *Server) Routes() (callers, operators []*echo.Route) {
 
 // Reasons says what keeps the node from being ready: nothing when it is.
 func (s *Server) Reasons(ctx context.Context) map[string]string {
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
 	return s.health.reasons(ctx)
 }
 

@@ -48,7 +48,8 @@ type Redis struct {
 	reaping chan grave // senders: whoever finds a dead registration; receiver: reap
 	life    context.Context
 	end     context.CancelFunc
-	owned   sync.WaitGroup // reap and shuttle
+	owned   sync.WaitGroup // reap, shuttle and watchMemory
+	memory  atomic.Pointer[RedisMemory]
 }
 
 // fixedArgs are script arguments that never change, boxed once.
@@ -90,6 +91,7 @@ func OpenRedis(_ context.Context, cfg Config, limits Limits, node bridge.NodeID,
 	r.life, r.end = context.WithCancel(context.Background())
 	r.owned.Go(r.reap)
 	r.owned.Go(r.shuttle)
+	r.owned.Go(r.watchMemory)
 	return r, nil
 }
 

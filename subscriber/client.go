@@ -38,6 +38,7 @@ type Client struct {
 	served   atomic.Pointer[linkServer] // nil until ServeLinks
 	asked    atomic.Pointer[asking]     // nil until ServeQuestions
 	slow     bridge.Quiet
+	counts   counters
 
 	background sync.WaitGroup     // keeper and outbox
 	stop       context.CancelFunc // ends them
@@ -140,7 +141,9 @@ func (c *Client) disconnect(ctx context.Context) error {
 
 // back runs when NATS is there, at first and again.
 func (c *Client) back(nc *nats.Conn) {
-	c.conn.back(nc)
+	if c.conn.back(nc) {
+		c.counts.reconnects.Add(1)
+	}
 	if s := c.served.Load(); s != nil {
 		s.doubt()
 	}
@@ -150,6 +153,7 @@ func (c *Client) back(nc *nats.Conn) {
 // subscription was too slow and messages were dropped. Links notice that by
 // their numbering, and the intake by the consumer's.
 func (c *Client) asyncError(sub *nats.Subscription, err error) {
+	c.counts.errors.Add(1)
 	subject := ""
 	if sub != nil {
 		subject = sub.Subject

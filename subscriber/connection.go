@@ -92,8 +92,9 @@ func (c *connection) err() error {
 	return fmt.Errorf("%w: %w", bridge.ErrUnavailable, c.why)
 }
 
-// back records that NATS is there; it says so once per change.
-func (c *connection) back(nc *nats.Conn) {
+// back records that NATS is there; it says so once per change, and reports whether
+// it had been there before and was away.
+func (c *connection) back(nc *nats.Conn) (again bool) {
 	server, most := nc.ConnectedUrlRedacted(), int(nc.MaxPayload())
 	where := server
 	if u, err := url.Parse(server); err == nil {
@@ -103,8 +104,9 @@ func (c *connection) back(nc *nats.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.live.Err() == nil {
-		return
+		return false
 	}
+	again = c.was
 	if most > 0 { // zero: it is gone again
 		c.most = most
 	}
@@ -117,6 +119,7 @@ func (c *connection) back(nc *nats.Conn) {
 	c.was, c.said, c.why = true, false, nil
 	c.live, c.end = context.WithCancelCause(context.Background())
 	c.tell()
+	return again
 }
 
 // away records that NATS is gone; it says so once per change.

@@ -37,6 +37,7 @@ type Intake struct {
 	done    chan struct{} // closed when Run returns
 
 	gaps    bridge.Quiet
+	counts  intakeCounters
 	leading atomic.Bool
 	read    atomic.Uint64 // sequence of the last message given to Route in this term
 }
@@ -114,6 +115,7 @@ func (i *Intake) lead(ctx context.Context, term uint64) {
 	defer stop()
 	defer context.AfterFunc(i.stop, stop)()
 
+	i.counts.terms.Add(1)
 	i.handler.Begin(term)
 	i.leading.Store(true)
 	defer func() {
@@ -143,6 +145,7 @@ func (i *Intake) readFrom(reading, work context.Context, term uint64, last bridg
 		if reading.Err() != nil {
 			return
 		}
+		i.counts.stops.Add(1)
 		if s.begun {
 			wait.Reset()
 			quiet = false
@@ -163,6 +166,7 @@ func (i *Intake) readFrom(reading, work context.Context, term uint64, last bridg
 // lost says that messages were not in the stream any more when the intake came
 // to them: it was behind by more than the stream's limits, or somebody purged.
 func (i *Intake) lost(n, seq uint64) {
+	i.counts.lost.Add(n)
 	if times, due := i.gaps.Due(time.Now()); due {
 		i.log.Error("messages left the stream before they were read", "lost", n, "stream_seq", seq, "times", times)
 	}

@@ -42,11 +42,12 @@ type streams struct {
 	mu      sync.Mutex // guards all below
 	main    streamState
 	mainErr error             // why the main stream cannot be used; nil when it can
+	dead    streamState       // of the dead letters
 	deadErr error             // the same of the dead letters' stream
 	warned  map[string]string // by stream, the differences last logged
 }
 
-// streamState is what was last seen of the main stream.
+// streamState is what was last seen of a stream.
 type streamState struct {
 	epoch uint64 // when it was created, in ms; zero: never seen
 	last  uint64 // its last sequence
@@ -155,13 +156,16 @@ func (s *streams) ensure(ctx context.Context) (streamState, error) {
 
 // ensureDead does the same for the dead letters. Reading does not wait for it.
 func (s *streams) ensureDead(ctx context.Context) error {
-	_, err := s.adopt(ctx, s.deadConfig())
+	info, err := s.adopt(ctx, s.deadConfig())
 	if errors.Is(err, bridge.ErrUnavailable) {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.deadErr = err
+	if info != nil {
+		s.dead = stateOf(info, 0)
+	}
 	return err
 }
 

@@ -41,6 +41,10 @@ type Config struct {
 	// the client is then told to come back. Nil means never.
 	Overloaded func() bool
 
+	// Ended is told of each connection that has ended, why, and how long it lasted. It
+	// must not wait. The reason is one of Reasons, or a Handler's own. May be nil.
+	Ended func(reason string, lasted time.Duration)
+
 	// AllowRequest is asked before each handshake, on both transports. An error
 	// refuses it: the client is answered 403 with the error's text. Nil allows all.
 	AllowRequest func(*http.Request) error
@@ -122,6 +126,11 @@ const (
 	ReasonProtocol       = "protocol error"
 	ReasonRefused        = "refused"
 )
+
+// Reasons lists them all, drops included.
+func Reasons() []string {
+	return append([]string{ReasonClientLeft, ReasonTransportClose, ReasonShutdown, ReasonReplaced}, drops...)
+}
 
 // drops lists the reasons that [Stats] counts.
 var drops = []string{

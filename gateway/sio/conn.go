@@ -141,6 +141,9 @@ func (c *conn) close(reason string, goodbye bool) {
 	c.beat.Stop()
 	c.signal()
 	c.srv.stats.ended(c.kind, reason, c.from)
+	if c.srv.cfg.Ended != nil {
+		c.srv.cfg.Ended(reason, time.Since(c.since))
+	}
 	if c.sock != nil {
 		c.sock.seal(reason)
 	}

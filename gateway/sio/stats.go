@@ -12,6 +12,7 @@ import (
 type Stats struct {
 	Websocket int // connections now, by transport
 	Polling   int
+	Opened    uint64            // connections since the start
 	Drops     map[string]uint64 // connections that the server ended, by reason
 	Refusals  map[string]uint64 // handshakes that it refused, by limit
 	Panics    uint64            // recovered, of the Handler and elsewhere
@@ -19,6 +20,7 @@ type Stats struct {
 
 type counters struct {
 	websocket, polling atomic.Int64
+	all                atomic.Uint64 // connections since the start
 	panics             atomic.Uint64
 	drops, refusals    *limit.Tally
 }
@@ -28,6 +30,7 @@ func (s *Server) Stats() Stats {
 	return Stats{
 		Websocket: int(s.stats.websocket.Load()),
 		Polling:   int(s.stats.polling.Load()),
+		Opened:    s.stats.all.Load(),
 		Panics:    s.stats.panics.Load(),
 		Drops:     s.stats.drops.Counts(),
 		Refusals:  s.stats.refusals.Counts(),
@@ -41,7 +44,10 @@ func (c *counters) gauge(transport string) *atomic.Int64 {
 	return &c.polling
 }
 
-func (c *counters) opened(transport string) { c.gauge(transport).Add(1) }
+func (c *counters) opened(transport string) {
+	c.gauge(transport).Add(1)
+	c.all.Add(1)
+}
 
 func (c *counters) moved(from, to string) {
 	c.gauge(from).Add(-1)

@@ -1,0 +1,49 @@
+package bridge
+
+import (
+	"errors"
+	"sync/atomic"
+)
+
+// RouterStats counts what the router has met while this node was leader.
+type RouterStats struct {
+	Hits, Misses uint64 // look-ups of a message's user: with a live socket somewhere, without
+	// Forwards by how they ended: answered, certainly not received, or not known
+	// because no answer came in time.
+	Answered, Gone, Unsure uint64
+}
+
+type routerCounters struct {
+	hits, misses           atomic.Uint64
+	answered, gone, unsure atomic.Uint64
+}
+
+// Stats returns the counts at this moment.
+func (r *Router) Stats() RouterStats {
+	c := &r.counts
+	return RouterStats{c.hits.Load(), c.misses.Load(), c.answered.Load(), c.gone.Load(), c.unsure.Load()}
+}
+
+// located counts the look-ups of a batch.
+func (c *routerCounters) located(found []Appended) {
+	hits := uint64(0)
+	for i := range found {
+		if len(found[i].Sockets) > 0 {
+			hits++
+		}
+	}
+	c.hits.Add(hits)
+	c.misses.Add(uint64(len(found)) - hits)
+}
+
+// forwarded counts a forward that has ended.
+func (c *routerCounters) forwarded(err error) {
+	switch {
+	case err == nil:
+		c.answered.Add(1)
+	case errors.Is(err, ErrNodeGone):
+		c.gone.Add(1)
+	default:
+		c.unsure.Add(1)
+	}
+}

@@ -1,0 +1,129 @@
+package store
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Ops lists the operations that an [Observer] is told of.
+func Ops() []string {
+	return []string{
+		"append", "beat", "checkpoint", "drop_session", "lead", "leave", "locate", "marks", "nodes", "ping", "read", "reap", "register",
+		"resign", "save_checkpoint", "save_sessions", "save_traces", "session", "taken", "trace", "traces_of", "unregister", "withdraw",
+	}
+}
+
+// RedisStats is what the store knows of Redis without asking. Reading it never waits.
+type RedisStats struct {
+	// Away: calls fail without trying, because the last ones were not answered.
+	Away bool
+	// Connections to all servers, of which Idle are not in use.
+	Connections, Idle int
+	// PoolTimeouts counts calls that found no free connection in time.
+	PoolTimeouts uint64
+	Memory       RedisMemory
+}
+
+// RedisMemory is that of the master that is fullest, as it was ten seconds ago or
+// later; zero before the first answer and where Redis keeps it to itself.
+type RedisMemory struct {
+	Used uint64 // bytes
+	Max  uint64 // bytes, 0: no limit
+}
+
+// fullness orders masters; without a limit, by what they use.
+func (m RedisMemory) fullness() float64 {
+	if m.Max == 0 {
+		return float64(m.Used) / (1 << 60)
+	}
+	return float64(m.Used) / float64(m.Max)
+}
+
+// Stats returns the figures at this moment.
+func (r *Redis) Stats() RedisStats {
+	pool := r.client.PoolStats()
+	s := RedisStats{
+		Away:        r.breaker.open(),
+		Connections: int(pool.TotalConns), Idle: int(pool.IdleConns),
+		PoolTimeouts: uint64(pool.Timeouts),
+	}
+	if m := r.memory.Load(); m != nil {
+		s.Memory = *m
+	}
+	return s
+}
+
+// open reports whether calls fail without trying.
+func (b *breaker) open() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.failures >= breakerFailures
+}
+
+// memoryEvery is how often Redis is asked for its memory.
+const memoryEvery = 10 * time.Second
+
+// watchMemory asks for the memory of Redis until the store is closed. A Redis that
+// does not answer is asked again later, and is no news to the breaker.
+func (r *Redis) watchMemory() {
+	tick := time.NewTicker(memoryEvery)
+	defer tick.Stop()
+	for {
+		if m, err := r.askMemory(r.life); err == nil {
+			r.memory.Store(&m)
+		}
+		select {
+		case <-tick.C:
+		case <-r.life.Done():
+			return
+		}
+	}
+}
+
+func (r *Redis) askMemory(ctx context.Context) (RedisMemory, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.timeout, errTooSlow)
+	defer cancel()
+	cluster, ok := r.client.(*redis.ClusterClient)
+	if !ok {
+		text, err := r.client.Info(ctx, "memory").Result()
+		return parseMemory(text), err
+	}
+	var (
+		mu      sync.Mutex // guards fullest
+		fullest RedisMemory
+	)
+	err := cluster.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
+		text, err := master.Info(ctx, "memory").Result()
+		m := parseMemory(text)
+		mu.Lock()
+		defer mu.Unlock()
+		if m.fullness() > fullest.fullness() {
+			fullest = m
+		}
+		return err
+	})
+	return fullest, err
+}
+
+// parseMemory reads the answer to INFO: a line for each figure.
+func parseMemory(info string) (m RedisMemory) {
+	for line := range strings.Lines(info) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		n, err := strconv.ParseUint(value, 10, 64)
+		if err != nil {
+			continue
+		}
+		switch name {
+		case "used_memory":
+			m.Used = n
+		case "maxmemory":
+			m.Max = n
+		}
+	}
+	return m
+}

@@ -1,0 +1,45 @@
+package store
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestOps: an operation that is not in the list would be counted by nobody.
+func TestOps(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var done []string
+	for _, f := range files {
+		source, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`\.do\([\w.]+, "(\w+)"`).FindAllSubmatch(source, -1) {
+			done = append(done, string(m[1]))
+		}
+	}
+	slices.Sort(done)
+	if d := cmp.Diff(Ops(), slices.Compact(done)); d != "" {
+		t.Errorf("operations (-listed +done):\n%s", d)
+	}
+}
+
+func TestParseMemory(t *testing.T) {
+	t.Parallel()
+	info := "# Memory\r\nused_memory:1048576\r\nused_memory_human:1.00M\r\nmaxmemory:4194304\r\nmaxmemory_policy:noeviction\r\n"
+	if got, want := parseMemory(info), (RedisMemory{Used: 1 << 20, Max: 4 << 20}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if full, empty := (RedisMemory{3, 4}), (RedisMemory{1 << 40, 0}); full.fullness() <= empty.fullness() {
+		t.Error("one without a limit is fuller than one that is nearly full")
+	}
+}
