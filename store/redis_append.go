@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -152,7 +153,7 @@ const (
 )
 
 // appendKnown appends for users whose tail is known, and returns those whom Redis
-// refused. In whatever order things fail, the last mark is then a lower bound,
+// refused because they are further than that. The last mark is then a lower bound,
 // which the script repairs.
 func (a *appending) appendKnown(ctx context.Context, users []userRun) (refused []userRun, err error) {
 	if len(users) == 0 {
@@ -165,6 +166,9 @@ func (a *appending) appendKnown(ctx context.Context, users []userRun) (refused [
 		}
 	})
 	if _, answered := errors.AsType[redis.Error](err); err != nil && !answered {
+		return nil, err
+	}
+	if err := a.failed(ctx, users, commands); err != nil {
 		return nil, err
 	}
 	for i, u := range users {
@@ -186,6 +190,32 @@ func (a *appending) appendKnown(ctx context.Context, users []userRun) (refused [
 	}
 	return refused, nil
 }
+
+// failed returns the error of an entry that Redis refused for another reason than its
+// place: no memory, no right to. Such a user's last mark, should Redis have taken
+// that one, is set back, so that another leader does not take for appended what is
+// not. Its tail stays true, so that trying again needs nothing else.
+func (a *appending) failed(ctx context.Context, users []userRun, commands []knownAppend) error {
+	var failure error
+	var marks []redis.Cmder
+	for i, u := range users {
+		for _, add := range commands[i].adds {
+			if err := add.Err(); err != nil && !misplaced(err) {
+				failure = err
+				marks = append(marks, redis.NewStatusCmd(ctx, "set", u.tail.keys.last, u.tail.text, "px", a.r.args.marksTTL))
+				break
+			}
+		}
+	}
+	if failure == nil {
+		return nil
+	}
+	return errors.Join(failure, a.r.sendAll(ctx, marks))
+}
+
+// misplaced reports whether an entry may have been refused because the history is
+// further. What lacks rights, memory or a master has an error code of its own.
+func misplaced(err error) bool { return strings.HasPrefix(err.Error(), "ERR ") }
 
 // knownAppend is what was sent for one user, and what the tail becomes with it.
 type knownAppend struct {

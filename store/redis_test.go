@@ -279,3 +279,33 @@ func waitFor(t testing.TB, what string, cond func() bool) {
 		}
 	}
 }
+
+// TestRedisRefusesEntries: what Redis does not take, though it takes the mark after it,
+// is not appended: not when the leader tries again, and not for another leader.
+func TestRedisRefusesEntries(t *testing.T) {
+	t.Parallel()
+	server := redistest.Server(t)
+	open := opener(t, server, bridgetest.Limits{})
+	a, b, ctx := open("a"), open("b"), t.Context()
+	must(t, second(a.Beat(ctx)))
+	must(t, second(b.Beat(ctx)))
+	must(t, second(a.Lead(ctx)))
+	must(t, second(a.Append(ctx, []bridge.Entry{entry("u", 1, false), entry("v", 2, false)}))) // now it knows them by heart
+	server.Do("ACL SETUSER default -xadd")
+	for _, r := range []*store.Redis{a, b, a} {
+		if got, err := r.Append(ctx, []bridge.Entry{entry("u", 3, false), entry("v", 4, false)}); err == nil {
+			t.Errorf("refused, and no error: %+v", got)
+		}
+	}
+	server.Do("ACL SETUSER default +xadd")
+	for user, r := range map[bridge.UserID]*store.Redis{"u": a, "v": b} {
+		seq := map[bridge.UserID]uint64{"u": 3, "v": 4}[user]
+		if got, err := r.Append(ctx, []bridge.Entry{entry(user, seq, false)}); err != nil || got[0].Refused {
+			t.Errorf("%s: %+v, %v", user, got, err)
+		}
+		page, err := r.Read(ctx, user, bridge.Offset{}, 10)
+		if err != nil || len(page.Entries) != 2 {
+			t.Errorf("%s has %d messages, want 2: %v", user, len(page.Entries), err)
+		}
+	}
+}
