@@ -41,6 +41,7 @@ func TestImportDirection(t *testing.T) {
 		"/e2e":                 nil,
 		"/e2e/attack":          {"/internal/sioclient"},
 		"/e2e/chaos":           {"/bridge", "/e2e/procs", "/internal/sioclient"},
+		"/e2e/observe":         nil,
 		"/e2e/procs":           nil,
 		"/internal/contract":   nil,
 		"/internal/drill":      {"/internal/sioclient"},
