@@ -105,11 +105,8 @@ var moves = []move{
 		defer leave()
 		for range 200 {
 			if err := errors.Join(ws.WriteMessage(websocket.PingMessage, []byte(strings.Repeat("p", 125))), say(ws, "3", "3")); err != nil {
-				return errBusy
+				break // it has had enough
 			}
-		}
-		if err := say(ws, "2"); err != nil { // only a server may
-			return err
 		}
 		return wsHangsUp(ws)
 	}},

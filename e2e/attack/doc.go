@@ -13,6 +13,7 @@
 //   - no panic was caught,
 //   - heap, goroutines and descriptors are back within 10 % of what they were.
 //
-// The attacker runs at the lowest priority: on one machine it would otherwise take
-// the processor from users and bridge by itself, which proves nothing.
+// The attacker gets the processor only when nobody else wants it (SCHED_IDLE): on one
+// machine it would otherwise take it from users and bridge by itself, which proves
+// nothing. The time that the bridge spends on it is the bridge's, and counts.
 package main

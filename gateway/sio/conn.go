@@ -26,6 +26,7 @@ type conn struct {
 
 	inbound   sync.Mutex // held while one packet of the client is handled
 	limiter   limiter    // guarded by inbound
+	noise     limiter    // guarded by inbound: see maxNoise
 	strangers int        // guarded by inbound: CONNECTs to other namespaces
 
 	writers sync.WaitGroup // the goroutine of write, while there is one

@@ -30,12 +30,15 @@ func (c *conn) onBeat() {
 	c.mu.Unlock()
 }
 
-// onPong takes the answer to a ping. A pong without a ping means nothing.
-func (c *conn) onPong() {
+// onPong takes the answer to a ping. A pong without a ping means nothing; onPong
+// then reports false.
+func (c *conn) onPong() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.pinged && !c.ended {
-		c.pinged = false
-		c.beat.Reset(c.srv.cfg.PingInterval)
+	if !c.pinged || c.ended {
+		return false
 	}
+	c.pinged = false
+	c.beat.Reset(c.srv.cfg.PingInterval)
+	return true
 }

@@ -30,7 +30,9 @@ func (c *conn) handle(text []byte) error {
 		c.end(ReasonTransportClose, flush)
 		return nil
 	case '3':
-		c.onPong()
+		if !c.onPong() {
+			return c.noisy()
+		}
 		return nil
 	case '4':
 		p, err := parsePacket(text[1:])

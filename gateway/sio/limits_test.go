@@ -1,6 +1,7 @@
 package sio
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -197,6 +198,45 @@ func TestMessageLimits(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestNoise: who pings, or answers what nobody asked, without an end is dropped;
+// as many as a minute allows are not.
+func TestNoise(t *testing.T) {
+	t.Parallel()
+	for name, say := range map[string]func(c *wsClient){
+		"ping":           func(c *wsClient) { _ = c.ws.WriteMessage(websocket.PingMessage, []byte("x")) },
+		"pong":           func(c *wsClient) { _ = c.ws.WriteMessage(websocket.PongMessage, nil) },
+		"Engine.IO pong": func(c *wsClient) { c.try("3") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := &recorder{event: func(_ *Socket, _ string, _ []json.RawMessage, ack func(...any)) { ack() }}
+			s, url := newServer(t, Config{}, r)
+			c := joinWS(t, url, "")
+			r.socket(t, 0)
+			for range maxNoise {
+				say(c)
+			}
+			c.send(`421["e"]`)
+			c.want("431[]")
+			say(c)
+			c.wantEnd()
+			wantDrop(t, s, r, ReasonRateLimited)
+		})
+	}
+	t.Run("polling", func(t *testing.T) {
+		t.Parallel()
+		r := &recorder{}
+		s, url := newServer(t, Config{}, r)
+		c := joinPolling(t, url, "")
+		r.socket(t, 0)
+		c.wantPost(strings.Repeat("3\x1e", maxNoise-1) + "3")
+		if status, _ := c.post("3"); status != http.StatusBadRequest {
+			t.Errorf("status %d", status)
+		}
+		wantDrop(t, s, r, ReasonRateLimited)
+	})
 }
 
 // TestGetHasNoBody: its sender could drip it for as long as the GET hangs, and after.

@@ -188,6 +188,9 @@ func (c *conn) post(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, errNamespaces):
 		c.end(ReasonNamespaces, flush)
 		refuse(w, http.StatusBadRequest, badRequest)
+	case errors.Is(err, errNoise):
+		c.end(ReasonRateLimited, flush)
+		refuse(w, http.StatusBadRequest, badRequest)
 	case errors.Is(err, errPacket):
 		c.end(ReasonProtocol, flush)
 		refuse(w, http.StatusBadRequest, badRequest)

@@ -46,7 +46,8 @@ func (s *Server) openLink(w http.ResponseWriter, r *http.Request) (*link, error)
 // attach makes l the way to the client, for good. What was queued before goes
 // out first. It reports false when nothing of the connection is left.
 func (c *conn) attach(l *link) bool {
-	l.ws.SetPingHandler(func(data string) error { return c.control(opPong, data) })
+	l.ws.SetPingHandler(func(data string) error { return c.onFrame(func() error { return c.control(opPong, data) }) })
+	l.ws.SetPongHandler(func(string) error { return c.onFrame(func() error { return nil }) })
 	l.ws.SetCloseHandler(func(int, string) error { return nil }) // endLink answers
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -166,6 +167,8 @@ func (c *conn) left(l *link, err error) {
 		c.end(ReasonTooLarge, flush)
 	case errors.Is(err, errNamespaces):
 		c.end(ReasonNamespaces, flush)
+	case errors.Is(err, errNoise):
+		c.end(ReasonRateLimited, flush)
 	case errors.Is(err, errPacket):
 		c.end(ReasonProtocol, flush)
 	case errors.Is(err, ErrSlow):
