@@ -91,12 +91,15 @@ func newBenchCommand() *cobra.Command {
 		t.key = bridge.Secret(cmp.Or(key, os.Getenv(envAPIKey)))
 		p.Prefix = "bench-" + rand.Text()[:8]
 		p.Connect = sioclient.Options{URL: t.url, Dialer: &websocket.Dialer{TLSClientConfig: t.tls, HandshakeTimeout: 10 * time.Second}}
-		via, closePublisher := t.url+"/sendPayload", func() {}
+		publishTo := publishNATS
 		if overHTTP {
-			p.Publish, closePublisher = publishHTTP(t)
-		} else if via, p.Publish, closePublisher, err = publishNATS(cmd, yes); err != nil {
+			publishTo = publishHTTP
+		}
+		via, publish, closePublisher, err := publishTo(cmd, t, yes)
+		if err != nil {
 			return err
 		}
+		p.Publish = publish
 		defer closePublisher()
 		if !asJSON {
 			fmt.Fprintf(cmd.OutOrStdout(), "%d users at %s, %d messages a second over %s for %v\n", p.Users, t.url, p.Rate, via, p.For)
@@ -113,15 +116,20 @@ func newBenchCommand() *cobra.Command {
 	return cmd
 }
 
-func publishHTTP(t target) (publish func(context.Context, []byte) error, closeIdle func()) {
+// publishFunc stores one message.
+type publishFunc func(ctx context.Context, body []byte) error
+
+// publishHTTP publishes as a caller of /sendPayload.
+func publishHTTP(_ *cobra.Command, t target, _ bool) (via string, publish publishFunc, closePublisher func(), err error) {
 	client, closeIdle := t.client()
-	return func(ctx context.Context, body []byte) error {
+	return t.url + "/sendPayload", func(ctx context.Context, body []byte) error {
 		_, err := t.call(ctx, client, http.MethodPost, "/sendPayload", body, new(struct{}))
 		return err
-	}, closeIdle
+	}, closeIdle, nil
 }
 
-func publishNATS(cmd *cobra.Command, yes bool) (via string, publish func(context.Context, []byte) error, closePublisher func(), err error) {
+// publishNATS publishes into the stream, which must be on this machine unless far.
+func publishNATS(cmd *cobra.Command, _ target, far bool) (via string, publish publishFunc, closePublisher func(), err error) {
 	cfg, err := loadConfig(cmd.Flags())
 	if err != nil {
 		return "", nil, nil, err
@@ -131,7 +139,7 @@ func publishNATS(cmd *cobra.Command, yes bool) (via string, publish func(context
 		return "", nil, nil, fmt.Errorf("%w (--http publishes over HTTP)", err)
 	}
 	via = pub.Server()
-	if u, err := url.Parse(via); !yes && (err != nil || !isLoopback(u.Hostname())) {
+	if u, err := url.Parse(via); !far && (err != nil || !isLoopback(u.Hostname())) {
 		pub.Close()
 		return "", nil, nil, usagef("NATS at %s is not on this machine: --yes says that you mean it", via)
 	}

@@ -33,7 +33,7 @@ func dead(t *testing.T, want int, args ...string) (stdout, stderr string) {
 func TestDead(t *testing.T) {
 	clean(t)
 	addr := freeAddr(t)
-	bridge := startProgram(t, "--set", "nats.embedded.addr="+addr, "--set", "nats.token=secret")
+	bridge := startProgram(t, "--set", "nats.embedded.addr="+addr, "--set", "nats.token=secret", "--set", "canary.interval=0s") // the offsets below are those of the letters alone
 	defer bridge.wait(t)
 	dead := func(want int, args ...string) (stdout, stderr string) {
 		t.Helper()

@@ -20,7 +20,8 @@ const (
 	gone                   // closed, by whomever
 )
 
-// client is one browser: the least of Engine.IO and Socket.IO that a page needs. It is
+// client is one browser: the least of Engine.IO and Socket.IO that a page needs. Unlike
+// internal/sioclient's it needs no goroutine and decodes nothing that it knows by heart. It is
 // owned by the swarm's reader, but for its making.
 type client struct {
 	fd    int
