@@ -7,7 +7,7 @@ STATIC   ?= go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOSEC    ?= go run github.com/securego/gosec/v2/cmd/gosec@v2.30.0
 SUDO     := $(if $(filter-out 0,$(shell id -u)),sudo)
 
-.PHONY: help run build test race fuzz chaos attack bench lint audit check deps vet
+.PHONY: help run build console test race fuzz chaos attack bench lint audit check deps vet
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -17,6 +17,9 @@ run: ## serve with the embedded NATS server and the in-memory store
 
 build: ## build bin/socketbridge
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/socketbridge .
+
+console: gateway/console/web/node_modules/.package-lock.json ## build the pages in gateway/console/web, which the binary embeds
+	cd gateway/console/web && npm run build
 
 test: deps vet race ## install what the tests need, check the sources, run all tests
 
@@ -74,6 +77,10 @@ deps: e2e/node_modules/.package-lock.json
 
 e2e/node_modules/.package-lock.json: e2e/package-lock.json
 	cd e2e && npm ci --no-audit --no-fund
+	@touch $@
+
+gateway/console/web/node_modules/.package-lock.json: gateway/console/web/package-lock.json
+	cd gateway/console/web && npm ci --no-audit --no-fund
 	@touch $@
 
 bench/peer/node_modules/.package-lock.json: bench/peer/package-lock.json

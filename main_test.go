@@ -22,7 +22,7 @@ func TestImportDirection(t *testing.T) {
 	t.Parallel()
 	const module = "github.com/codewar/socketbridge"
 	mayImport := map[string][]string{ // of our own packages; nil: standard library only
-		"":                     {"/bridge", "/gateway", "/gateway/auth", "/gateway/ops", "/gateway/sio", "/internal/drill", "/internal/sioclient", "/store", "/subscriber"},
+		"":                     {"/bridge", "/gateway", "/gateway/auth", "/gateway/console", "/gateway/ops", "/gateway/sio", "/internal/drill", "/internal/sioclient", "/store", "/subscriber"},
 		"/bridge":              nil,
 		"/bridge/bridgetest":   {"/bridge"},
 		"/bridge/certtest":     nil,

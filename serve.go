@@ -15,6 +15,7 @@ import (
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway"
+	"github.com/codewar/socketbridge/gateway/console"
 	"github.com/codewar/socketbridge/gateway/ops"
 	"github.com/codewar/socketbridge/gateway/sio"
 	"github.com/codewar/socketbridge/store"
@@ -250,7 +251,21 @@ func gatewayConfig(cfg Config, believed gateway.AuthConfig) gateway.Config {
 		PayloadBurst:      cfg.HTTP.PayloadBurst,
 		OpsOnOwnListener:  cfg.Ops.Addr != "",
 		Auth:              believed,
+		TryIt:             tryIt(cfg),
 	}
+}
+
+// tryIt is the page for a newcomer who has configured nothing, nil for others: it needs
+// the server inside, and to be believed without a token.
+func tryIt(cfg Config) http.Handler {
+	if cfg.NATS.URL != "" || len(cfg.Redis.Addrs) > 0 || cfg.Auth.Mode != authNone || len(cfg.Auth.APIKeys) > 0 {
+		return nil
+	}
+	host, port, _ := net.SplitHostPort(cfg.NATS.Embedded.Addr) // Validate has tried
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return console.TryIt{NATS: "nats://" + net.JoinHostPort(host, port), SubjectPrefix: cfg.NATS.SubjectPrefix}
 }
 
 // receiver pushes what another node forwards to the sockets here. What pages are

@@ -35,6 +35,8 @@ type Config struct {
 	PayloadBurst      int  // of them after a pause
 	OpsOnOwnListener  bool // the operators' routes are not on the public one
 	Auth              AuthConfig
+	// TryIt answers / and what is below /tryit/, where a newcomer looks first. Nil: nothing is there.
+	TryIt http.Handler
 }
 
 // socketPath is where every Socket.IO client looks by default.
@@ -88,6 +90,11 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 	public.Any(socketPath, echo.WrapHandler(s.sio))
 	public.GET("/openapi.json", document(callersContract))
 	s.health.routes(public)
+	if cfg.TryIt != nil {
+		read := []string{http.MethodGet, http.MethodHead}
+		public.Match(read, "/", echo.WrapHandler(cfg.TryIt))
+		public.Match(read, "/tryit/*", echo.WrapHandler(cfg.TryIt))
+	}
 	inside := public
 	if cfg.OpsOnOwnListener {
 		inside = s.newEcho(cfg)
