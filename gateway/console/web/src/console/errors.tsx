@@ -1,8 +1,6 @@
-import { signal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
 import { count, bytes } from "../shared/format";
 import { Icon } from "../shared/icons";
-import { call, Refused } from "./api";
+import { call } from "./api";
 import { Empty, Failure, Loading, NodeName, OutcomeTag, Panel, Time, useLoaded, UserLink } from "./parts";
 import { href } from "./route";
 import type { DeadLetters, Logs } from "./types";
@@ -20,25 +18,15 @@ export function Errors() {
   );
 }
 
-/** Recent shows the newest warnings and errors of all nodes. A node that keeps none has no such panel. */
+/** Recent shows the newest warnings and errors of the node that answers. */
 export function Recent({ limit }: { limit: number }) {
-  return keepsLogs.value ? <RecentLogs limit={limit} /> : null;
-}
-
-// False once a node has said that it has no such route.
-const keepsLogs = signal(true);
-
-function RecentLogs({ limit }: { limit: number }) {
   const logs = useLoaded((signal) => call<Logs>(`logs?limit=${limit}`, { signal }), [limit], 5000);
-  useEffect(() => {
-    if (logs.error instanceof Refused && logs.error.status === 404) keepsLogs.value = false;
-  }, [logs.error]);
   const short = limit < 50;
   return (
-    <Panel title="Recent errors" hint="warnings and errors of all nodes, newest first" action={short && <a href={href(["errors"])}>All</a>}>
+    <Panel title="Recent errors" hint="warnings and errors of the node that serves this page, newest first" action={short && <a href={href(["errors"])}>All</a>}>
       {logs.error !== undefined && <Failure error={logs.error} again={logs.again} />}
       {logs.loading && <Loading />}
-      {logs.data && logs.data.entries.length === 0 && <Empty>Nothing to warn of.</Empty>}
+      {logs.data && logs.data.entries.length === 0 && <Empty>There was nothing to warn of.</Empty>}
       {logs.data && logs.data.entries.length > 0 && (
         <ul class="rows" data-list="logs">
           {logs.data.entries.map((e, i) => (
