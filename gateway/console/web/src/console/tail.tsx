@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { count, millis } from "../shared/format";
+import { Draft } from "../shared/draft";
 import { Icon } from "../shared/icons";
 import { link, tail } from "./live";
 import { Empty, NodeName, OffsetLink, OutcomeTag, Time, UserLink } from "./parts";
@@ -61,7 +62,6 @@ export function Tail() {
     if (paused) resume();
     setPaused(!paused);
   };
-  const set = (name: keyof TailFilter) => (e: Event) => setQuery({ [name]: (e.currentTarget as HTMLInputElement).value.trim() });
   const filtered = Object.keys(filter).length > 0;
   return (
     <>
@@ -80,15 +80,15 @@ export function Tail() {
       <form class="filters" aria-label="Filters" onSubmit={(e) => e.preventDefault()}>
         <label class="field">
           <span>User</span>
-          <input class="input" name="user" placeholder="any" value={filter.user ?? ""} spellcheck={false} autocomplete="off" onChange={set("user")} />
+          <Draft name="user" placeholder="any" value={filter.user ?? ""} onEnter={(user) => setQuery({ user })} />
         </label>
         <label class="field">
           <span>Topic, may end in *</span>
-          <input class="input" name="topic" placeholder="any" value={filter.topic ?? ""} spellcheck={false} autocomplete="off" onChange={set("topic")} />
+          <Draft name="topic" placeholder="any" value={filter.topic ?? ""} onEnter={(topic) => setQuery({ topic })} />
         </label>
         <label class="field">
           <span>Outcome</span>
-          <select class="input" name="outcome" value={filter.outcome ?? ""} onChange={set("outcome")}>
+          <select class="input" name="outcome" value={filter.outcome ?? ""} onChange={(e) => setQuery({ outcome: e.currentTarget.value })}>
             <option value="">any</option>
             {outcomes.map((o) => (
               <option key={o}>{o}</option>

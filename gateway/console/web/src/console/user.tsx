@@ -1,5 +1,6 @@
 import { useEffect, useRef } from "preact/hooks";
 import { CopyButton } from "../shared/copy";
+import { Draft } from "../shared/draft";
 import { bytes, count, localTimes, millis, none, plural } from "../shared/format";
 import { Icon, type IconName } from "../shared/icons";
 import { call } from "./api";
@@ -130,7 +131,7 @@ export function User({ id }: { id: string }) {
             action={
               <label class="inline">
                 <span class="sr">Topic</span>
-                <input class="input slim" placeholder="Any topic" value={topic} spellcheck={false} autocomplete="off" onChange={(e) => setQuery({ topic: e.currentTarget.value.trim() })} />
+                <Draft class="input slim" placeholder="Any topic" value={topic} onEnter={(t) => setQuery({ topic: t })} />
               </label>
             }
           >

@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { io, type Socket } from "socket.io-client";
+import { Draft } from "../shared/draft";
 import { Icon } from "../shared/icons";
 import { millis, plural } from "../shared/format";
 
@@ -95,7 +96,7 @@ export function Browser({ name, user, onUser, tookMs }: { name: string; user: st
         <label class="address">
           <Icon name="users" size={14} />
           <span class="sr">User of {name}</span>
-          <input class="input" value={user} maxLength={128} spellcheck={false} autocomplete="off" onChange={(e) => onUser(e.currentTarget.value.trim())} />
+          <Draft value={user} required maxLength={128} onEnter={onUser} />
         </label>
         <button type="button" class="btn tight" onClick={toggle} disabled={state === "connecting" || state === "refused"}>
           {away ? "Come back" : "Go offline"}
