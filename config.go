@@ -26,6 +26,7 @@ type Config struct {
 	Drain   drainConfig       `mapstructure:"drain"`
 	Canary  canaryConfig      `mapstructure:"canary"`
 	Log     logConfig         `mapstructure:"log"`
+	Traces  tracesConfig      `mapstructure:"traces"`
 
 	// from says where a key's value was set, such as "environment PORT". A key
 	// that is missing has its default.

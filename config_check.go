@@ -80,6 +80,7 @@ func (c Config) Validate() error {
 	c.checkRedis(&v)
 	c.checkAuth(&v)
 	c.checkCanary(&v)
+	c.checkTraces(&v)
 	return v.problems.err()
 }
 

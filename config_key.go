@@ -69,6 +69,9 @@ func (s setting) decode(value any) (want string, ok bool) {
 	case *int64:
 		*p, err = strconv.ParseInt(text, 10, 64)
 		return "a whole number", err == nil
+	case *float64:
+		*p, err = strconv.ParseFloat(text, 64)
+		return "a number", err == nil
 	case *time.Duration:
 		*p, err = time.ParseDuration(text)
 		return "a duration with its unit, such as 500ms, 10s or 24h", err == nil && isText

@@ -236,8 +236,8 @@ func (l *loader) setFromFile(s setting, source string, get func(string) string) 
 	l.set(s.key, value, source+" "+name)
 }
 
-// oldNames takes the variables of the Node service whose names are not those of
-// their keys. They come before the names that are, which win over them.
+// oldNames takes the variables of the Node service, and of OpenTelemetry, whose names
+// are not those of their keys. They come before the names that are, which win over them.
 func (l *loader) oldNames(source string, get, all func(string) string) {
 	has := func(names ...string) bool {
 		return slices.ContainsFunc(names, func(n string) bool { return get(n) != "" })
@@ -251,6 +251,9 @@ func (l *loader) oldNames(source string, get, all func(string) string) {
 	}
 	if has("SOCKET_TRANSPORTS") {
 		l.set("sockets.transports", get("SOCKET_TRANSPORTS"), source+" SOCKET_TRANSPORTS")
+	}
+	if has("OTEL_EXPORTER_OTLP_ENDPOINT") { // what every program with OpenTelemetry reads
+		l.set("traces.endpoint", get("OTEL_EXPORTER_OTLP_ENDPOINT"), source+" OTEL_EXPORTER_OTLP_ENDPOINT")
 	}
 	l.setMillis("sockets.ping_interval", "SOCKET_PING_INTERVAL", source, get)
 	l.setMillis("sockets.ping_timeout", "SOCKET_PING_TIMEOUT", source, get)

@@ -32,7 +32,7 @@ func clean(t testing.TB, files ...string) {
 	}
 	names := []string{
 		"PORT", "REDIS_HOST", "REDIS_PORT", "ORIGIN", "ALLOWED_ORIGINS",
-		"SOCKET_TRANSPORTS", "SOCKET_PING_TIMEOUT", "SOCKET_PING_INTERVAL",
+		"SOCKET_TRANSPORTS", "SOCKET_PING_TIMEOUT", "SOCKET_PING_INTERVAL", "OTEL_EXPORTER_OTLP_ENDPOINT",
 	}
 	for _, s := range settingsOf(new(Config)) {
 		names = append(names, s.env(), s.env()+"_FILE")
@@ -186,6 +186,8 @@ func TestConfigVariables(t *testing.T) {
 		{"NATS_EMBEDDED_STORE_DIR", map[string]string{"NATS_EMBEDDED_STORE_DIR": "/x"}, func(c *Config) { c.NATS.Embedded.StoreDir = "/x" }},
 		{"REDIS_TLS_ENABLED", map[string]string{"REDIS_TLS_ENABLED": "true"}, func(c *Config) { c.Redis.TLS.Enabled = true }},
 		{"NATS_STREAM_MAX_BYTES", map[string]string{"NATS_STREAM_MAX_BYTES": "2097152"}, func(c *Config) { c.NATS.Stream.MaxBytes = 2 << 20 }},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, func(c *Config) { c.Traces.Endpoint = "http://c:4318" }},
+		{"TRACES_RATIO", map[string]string{"TRACES_RATIO": "0.25"}, func(c *Config) { c.Traces.Ratio = 0.25 }},
 		{"unknown", map[string]string{"HTTP_NO_SUCH_KEY": "x"}, func(*Config) {}},
 	}
 	for _, test := range tests {
@@ -257,7 +259,7 @@ func TestConfigProblems(t *testing.T) {
 			"nats.embedded.adr (config.yaml): unknown key; nats.embedded has addr, store_dir, max_store, sync",
 		}},
 		{name: "unknown section", file: "foo: {bar: 1}", want: []string{
-			"foo.bar (config.yaml): unknown key; there are http, origins, sockets, history, nats, redis, node, auth, ops, drain, canary, log",
+			"foo.bar (config.yaml): unknown key; there are http, origins, sockets, history, nats, redis, node, auth, ops, drain, canary, log, traces",
 		}},
 		{name: "section as value", file: "history: 5", want: []string{
 			"history (config.yaml): unknown key; history has ttl, max_per_user, traces",

@@ -57,12 +57,20 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	}
 	down.add("nats", 5*time.Second, sub.Close)
 
+	traces, err := openTracing(ctx, cfg.Traces, node, log)
+	if err != nil {
+		return err
+	}
+	if traces != nil {
+		down.add("traces", 5*time.Second, traces.stop)
+	}
 	hub := gateway.NewHub(st, gateway.HubConfig{
 		LatestOnly: cfg.Sockets.PerUser == perUserLatest,
 		MaxPending: cfg.Sockets.MaxPending,
 		SessionTTL: cfg.Sockets.SessionTTL,
 		MaxPerUser: cfg.Sockets.MaxPerUser,
 		MaxBinding: cfg.Sockets.MaxBinding,
+		Begin:      traces.begin(),
 	}, log)
 	down.add("hub", 2*time.Second, background(hub.Run))
 	if err := sub.ServeLinks(receiver(hub), hub.Resync); err != nil {
@@ -83,6 +91,7 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 		DeadLetter: sub.DeadLetter,
 		Receipt:    sub.SendReceipt,
 		Settled:    feed.Settled,
+		Begin:      traces.begin(),
 	}, log)
 	down.add("audit", time.Second, background(func(ctx context.Context) { router.Ledger().Audit(ctx, log) }))
 	intake := sub.NewIntake(st, cfg.History.TTL, subscriber.IntakeHandler{

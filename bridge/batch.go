@@ -10,13 +10,14 @@ import (
 
 // batch is some messages on their way through the router.
 type batch struct {
-	read    time.Time
-	handed  time.Time // when pushing began
-	last    Offset    // of the batch's last message, dead ones too
-	flights []flight
-	entries []Entry    // of the flights, in the same order
-	found   []Appended // what the store answered, in the same order
-	dead    []deadMessage
+	read     time.Time
+	appended time.Time // when it was in the histories
+	handed   time.Time // when pushing began
+	last     Offset    // of the batch's last message, dead ones too
+	flights  []flight
+	entries  []Entry    // of the flights, in the same order
+	found    []Appended // what the store answered, in the same order
+	dead     []deadMessage
 
 	mu sync.Mutex // guards the flights' tries once the batch is handed on
 }
@@ -25,6 +26,7 @@ type batch struct {
 type flight struct {
 	Envelope
 	msg     *Message
+	span    Span  // nil when the message is not followed
 	tries   []try // one for each node that has sockets of the user
 	one     [1]try
 	waiting int // tries without an answer
@@ -164,13 +166,19 @@ func (r *Router) pushAcked(t *routerTerm, b *batch, i int) {
 
 func (r *Router) forward(t *routerTerm, b *batch, node NodeID, flights []int) {
 	envelopes := make([]*Envelope, len(flights))
+	var spans []Span // of those that are followed, by their index
 	for j, i := range flights {
-		envelopes[j] = &b.flights[i].Envelope
+		var span Span
+		if envelopes[j], span = r.beginForward(&b.flights[i]); span != nil {
+			spans = append(spans, make([]Span, j+1-len(spans))...)
+			spans[j] = span
+		}
 	}
 	t.running.Add(1)
 	r.routes.Forward(t.number, node, envelopes, func(counts []Count, err error) {
 		defer t.running.Done()
 		r.counts.forwarded(err)
+		endForwards(spans, node, counts, err)
 		r.answered(t, b, node, flights, counts, err)
 	})
 }
@@ -260,6 +268,9 @@ func (r *Router) close(b *batch, i int, o Outcome, sum Count) {
 	if f.Ack > 0 {
 		receipt.Acks = &sum.Acked
 		receipt.AckMillis = float64(time.Since(b.handed).Microseconds()) / 1000
+	}
+	if f.span != nil {
+		r.followed(b, i, o, sum)
 	}
 	r.receipt(f.msg, receipt)
 	if r.routes.Settled != nil {

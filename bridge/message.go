@@ -47,6 +47,9 @@ type Envelope struct {
 	// Before is the user's message before this one; zero when that is not known.
 	// A socket that was not given it has missed something. Not kept in the history.
 	Before Offset
+	// Parent is the traceparent of the step that pushing this is a part of; empty
+	// when the message is not followed. Not kept in the history.
+	Parent string
 	// Ack is how long pages have to confirm a live message; zero when they need
 	// not. It is not kept in the history.
 	Ack time.Duration

@@ -33,6 +33,8 @@ type Routes struct {
 	// Settled is told of each message that has its outcome, for operators who
 	// watch. It must not wait. Nil: nobody is.
 	Settled func(Settlement)
+	// Begin follows messages through their steps. Nil: none is followed.
+	Begin BeginSpan
 	// Receipt tells the subject what became of a message.
 	Receipt func(subject string, r Receipt)
 }
@@ -106,6 +108,9 @@ func (r *Router) End(uint64) {
 // not handed on, and may safely be routed again.
 func (r *Router) Route(ctx context.Context, term uint64, msgs []Message) error {
 	b := newBatch(msgs, r.routes.AckTimeout)
+	if r.routes.Begin != nil {
+		r.follow(b)
+	}
 	for _, d := range b.dead {
 		if err := r.deadLetter(ctx, d); err != nil {
 			return err
@@ -116,6 +121,7 @@ func (r *Router) Route(ctx context.Context, term uint64, msgs []Message) error {
 			return err
 		}
 		r.counts.located(b.found)
+		b.appended = time.Now()
 		b.chain(r.routes.LatestOnly)
 	}
 	r.ledger.receive(len(msgs))

@@ -28,7 +28,7 @@ type events struct {
 // Connect maps a socket to the user of its token, or to the one that it had
 // before it was recovered. Any other waits for setUserId.
 func (ev *events) Connect(c *sio.Socket) {
-	s := &socket{conn: c, offsets: wantsOffset(c)}
+	s := &socket{conn: c, offsets: wantsOffset(c), traces: wantsTrace(c)}
 	if !s.offsets {
 		c.IgnoresOffsets()
 	}

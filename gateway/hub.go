@@ -56,11 +56,12 @@ type Hub struct {
 
 // HubConfig is what the hub wants to know of the configuration.
 type HubConfig struct {
-	LatestOnly bool          // only a user's newest socket is pushed to
-	MaxPending int           // bytes that one connection may have queued
-	MaxPerUser int           // sockets of one user in the cluster; 0: no limit
-	MaxBinding int           // see [Hub.Overloaded]; 0: no limit
-	SessionTTL time.Duration // how long the store keeps a session
+	LatestOnly bool             // only a user's newest socket is pushed to
+	MaxPending int              // bytes that one connection may have queued
+	MaxPerUser int              // sockets of one user in the cluster; 0: no limit
+	MaxBinding int              // see [Hub.Overloaded]; 0: no limit
+	SessionTTL time.Duration    // how long the store keeps a session
+	Begin      bridge.BeginSpan // of pushes that are followed; nil: none is
 }
 
 // shard is a part of the users. Slices are replaced, never changed in place, so
@@ -170,7 +171,14 @@ func (h *Hub) targets(user bridge.UserID) []*socket {
 
 // Push gives one envelope to the user's sockets here. It never waits: a socket
 // that cannot take it is closed by its connection and resumes by offset.
-func (h *Hub) Push(e *bridge.Envelope) (c bridge.Count) {
+func (h *Hub) Push(e *bridge.Envelope) bridge.Count {
+	if e.Parent != "" && h.cfg.Begin != nil {
+		return h.pushFollowed(e)
+	}
+	return h.push(e)
+}
+
+func (h *Hub) push(e *bridge.Envelope) (c bridge.Count) {
 	p := packetsOf(e)
 	defer p.release()
 	for _, s := range h.targets(e.User) {
@@ -185,6 +193,14 @@ func (h *Hub) Push(e *bridge.Envelope) (c bridge.Count) {
 // calls done once: when every page that was given it has confirmed, has left, or
 // has had Envelope.Ack to do so.
 func (h *Hub) PushAcked(e *bridge.Envelope, done func(bridge.Count)) {
+	if e.Parent != "" && h.cfg.Begin != nil {
+		h.pushAckedFollowed(e, done)
+		return
+	}
+	h.pushAcked(e, done)
+}
+
+func (h *Hub) pushAcked(e *bridge.Envelope, done func(bridge.Count)) {
 	var (
 		mu      sync.Mutex // guards c and waiting
 		c       bridge.Count

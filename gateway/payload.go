@@ -23,6 +23,7 @@ type payloads struct {
 	locate  func(context.Context, bridge.UserID) ([]bridge.Presence, error)
 	ask     AskFunc
 	missed  func(*bridge.Envelope) // told of each message that nobody was there for
+	begin   bridge.BeginSpan       // nil: no call is followed
 	timeout time.Duration
 
 	mu      sync.Mutex // guards closing; calls are added under it
@@ -93,8 +94,10 @@ func (p *payloads) handle(c echo.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), p.timeout)
 	defer cancel()
-	receipt, err := p.deliver(ctx, &e, body, wantsOf(c.Request()))
+	span := p.beginCall(c)
+	receipt, err := p.deliver(ctx, span, &e, body, wantsOf(c.Request()))
 	status, code, message := httpStatus(receipt.Outcome, err)
+	endCall(c, span, status, e.Topic)
 	if code != "" {
 		return refused(c, e.User, status, code, message)
 	}
@@ -106,13 +109,13 @@ func (p *payloads) handle(c echo.Context) error {
 
 // deliver looks the user up first: without a socket anywhere the message is not
 // stored at all, unless the caller wants it queued.
-func (p *payloads) deliver(ctx context.Context, e *bridge.Envelope, body []byte, w wants) (bridge.Receipt, error) {
+func (p *payloads) deliver(ctx context.Context, span bridge.Span, e *bridge.Envelope, body []byte, w wants) (bridge.Receipt, error) {
 	header := make(map[string][]string)
 	if w.ack {
 		header[bridge.HeaderAck] = []string{bridge.AckClient}
 	}
 	if w.queue {
-		return p.ask(ctx, e.Topic, header, body)
+		return p.publish(ctx, span, e.Topic, header, body)
 	}
 	if !p.here(e.User) {
 		sockets, err := p.locate(ctx, e.User)
@@ -125,7 +128,7 @@ func (p *payloads) deliver(ctx context.Context, e *bridge.Envelope, body []byte,
 		}
 	}
 	header[bridge.HeaderOffline] = []string{bridge.OfflineDrop}
-	return p.ask(ctx, e.Topic, header, body)
+	return p.publish(ctx, span, e.Topic, header, body)
 }
 
 // httpStatus is the answer to a caller; code is empty when the message was taken.

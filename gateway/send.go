@@ -95,9 +95,11 @@ func (p *payloads) send(c echo.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), p.timeout)
 	defer cancel()
-	receipt, err := p.deliver(ctx, &e, body, wants{queue: request.Queue, ack: request.Ack})
+	span := p.beginCall(c)
+	receipt, err := p.deliver(ctx, span, &e, body, wants{queue: request.Queue, ack: request.Ack})
+	status, code, message := httpStatus(receipt.Outcome, err)
+	endCall(c, span, status, e.Topic)
 	if err != nil {
-		status, code, message := httpStatus(receipt.Outcome, err)
 		return Refuse(c, status, code, message, action)
 	}
 	return c.JSON(http.StatusOK, sendAnswer{

@@ -78,7 +78,7 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 		refusals: refusals,
 		client:   client,
 		payloads: &payloads{
-			here: hub.Has, locate: store.Locate, ask: ask, missed: ev.journal.missedBy, timeout: cfg.ReplyTimeout,
+			here: hub.Has, locate: store.Locate, ask: ask, begin: hub.cfg.Begin, missed: ev.journal.missedBy, timeout: cfg.ReplyTimeout,
 		},
 		health:   &health{checks: checks},
 		answered: newStatuses(),

@@ -34,6 +34,7 @@ type conn interface {
 type socket struct {
 	conn     conn
 	offsets  bool      // its events carry the offset as last argument
+	traces   bool      // its page is told of the trace of a message that is followed
 	loopback bool      // it is this process itself, see [Hub.Loopback], and counts as nobody
 	who      *identity // whom the page's token was made for; nil when tokens are not asked for
 
@@ -84,6 +85,9 @@ func (p *packets) release() {
 }
 
 func (p *packets) of(s *socket) *sio.Packet {
+	if s.traces && p.e.Parent != "" {
+		return followedPacket(p.e, s.offsets)
+	}
 	if s.offsets {
 		if !p.madeWith {
 			p.with.SetEvent(p.e.Topic, p.e.Payload, p.e.Offset.String())
@@ -108,7 +112,7 @@ func (s *socket) push(p *packets) bridge.Count {
 func (s *socket) pushAcked(e *bridge.Envelope, done func(confirmed bool)) (c bridge.Count, waits bool) {
 	c = s.offer(e, func() error {
 		waits = true
-		return s.conn.EmitWithAck(e.Topic, e.Ack, []any{json.RawMessage(e.Payload)}, func(_ []json.RawMessage, err error) {
+		return s.conn.EmitWithAck(e.Topic, e.Ack, s.ackedArguments(e), func(_ []json.RawMessage, err error) {
 			if err == nil {
 				s.confirmed(e)
 			}

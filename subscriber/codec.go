@@ -14,14 +14,14 @@ import (
 //
 // The body of a forward is a count and that many envelopes: user, topic, epoch,
 // sequence, those of the message before, when it was stored (ns since 1970, 0: unknown),
-// payload, milliseconds to confirm in. The body of an answer is a count
+// payload, milliseconds to confirm in, traceparent. The body of an answer is a count
 // and that many times took, seen and acked. A beat has none. Numbers in bodies are uvarints, texts a length
 // and their bytes.
 const (
 	linkVersion = 1
 	headSize    = 18
-	// minEnvelope is the least an envelope can take: nine empty fields.
-	minEnvelope = 9
+	// minEnvelope is the least an envelope can take: ten empty fields.
+	minEnvelope = 10
 	// minCount is the least a count can take.
 	minCount = 3
 )
@@ -63,7 +63,7 @@ func decodeHead(b []byte) (h head, body []byte, err error) {
 
 // envelopeSize is the most that appendEnvelope appends.
 func envelopeSize(e *bridge.Envelope) int {
-	return len(e.User) + len(e.Topic) + len(e.Payload) + minEnvelope*binary.MaxVarintLen64
+	return len(e.User) + len(e.Topic) + len(e.Payload) + len(e.Parent) + minEnvelope*binary.MaxVarintLen64
 }
 
 func appendEnvelope(b []byte, e *bridge.Envelope) []byte {
@@ -76,7 +76,8 @@ func appendEnvelope(b []byte, e *bridge.Envelope) []byte {
 	b = binary.AppendUvarint(b, storedNanos(e))
 	b = binary.AppendUvarint(b, uint64(len(e.Payload)))
 	b = append(b, e.Payload...)
-	return binary.AppendUvarint(b, uint64(e.Ack.Milliseconds()))
+	b = binary.AppendUvarint(b, uint64(e.Ack.Milliseconds()))
+	return appendText(b, e.Parent)
 }
 
 // storedNanos is [bridge.Envelope.Stored] as a number; zero when it is not known.
@@ -113,6 +114,7 @@ func decodeForward(body []byte) ([]*bridge.Envelope, error) {
 		}
 		e.Payload = r.bytes()
 		e.Ack = time.Duration(min(r.number(), maxAckMillis)) * time.Millisecond
+		e.Parent = string(r.bytes())
 		batch[i] = e
 	}
 	return batch, r.end()

@@ -82,7 +82,7 @@ func TestCountsComeBack(t *testing.T) {
 // FuzzForward feeds anything to the decoders, and what they accept must be the
 // same after another round.
 func FuzzForward(f *testing.F) {
-	for _, batch := range [][]*bridge.Envelope{envelopes(1, 10), envelopes(3, 0), {{User: "ü\x00", Topic: "a.b", Ack: time.Second}}} {
+	for _, batch := range [][]*bridge.Envelope{envelopes(1, 10), envelopes(3, 0), {{User: "ü\x00", Topic: "a.b", Ack: time.Second, Parent: "00-1-2-01"}}} {
 		data := encodeForward(batch, 1<<20)[0].data
 		head{kindForward, 3, 9}.put(data)
 		f.Add(data)
