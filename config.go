@@ -70,6 +70,7 @@ type socketsConfig struct {
 	MaxPerAddress     int `mapstructure:"max_per_address"`
 	MaxPerUser        int `mapstructure:"max_per_user"`
 	MaxBinding        int `mapstructure:"max_binding"`
+	MaxHandshakes     int `mapstructure:"max_handshakes"`
 	ConnectsPerSecond int `mapstructure:"connects_per_second"`
 	ConnectBurst      int `mapstructure:"connect_burst"`
 
@@ -150,6 +151,7 @@ func defaultConfig() Config {
 			MaxPerAddress:     20_000,
 			MaxPerUser:        100,
 			MaxBinding:        5000,
+			MaxHandshakes:     5000,
 			ConnectsPerSecond: 500,
 			ConnectBurst:      10_000,
 

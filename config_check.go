@@ -154,6 +154,7 @@ func (c Config) checkSockets(v *validation) {
 	between(v, "sockets.max_per_address", s.MaxPerAddress, 0, 10_000_000)
 	between(v, "sockets.max_per_user", s.MaxPerUser, 0, 1_000_000)
 	between(v, "sockets.max_binding", s.MaxBinding, 0, 1_000_000)
+	between(v, "sockets.max_handshakes", s.MaxHandshakes, 0, 1_000_000)
 	between(v, "sockets.connects_per_second", s.ConnectsPerSecond, 0, 1_000_000)
 	between(v, "sockets.connect_burst", s.ConnectBurst, 0, 1_000_000)
 	v.require(s.PerUser == perUserAll || s.PerUser == perUserLatest, "sockets.per_user", s.PerUser, "must be all or latest")

@@ -58,6 +58,7 @@ func TestValidate(t *testing.T) {
 		{"sockets.max_connections", func(c *Config) { c.Sockets.MaxConnections = -1 }},
 		{"sockets.max_per_address", func(c *Config) { c.Sockets.MaxPerAddress = -1 }},
 		{"sockets.max_per_user", func(c *Config) { c.Sockets.MaxPerUser = -1 }},
+		{"sockets.max_handshakes", func(c *Config) { c.Sockets.MaxHandshakes = -1 }},
 		{"sockets.max_binding", func(c *Config) { c.Sockets.MaxBinding = -1 }},
 		{"sockets.connects_per_second", func(c *Config) { c.Sockets.ConnectsPerSecond = -1 }},
 		{"sockets.connect_burst", func(c *Config) { c.Sockets.ConnectBurst = -1 }},

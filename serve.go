@@ -237,6 +237,7 @@ func gatewayConfig(cfg Config, believed gateway.AuthConfig) gateway.Config {
 
 			MaxConnections:    cfg.Sockets.MaxConnections,
 			MaxPerAddress:     cfg.Sockets.MaxPerAddress,
+			MaxHandshakes:     cfg.Sockets.MaxHandshakes,
 			ConnectsPerSecond: cfg.Sockets.ConnectsPerSecond,
 			ConnectBurst:      cfg.Sockets.ConnectBurst,
 

@@ -29,8 +29,8 @@ func (o Origins) middleware() echo.MiddlewareFunc {
 	})
 }
 
-// ownOrigins reports whether a route answers for itself which pages may read it:
-// the Socket.IO endpoint, and the operators', which no other origin's may.
+// ownOrigins reports whether a route is an operators', which no page of another
+// origin may read.
 func ownOrigins(c echo.Context) bool {
 	path := c.Request().URL.Path
 	for _, inside := range []string{"/api/", "/console", "/messages/", "/metrics", "/debug/"} {
@@ -38,7 +38,7 @@ func ownOrigins(c echo.Context) bool {
 			return true
 		}
 	}
-	return path == socketPath
+	return false
 }
 
 // bytesText is how echo's body limit wants a figure.

@@ -87,7 +87,6 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 	public := s.newEcho(cfg)
 	public.Match([]string{http.MethodPost, http.MethodGet}, "/sendPayload", s.payloads.handle,
 		s.answered.count, (&publishers{cfg.Auth, ev.verdicts, newPace(cfg, client, refusals)}).only, middleware.BodyLimit(bytesText(cfg.MaxBody)))
-	public.Any(socketPath, echo.WrapHandler(s.sio))
 	public.GET("/openapi.json", document(callersContract))
 	s.health.routes(public)
 	if cfg.TryIt != nil {
@@ -108,9 +107,21 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 	s.Operate(http.MethodGet, "/messages/:offset", (&traces{store.Trace}).handle)
 	s.Operate(http.MethodPost, "/api/v1/send", s.payloads.send, middleware.BodyLimit(bytesText(cfg.MaxBody)))
 	s.Operate(http.MethodGet, "/api/v1/openapi.json", document(operatorsContract))
-	s.http = s.newHTTP(public, cfg)
+	s.http = s.newHTTP(s.socketsFirst(public), cfg)
 	s.ops = s.newHTTP(inside, cfg)
 	return s
+}
+
+// socketsFirst serves the Socket.IO endpoint itself, which needs nothing of what
+// the routes share and is asked by thousands at a time, and leaves the rest to them.
+func (s *Server) socketsFirst(routes http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == socketPath {
+			s.sio.ServeHTTP(w, r)
+			return
+		}
+		routes.ServeHTTP(w, r)
+	})
 }
 
 // Operate adds a route for operators only. It may be called until Serve.

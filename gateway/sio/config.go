@@ -32,6 +32,7 @@ type Config struct {
 	// not hold for this machine's own, see [limit.Shared].
 	MaxConnections    int // at a time
 	MaxPerAddress     int // at a time, from one address
+	MaxHandshakes     int // that wait for their turn
 	ConnectsPerSecond int // from one address
 	ConnectBurst      int // from one address after a pause, at least ConnectsPerSecond
 

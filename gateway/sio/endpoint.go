@@ -3,8 +3,10 @@ package sio
 import (
 	"encoding/json"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
+	"time"
 
 	"github.com/gorilla/websocket"
 )
@@ -112,6 +114,9 @@ func (s *Server) serveUpgrade(w http.ResponseWriter, r *http.Request, c *conn) {
 		return
 	}
 	l, err := s.openLink(w, r)
+	if err == nil {
+		err = l.accept()
+	}
 	if err != nil {
 		c.dropProbe(nil)
 		s.work.Done()
@@ -135,13 +140,34 @@ func (s *Server) serveHandshake(w http.ResponseWriter, r *http.Request, transpor
 			return
 		}
 	}
+	c, l := s.begin(w, r, from, transport)
+	switch {
+	case c == nil: // and answered
+	case l == nil:
+		c.poll(w, r)
+	default:
+		s.work.Go(func() { c.serveLink(l) })
+	}
+}
+
+// begin makes the conn and, for a websocket, its link, when it is this handshake's
+// turn. Without a conn the client has its answer.
+func (s *Server) begin(w http.ResponseWriter, r *http.Request, from netip.Addr, transport string) (*conn, *link) {
+	if !s.takeTurn(r.Context()) {
+		if r.Context().Err() != nil {
+			return nil, nil // the client has left
+		}
+		s.refuseBusy(w, http.StatusServiceUnavailable, LimitHandshakes, from, time.Second)
+		return nil, nil
+	}
+	defer s.limits.endTurn()
 	if s.tooMany(w, from) { // else given back by conn.finish
-		return
+		return nil, nil
 	}
 	if !s.admit() { // given back by conn.finish
 		s.limits.release(from)
 		refuse(w, http.StatusServiceUnavailable, badRequest)
-		return
+		return nil, nil
 	}
 	var l *link
 	if transport == websocketTransport {
@@ -149,7 +175,7 @@ func (s *Server) serveHandshake(w http.ResponseWriter, r *http.Request, transpor
 		if l, err = s.openLink(w, r); err != nil {
 			s.limits.release(from)
 			s.work.Done()
-			return
+			return nil, nil
 		}
 	}
 	c, err := s.handshake(r, from, transport)
@@ -162,11 +188,7 @@ func (s *Server) serveHandshake(w http.ResponseWriter, r *http.Request, transpor
 		} else {
 			refuse(w, http.StatusBadRequest, badRequest)
 		}
-		return
+		return nil, nil
 	}
-	if l == nil {
-		c.poll(w, r)
-		return
-	}
-	s.work.Go(func() { c.serveLink(l) })
+	return c, l
 }

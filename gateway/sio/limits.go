@@ -1,8 +1,10 @@
 package sio
 
 import (
+	"context"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -16,15 +18,19 @@ const (
 	LimitPerAddress  = "connections_per_address" // Config.MaxPerAddress
 	LimitConnections = "connections"             // Config.MaxConnections
 	LimitOverload    = "overload"                // Config.Overloaded
+	LimitHandshakes  = "handshakes"              // Config.MaxHandshakes
 )
 
-var handshakeLimits = []string{LimitConnectRate, LimitPerAddress, LimitConnections, LimitOverload}
+var handshakeLimits = []string{LimitConnectRate, LimitPerAddress, LimitConnections, LimitOverload, LimitHandshakes}
 
 // limits is what handshakes are held against.
 type limits struct {
 	rates *limit.Rates[netip.Addr]
 	held  *limit.Counts
 	open  *atomic.Int64 // connections that tooMany has let in and that are not gone
+
+	turns   chan struct{} // holds a token for each handshake that is being made
+	waiting *atomic.Int64 // handshakes that wait for their turn
 }
 
 func newLimits(cfg Config) limits {
@@ -32,8 +38,32 @@ func newLimits(cfg Config) limits {
 		rates: limit.NewRates[netip.Addr](cfg.ConnectsPerSecond, cfg.ConnectBurst),
 		held:  limit.NewCounts(cfg.MaxPerAddress),
 		open:  new(atomic.Int64),
+
+		turns:   make(chan struct{}, max(runtime.GOMAXPROCS(0)/2, 1)),
+		waiting: new(atomic.Int64),
 	}
 }
+
+// takeTurn waits for the handshake's turn. Half of the processors make handshakes, one
+// at a time each: in a storm of thousands the others wait, and what serves the
+// connections there are, pushes above all, queues behind these few only. It reports false
+// when too many wait or the client has left.
+func (s *Server) takeTurn(ctx context.Context) bool {
+	n := s.limits.waiting.Add(1)
+	defer s.limits.waiting.Add(-1)
+	if s.cfg.MaxHandshakes > 0 && n > int64(s.cfg.MaxHandshakes) {
+		return false
+	}
+	select {
+	case s.limits.turns <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// endTurn lets the next one in.
+func (l limits) endTurn() { <-l.turns }
 
 // release gives back what tooMany has taken.
 func (l limits) release(from netip.Addr) {

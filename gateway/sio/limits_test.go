@@ -1,6 +1,7 @@
 package sio
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -56,6 +57,54 @@ func refusedWith(t *testing.T, resp *http.Response) int {
 		t.Errorf("refused with %d and no Retry-After", resp.StatusCode)
 	}
 	return resp.StatusCode
+}
+
+// TestHandshakeTurns: a handshake waits for its turn, one too many is refused, and
+// one whose client leaves waits no longer.
+func TestHandshakeTurns(t *testing.T) {
+	t.Parallel()
+	s, url := newServer(t, Config{MaxHandshakes: 2}, &recorder{})
+	for range cap(s.limits.turns) {
+		s.limits.turns <- struct{}{}
+	}
+	leaving, leave := context.WithCancel(t.Context())
+	defer leave()
+	statuses := make(chan int, 2)
+	for _, ctx := range []context.Context{leaving, t.Context()} {
+		go func() {
+			req, _ := http.NewRequestWithContext(ctx, http.MethodGet, url+"/socket.io/?EIO=4&transport=polling", nil)
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				statuses <- 0
+				return
+			}
+			resp.Body.Close()
+			statuses <- resp.StatusCode
+		}()
+	}
+	waitFor(t, func() bool { return s.limits.waiting.Load() == 2 })
+	for _, transport := range []string{websocketTransport, pollingTransport} {
+		if status, _ := handshake(t, url, transport, ""); status != http.StatusServiceUnavailable {
+			t.Errorf("%s: one too many gets %d", transport, status)
+		}
+	}
+	leave()
+	if status := <-statuses; status != 0 {
+		t.Errorf("the one that left got %d", status)
+	}
+	waitFor(t, func() bool { return s.limits.waiting.Load() == 1 })
+	for range cap(s.limits.turns) {
+		s.limits.endTurn()
+	}
+	if status := <-statuses; status != http.StatusOK {
+		t.Errorf("the one that waited got %d", status)
+	}
+	if n := s.Stats().Refusals[LimitHandshakes]; n != 2 {
+		t.Errorf("%d refusals, want 2", n)
+	}
+	if n := len(s.limits.turns); n != 0 {
+		t.Errorf("%d turns have not ended", n)
+	}
 }
 
 // TestHandshakeLimits: each limit refuses on both transports, with its own

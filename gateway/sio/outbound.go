@@ -81,14 +81,21 @@ func (c *conn) signal() {
 	}
 }
 
-// frameQueue turns a payload that was queued for polling into frames. With c.mu
-// held, when the link has just been set.
-func (c *conn) frameQueue() {
+// frameQueue puts the answer to the handshake, if it is still to be sent, before
+// what is queued, and turns that from a payload into frames. With c.mu held, when
+// the link has just been set.
+func (c *conn) frameQueue(answer []byte) {
 	payload := c.out
+	c.out = nil
+	if len(answer) > 0 {
+		c.out = buffers.Get().(*buffer)
+		c.out.b = append(c.out.b, answer...)
+		c.queued += len(answer)
+		c.signal()
+	}
 	if payload == nil {
 		return
 	}
-	c.out = nil
 	c.queued -= len(payload.b)
 	for text := range bytes.SplitSeq(payload.b, []byte{separator}) {
 		c.append(textPacket(string(text)))

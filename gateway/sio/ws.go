@@ -1,6 +1,7 @@
 package sio
 
 import (
+	"bufio"
 	"errors"
 	"net"
 	"net/http"
@@ -16,8 +17,9 @@ import (
 type link struct {
 	ws       *websocket.Conn
 	nc       net.Conn
-	most     int64 // bytes of one message of the client
-	deflates bool  // messages may be compressed, both ways
+	most     int64  // bytes of one message of the client
+	deflates bool   // messages may be compressed, both ways
+	answer   []byte // to the handshake, until it is sent
 }
 
 // upgrader makes links. Origins are AllowRequest's business. Read buffers are
@@ -35,12 +37,58 @@ var errProbe = errors.New("not the packet that an upgrade needs here")
 // openLink answers the websocket handshake; on an error the client has its answer.
 func (s *Server) openLink(w http.ResponseWriter, r *http.Request) (*link, error) {
 	settled, deflates := settle(r, s.cfg.CompressAbove > 0)
-	ws, err := upgrader.Upgrade(w, settled, nil)
+	ws, err := upgrader.Upgrade(&withholding{ResponseWriter: w}, settled, nil)
 	if err != nil {
 		return nil, err
 	}
 	ws.SetReadLimit(s.cfg.MaxInbound) // as it comes off the wire; see link.message
-	return &link{ws, ws.NetConn(), s.cfg.MaxInbound, deflates}, nil
+	held := ws.NetConn().(*heldConn)
+	return &link{ws, held.Conn, s.cfg.MaxInbound, deflates, held.take()}, nil
+}
+
+// accept sends the answer to the handshake alone.
+func (l *link) accept() error {
+	_ = l.nc.SetWriteDeadline(time.Now().Add(closeGrace)) // a broken connection shows in the write
+	_, err := l.nc.Write(l.answer)
+	l.answer = nil
+	if err != nil {
+		l.nc.Close()
+	}
+	return err
+}
+
+// withholding is a response whose connection, when it is hijacked, keeps the answer
+// back: the first packet then goes out with it, in one system call and one packet.
+type withholding struct{ http.ResponseWriter }
+
+// Hijack gives the connection away.
+func (w *withholding) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	nc, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	return &heldConn{Conn: nc, holds: true}, rw, nil
+}
+
+// heldConn keeps what is written back until that is taken. Later writes pass.
+type heldConn struct {
+	net.Conn
+	holds bool
+	held  []byte
+}
+
+func (c *heldConn) Write(b []byte) (int, error) {
+	if !c.holds {
+		return c.Conn.Write(b)
+	}
+	c.held = append(c.held, b...)
+	return len(b), nil
+}
+
+func (c *heldConn) take() []byte {
+	held := c.held
+	c.holds, c.held = false, nil
+	return held
 }
 
 // attach makes l the way to the client, for good. What was queued before goes
@@ -56,7 +104,8 @@ func (c *conn) attach(l *link) bool {
 	}
 	c.signal() // a GET that still hangs must go
 	c.link, c.probe, c.probing = l, nil, false
-	c.frameQueue()
+	c.frameQueue(l.answer)
+	l.answer = nil
 	if c.ended {
 		c.endLink(flush)
 		return true
