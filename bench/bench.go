@@ -53,10 +53,15 @@ const (
 // raiseFiles lets this process, and those that it starts, have as many connections as the system
 // allows, and returns how many that is, less what each needs for itself.
 func raiseFiles() (int, error) {
-	const own = 200
+	const own, wanted = 200, 32 << 10
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return 0, fmt.Errorf("ask for the limit of open files: %w", err)
+	}
+	// The administrator may raise the limit itself; others have what it is.
+	higher := unix.Rlimit{Cur: wanted, Max: max(limit.Max, wanted)}
+	if unix.Setrlimit(unix.RLIMIT_NOFILE, &higher) == nil {
+		limit = higher
 	}
 	limit.Cur = limit.Max
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
@@ -189,12 +194,15 @@ func (l *lab) profileDuring(ctx context.Context, t *trial, name string, d time.D
 		return publish
 	}
 	return func(during context.Context) error {
+		if err := os.MkdirAll(l.profiles, 0o700); err != nil {
+			return fmt.Errorf("make directory: %w", err)
+		}
 		taken := make(chan error, 1)
 		file := filepath.Join(l.profiles, strings.ReplaceAll(name, " ", "-"))
 		go func() {
 			taken <- t.profile(ctx, fmt.Sprintf("profile?seconds=%d", max(int(d.Seconds()), 1)), file+"-cpu.pprof")
 		}()
 		err := publish(during)
-		return errors.Join(err, <-taken, os.MkdirAll(l.profiles, 0o700), t.profile(ctx, "allocs", file+"-allocs.pprof"))
+		return errors.Join(err, <-taken, t.profile(ctx, "allocs", file+"-allocs.pprof"))
 	}
 }

@@ -284,15 +284,14 @@ func TestScheduleRemembersWhatIsLate(t *testing.T) {
 	}
 }
 
-// TestSwarm holds the browsers against a server that loses one message, repeats
-// another, and refuses one connect.
-func TestSwarm(t *testing.T) {
-	t.Parallel()
+// swarmAt starts a server and browsers without a connection, for the time of the test.
+func swarmAt(t testing.TB, serve http.HandlerFunc) (*http.Server, *swarm) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := &http.Server{Handler: http.HandlerFunc(speak)}
+	srv := &http.Server{Handler: serve}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
@@ -306,7 +305,15 @@ func TestSwarm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.close()
+	t.Cleanup(s.close)
+	return srv, s
+}
+
+// TestSwarm holds the browsers against a server that loses one message, repeats
+// another, and refuses one connect.
+func TestSwarm(t *testing.T) {
+	t.Parallel()
+	srv, s := swarmAt(t, speak)
 	if err := s.connectAll(t.Context(), 3); err != nil {
 		t.Fatal(err)
 	}

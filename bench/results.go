@@ -20,8 +20,8 @@ func newResults() *results {
 		},
 		storms: table{
 			labels:  []string{"scenario", "connects"},
-			heads:   slices.Concat([]string{"failed", "connects/s", "connect p50 ms", "connect p99 ms"}, others(latencyHeads)),
-			formats: slices.Concat([]string{"%.0f", "%.0f", "%.0f", "%.0f"}, latencyFormats),
+			heads:   slices.Concat([]string{"failed", "connects/s", "connect p50 ms", "connect p99 ms", "server µs", "NATS µs", "Redis µs", "(load program µs)"}, others(latencyHeads)),
+			formats: slices.Concat([]string{"%.0f", "%.0f", "%.0f", "%.0f", "%.0f", "%.0f", "%.0f", "%.0f"}, latencyFormats),
 		},
 		rests: table{
 			labels:  []string{"scenario", "connections"},
@@ -78,11 +78,18 @@ func (r *results) addStorms(of map[string][]*storm) {
 			continue
 		}
 		asked = storms[0].asked
+		each := func(of func(cpu) time.Duration) *float64 {
+			return new(median(storms, func(s *storm) float64 { return float64(of(s.cpu).Microseconds()) / float64(s.asked) }))
+		}
 		connects := merged(storms, func(s *storm) latencies { return s.connects })
 		lines[server] = slices.Concat(figures{
 			new(median(storms, func(s *storm) float64 { return float64(s.failed) })),
 			new(median(storms, (*storm).perSecond)),
 			millis(connects.at(50)), millis(connects.at(99)),
+			each(func(c cpu) time.Duration { return c.server }),
+			each(func(c cpu) time.Duration { return c.nats }),
+			each(func(c cpu) time.Duration { return c.redis }),
+			each(func(c cpu) time.Duration { return c.load }),
 		}, latencyFigures(merged(storms, func(s *storm) latencies { return s.background })))
 	}
 	r.storms.add([]string{"connect", strconv.Itoa(asked)}, lines)

@@ -13,7 +13,11 @@ type storm struct {
 	took          time.Duration // from the first connect to the last acknowledgement
 	connects      latencies     // from each connect to its acknowledged setUserId
 	background    latencies     // of the others' messages, meanwhile
+	cpu           cpu           // for both
 }
+
+// stormTime is how long a storm takes, about: for its profile.
+const stormTime = 2 * time.Second
 
 // runStorm does one repetition: a few users are sent messages at the fixed rate while the
 // storm comes.
@@ -40,9 +44,16 @@ func runStorm(ctx context.Context, l *lab, server string) (*storm, error) {
 		return nil, errors.Join(err, <-published)
 	}
 	t.swarm.mark()
+	before, err := t.cpu()
+	if err != nil {
+		stop()
+		return nil, errors.Join(err, <-published)
+	}
 	began := now()
-	err = t.swarm.connect(ctx, l.scale.storm)
-	st := &storm{asked: l.scale.storm}
+	err = l.profileDuring(ctx, t, "connect", stormTime, func(ctx context.Context) error { return t.swarm.connect(ctx, l.scale.storm) })(ctx)
+	after, unknown := t.cpu()
+	err = errors.Join(err, unknown)
+	st := &storm{asked: l.scale.storm, cpu: after.minus(before)}
 	st.background, _ = t.swarm.since()
 	var last time.Duration
 	st.connects, st.failed, last = t.swarm.connected()

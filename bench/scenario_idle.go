@@ -44,7 +44,8 @@ func runIdle(ctx context.Context, l *lab, server string) (*rest, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := pause(ctx, l.scale.rest); err != nil {
+	idle := func(ctx context.Context) error { return pause(ctx, l.scale.rest) }
+	if err := l.profileDuring(ctx, t, "idle", l.scale.rest, idle)(ctx); err != nil {
 		return nil, err
 	}
 	after, err := t.cpu()
