@@ -6,10 +6,18 @@ import "time"
 // its own handling of pongs, and a client that sends pongs nobody asked for
 // kills the process or is never pinged again.
 
+// onGrid makes a time up to a hundredth longer, so that it ends together with those
+// of other connections: a process that is woken four times a second for two hundred
+// pings is cheaper than one that is woken for each.
+func onGrid(d time.Duration) time.Duration {
+	slot := max(d/100, 1)
+	return d + (slot-time.Duration(time.Now().Add(d).UnixNano())%slot)%slot
+}
+
 func (c *conn) startHeartbeat() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.beat = time.AfterFunc(c.srv.cfg.PingInterval, c.onBeat)
+	c.beat = time.AfterFunc(onGrid(c.srv.cfg.PingInterval), c.onBeat)
 }
 
 // onBeat pings the client or, when it owes a pong, gives it up.
@@ -39,6 +47,6 @@ func (c *conn) onPong() bool {
 		return false
 	}
 	c.pinged = false
-	c.beat.Reset(c.srv.cfg.PingInterval)
+	c.beat.Reset(onGrid(c.srv.cfg.PingInterval))
 	return true
 }
