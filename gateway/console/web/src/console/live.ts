@@ -2,7 +2,7 @@
 // second, and the rows of the tail while one is wanted.
 import { signal } from "@preact/signals";
 import { io, type Socket } from "socket.io-client";
-import { authorization, call, key } from "./api";
+import { authorization, call, key, locked } from "./api";
 import { append, load } from "./history";
 import type { Cluster, Sample, Series, TailFilter, TailRow } from "./types";
 
@@ -43,7 +43,7 @@ export function start(): void {
   socket.on("disconnect", lost);
   socket.on("connect_error", () => {
     lost();
-    call("cluster").catch(() => undefined); // a 401 says that a key is wanted
+    call("cluster").catch(() => locked.value && socket?.disconnect()); // a key is wanted: trying again without one is of no use
   });
   socket.on("sample", (sample: Sample) => append(sample));
   socket.on("tail", (batch: { rows?: TailRow[]; skipped?: number }) => wanted?.rows(batch.rows ?? [], batch.skipped ?? 0));

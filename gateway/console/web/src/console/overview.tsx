@@ -117,8 +117,8 @@ export function Overview() {
 /** problems names what an engineer should look at, worst first. */
 export function problems(state: Cluster): string[] {
   const found: string[] = [];
-  for (const id of state.missing ?? []) found.push(`Node ${id} does not answer.`);
   if (!state.leader) found.push("There is no leader: messages wait in the stream.");
+  for (const id of state.missing ?? []) found.push(`Node ${id} does not answer.`);
   for (const n of state.nodes) {
     if (!n.nats.connected) found.push(`Node ${n.id} has no connection to NATS.`);
     if (!n.store.ok) found.push(`Node ${n.id} cannot reach its store${n.store.error ? `: ${n.store.error}` : ""}.`);
@@ -207,6 +207,7 @@ function Nodes({ state }: { state: Cluster }) {
               <th class="r">Users</th>
               <th class="r">Received</th>
               <th class="r">p99</th>
+              <th class="r">Canary</th>
               <th class="r">Memory</th>
               <th class="r">Goroutines</th>
               <th class="r">Up</th>
@@ -234,6 +235,7 @@ function Nodes({ state }: { state: Cluster }) {
                 <td class="r num" data-label="Users">{count(n.users)}</td>
                 <td class="r num" data-label="Received">{count(n.counters.received)}</td>
                 <td class="r num" data-label="p99">{n.push.count ? millis(n.push.p99Ms) : none}</td>
+                <td class="r num nowrap" data-label="Canary">{!n.canary ? none : n.canary.ok ? millis(n.canary.lastMs) : `silent for ${millis(n.canary.ageMs)}`}</td>
                 <td class="r num" data-label="Memory">{bytes(n.rssBytes)}</td>
                 <td class="r num" data-label="Goroutines">{count(n.goroutines)}</td>
                 <td class="r num nowrap" data-label="Up">{span(now - Date.parse(n.startedAt))}</td>
@@ -250,7 +252,7 @@ function Nodes({ state }: { state: Cluster }) {
                     no answer
                   </span>
                 </td>
-                <td colSpan={7} class="muted">
+                <td colSpan={8} class="muted">
                   Its lease is alive, but it did not answer in half a second.
                 </td>
               </tr>
