@@ -85,6 +85,7 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 		AckTimeout: cfg.Sockets.AckTimeout,
 		Traced:     cfg.History.Traces > 0,
 		Push:       hub.Push,
+		Flush:      hub.Flush,
 		PushAcked:  hub.PushAcked,
 		Forward:    sub.Forward,
 		Beat:       sub.Beat,
@@ -290,6 +291,7 @@ func receiver(hub *gateway.Hub) func([]*bridge.Envelope, func([]bridge.Count)) {
 		for i, e := range batch {
 			counts[i] = hub.Push(e)
 		}
+		hub.Flush()
 		answer(counts)
 	}
 }

@@ -135,6 +135,8 @@ func (r *Router) handBatch(t *routerTerm, b *batch) {
 			}
 		}
 	}
+	r.routes.Flush()
+	t.handed.Store(&b.last)
 }
 
 // tried returns the node's try, or nil.

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // Routes is what a router hands messages to. All functions are safe for
-// concurrent use; Push, Forward, Beat and Receipt never wait for the network.
+// concurrent use; Push, Flush, Forward, Beat and Receipt never wait for the network.
 type Routes struct {
 	// LatestOnly restores the Node service's rule: a user's newest socket gets
 	// everything, older ones nothing.
@@ -18,8 +19,10 @@ type Routes struct {
 	AckTimeout time.Duration
 	// Traced says whether each message is to leave a trace.
 	Traced bool
-	// Push gives an envelope to this node's sockets of its user.
-	Push func(*Envelope) Count
+	// Push gives an envelope to this node's sockets of its user; Flush writes what
+	// was pushed, and comes after each batch.
+	Push  func(*Envelope) Count
+	Flush func()
 	// PushAcked does the same with one whose pages are to confirm it, and calls
 	// done once, when all have or Envelope.Ack has passed.
 	PushAcked func(e *Envelope, done func(Count))
@@ -77,8 +80,10 @@ func (r *Router) Ledger() *Ledger { return &r.ledger }
 type routerTerm struct {
 	number  uint64
 	stop    context.CancelFunc
-	batches chan *batch    // sender: Route; receiver: hand; closed by End
-	running sync.WaitGroup // hand, beat, keepTraces, pushes and forwards that wait for their answer, withdrawals
+	batches chan *batch            // sender: Route; receiver: hand; closed by End
+	queued  atomic.Int64           // batches that hand has, or will have
+	handed  atomic.Pointer[Offset] // of the last batch that was handed on; nil before
+	running sync.WaitGroup         // hand, checkpoints, beat, keepTraces, pushes and forwards that wait for their answer, withdrawals
 }
 
 // Begin starts a term.
@@ -87,6 +92,7 @@ func (r *Router) Begin(term uint64) {
 	t := &routerTerm{number: term, stop: stop, batches: make(chan *batch, 1)}
 	r.term = t
 	t.running.Go(func() { r.hand(t) })
+	t.running.Go(func() { r.keepCheckpoint(ctx, t) })
 	t.running.Go(func() { r.beat(ctx, term) })
 	t.running.Go(func() { r.keepTraces(ctx) })
 }
@@ -98,6 +104,7 @@ func (r *Router) End(uint64) {
 	close(t.batches)
 	t.stop()
 	t.running.Wait()
+	r.save(t, new(Offset))
 	r.saveTraces()
 	r.term = nil
 }
@@ -136,8 +143,23 @@ func (r *Router) Route(ctx context.Context, term uint64, msgs []Message) error {
 			t.Offset, t.Subject, t.User, t.Read, t.Settled, t.Outcome, t.Code = d.msg.Offset, d.msg.Subject, user, b.read, time.Now(), Dead, d.why.Code
 		})
 	}
-	r.term.batches <- b // hand never waits for the network, so neither does this
+	r.handOn(b)
 	return nil
+}
+
+// few is how many messages are handed on at once by whoever has appended them,
+// when no batch is before them: waking another goroutine would take longer.
+const few = 8
+
+// handOn hands a batch on, or leaves that to hand while the next one is appended.
+func (r *Router) handOn(b *batch) {
+	t := r.term
+	if len(b.flights) <= few && t.queued.Load() == 0 {
+		r.handBatch(t, b)
+		return
+	}
+	t.queued.Add(1)
+	t.batches <- b // hand never waits for the network, so neither does this
 }
 
 // append puts a batch into the histories. A store that failed may have come back
@@ -182,38 +204,43 @@ func (r *Router) receipt(m *Message, rc Receipt) {
 // leader reads again: at 20,000 messages a second some 2,000.
 const saveEvery = 100 * time.Millisecond
 
-// hand pushes and forwards batches in order, and saves the checkpoint behind them.
+// hand pushes and forwards batches in order.
 func (r *Router) hand(t *routerTerm) {
-	var handed, saved Offset
+	for b := range t.batches {
+		r.handBatch(t, b)
+		t.queued.Add(-1)
+	}
+}
+
+// keepCheckpoint saves the checkpoint behind what was handed on, until the term
+// ends. It has its own goroutine because messages must not wait for it.
+func (r *Router) keepCheckpoint(ctx context.Context, t *routerTerm) {
+	var saved Offset
 	tick := time.NewTicker(saveEvery)
 	defer tick.Stop()
 	for {
 		select {
-		case b, open := <-t.batches:
-			if !open {
-				r.save(t.number, handed, &saved)
-				return
-			}
-			r.handBatch(t, b)
-			handed = b.last
 		case <-tick.C:
-			r.save(t.number, handed, &saved)
+			r.save(t, &saved)
+		case <-ctx.Done():
+			return
 		}
 	}
 }
 
 // save writes the checkpoint when it has moved. Failing costs only re-reading.
-func (r *Router) save(term uint64, handed Offset, saved *Offset) {
-	if !handed.After(*saved) {
+func (r *Router) save(t *routerTerm, saved *Offset) {
+	handed := t.handed.Load()
+	if handed == nil || !handed.After(*saved) {
 		return
 	}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), time.Second, fmt.Errorf("save checkpoint: %w", context.DeadlineExceeded))
 	defer cancel()
-	if err := r.store.SaveCheckpoint(ctx, term, handed); err != nil {
+	if err := r.store.SaveCheckpoint(ctx, t.number, *handed); err != nil {
 		r.log.LogAttrs(ctx, slog.LevelDebug, "checkpoint not saved", slog.Any("err", err))
 		return
 	}
-	*saved = handed
+	*saved = *handed
 }
 
 // beat tells every node each second how far its link is.

@@ -76,6 +76,7 @@ func newWorld(t *testing.T) *world {
 			w.pushed = append(w.pushed, e.Offset)
 			return w.push(e)
 		},
+		Flush:      func() {},
 		AckTimeout: time.Second,
 		PushAcked: func(e *bridge.Envelope, done func(bridge.Count)) {
 			if e.Offset.Seq%4 < 2 {

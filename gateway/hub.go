@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/gateway/sio"
 )
 
 // pageSize is how many messages of a history are read at once: a few round trips
@@ -49,6 +50,7 @@ type Hub struct {
 	gaps    atomic.Uint64 // sockets that were told of a gap
 	rejoins atomic.Uint64 // times that every socket was registered again
 
+	server  atomic.Pointer[sio.Server] // whose sockets these are; nil until it is made
 	gone    unregistrations
 	behind  sync.WaitGroup // those that wait for a page to read: see [Hub.resume]
 	resyncs chan struct{}  // capacity 1: a resync is wanted
@@ -169,8 +171,9 @@ func (h *Hub) targets(user bridge.UserID) []*socket {
 	return sockets
 }
 
-// Push gives one envelope to the user's sockets here. It never waits: a socket
-// that cannot take it is closed by its connection and resumes by offset.
+// Push gives one envelope to the user's sockets here, for the next [Hub.Flush] to
+// write. It never waits: a socket that cannot take it is closed by its connection
+// and resumes by offset.
 func (h *Hub) Push(e *bridge.Envelope) bridge.Count {
 	if e.Parent != "" && h.cfg.Begin != nil {
 		return h.pushFollowed(e)
@@ -189,9 +192,17 @@ func (h *Hub) push(e *bridge.Envelope) (c bridge.Count) {
 	return c
 }
 
-// PushAcked does the same with an envelope whose pages are to confirm it, and
-// calls done once: when every page that was given it has confirmed, has left, or
-// has had Envelope.Ack to do so.
+// Flush writes what was pushed: many messages for one socket in one system call. It
+// does not wait for a page that reads slowly.
+func (h *Hub) Flush() {
+	if s := h.server.Load(); s != nil {
+		s.Flush()
+	}
+}
+
+// PushAcked pushes an envelope whose pages are to confirm it, and calls done once:
+// when every page that was given it has confirmed, has left, or has had
+// Envelope.Ack to do so.
 func (h *Hub) PushAcked(e *bridge.Envelope, done func(bridge.Count)) {
 	if e.Parent != "" && h.cfg.Begin != nil {
 		h.pushAckedFollowed(e, done)

@@ -114,6 +114,7 @@ func (c *pageConn) EmitWithAck(string, time.Duration, []any, sio.AckFunc) error 
 func (c *pageConn) WaitDrained(context.Context, int) error                      { return c.ctx.Err() }
 func (c *pageConn) Pending() int                                                { return 0 }
 func (c *pageConn) Close(string)                                                { c.cancel() }
+func (c *pageConn) Queue(p *sio.Packet) error                                   { return c.Push(p) }
 func (c *pageConn) Push(p *sio.Packet) error {
 	if c.ctx.Err() != nil {
 		return errGone
@@ -153,7 +154,7 @@ func newCluster(t *testing.T, seed uint64, open func(bridge.NodeID) bridge.Store
 	luck := rand.New(rand.NewPCG(seed, 1)) // of the link; used by the router's goroutine only
 	lost := false
 	c.route = bridge.NewRouter(leader.id, leader.store, bridge.Routes{
-		Push: leader.hub.Push,
+		Push: leader.hub.Push, Flush: leader.hub.Flush,
 		Forward: func(_ uint64, _ bridge.NodeID, batch []*bridge.Envelope, done func([]bridge.Count, error)) {
 			counts := make([]bridge.Count, len(batch))
 			if luck.IntN(4) == 0 {

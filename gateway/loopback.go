@@ -36,6 +36,7 @@ func (c *loopConn) EmitWithAck(string, time.Duration, []any, sio.AckFunc) error 
 func (c *loopConn) WaitDrained(context.Context, int) error                      { return c.ctx.Err() }
 func (c *loopConn) Pending() int                                                { return 0 }
 func (c *loopConn) Close(string)                                                {}
+func (c *loopConn) Queue(p *sio.Packet) error                                   { return c.Push(p) }
 
 // Push reads the packet as a page would.
 func (c *loopConn) Push(p *sio.Packet) error {

@@ -84,6 +84,7 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 		answered: newStatuses(),
 		log:      log,
 	}
+	hub.server.Store(s.sio)
 	public := s.newEcho(cfg)
 	public.Match([]string{http.MethodPost, http.MethodGet}, "/sendPayload", s.payloads.handle,
 		s.answered.count, (&publishers{cfg.Auth, ev.verdicts, newPace(cfg, client, refusals)}).only, middleware.BodyLimit(bytesText(cfg.MaxBody)))

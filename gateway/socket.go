@@ -19,6 +19,8 @@ type conn interface {
 	// Push queues a packet and never waits, nor keeps it. An error means that the
 	// connection is closed, or is being closed because it is slow.
 	Push(*sio.Packet) error
+	// Queue does the same for whoever has the server flush after it.
+	Queue(*sio.Packet) error
 	Emit(event string, args ...any) error
 	// EmitWithAck queues an event that the page is to confirm. done is called once,
 	// unless EmitWithAck returns an error.
@@ -104,7 +106,7 @@ func (p *packets) of(s *socket) *sio.Packet {
 
 // push gives a live message to the socket, or leaves it to the replay in progress.
 func (s *socket) push(p *packets) bridge.Count {
-	return s.offer(p.e, func() error { return s.conn.Push(p.of(s)) })
+	return s.offer(p.e, func() error { return s.conn.Queue(p.of(s)) })
 }
 
 // pushAcked does the same with a message that the page is to confirm. done is

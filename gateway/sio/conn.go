@@ -29,7 +29,7 @@ type conn struct {
 	noise     limiter    // guarded by inbound: see maxNoise
 	strangers int        // guarded by inbound: CONNECTs to other namespaces
 
-	writers sync.WaitGroup // the goroutine of write, while there is one
+	writers sync.WaitGroup // whoever writes, or is going to, while writing is set
 
 	mu       sync.Mutex  // guards what follows
 	kind     string      // websocketTransport or pollingTransport
@@ -48,7 +48,7 @@ type conn struct {
 	wake     chan struct{} // capacity 1: the GET should look at the queue; nil when it has never polled
 	out      *buffer       // queued and not yet taken by a writer: frames, or a payload while polling
 	queued   int           // bytes in out and in the hands of the writer
-	writing  bool          // write runs
+	writing  bool          // somebody writes, or Flush is going to
 	progress chan struct{} // closed when queued shrinks; nil while nobody waits
 
 	beat   *time.Timer

@@ -31,8 +31,12 @@ func (b *buffer) release() {
 	buffers.Put(b)
 }
 
-// push queues a packet for the client. It never waits.
-func (c *conn) push(p *Packet) error {
+// push queues a packet for the client and has it written. It never waits.
+func (c *conn) push(p *Packet) error { return c.put(p, c.signal) }
+
+// put queues a packet, and has it written by whomever schedule finds for that, which
+// is called with c.mu held.
+func (c *conn) put(p *Packet, schedule func()) error {
 	c.mu.Lock()
 	if c.ended {
 		c.mu.Unlock()
@@ -43,13 +47,20 @@ func (c *conn) push(p *Packet) error {
 		c.end(ReasonSlow, abort)
 		return ErrSlow
 	}
-	c.append(p)
+	c.add(p)
+	schedule()
 	c.mu.Unlock()
 	return nil
 }
 
-// append queues a packet without asking for room. With c.mu held.
+// append queues a packet without asking for room, and has it written. With c.mu held.
 func (c *conn) append(p *Packet) {
+	c.add(p)
+	c.signal()
+}
+
+// add queues a packet. With c.mu held.
+func (c *conn) add(p *Packet) {
 	if c.out == nil {
 		c.out = buffers.Get().(*buffer)
 	}
@@ -63,7 +74,6 @@ func (c *conn) append(p *Packet) {
 		c.out.b = append(c.out.b, p.text...)
 	}
 	c.queued += len(c.out.b) - before
-	c.signal()
 }
 
 // signal sees that somebody looks at the queue. With c.mu held.

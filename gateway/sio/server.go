@@ -23,6 +23,7 @@ type Server struct {
 	library library
 	stats   counters
 	limits  limits
+	dirty   dirty
 
 	// work counts the connections and the goroutines that outlive a call. It
 	// grows from zero only in admit.

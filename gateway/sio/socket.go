@@ -178,6 +178,9 @@ func (s *Socket) Emit(name string, args ...any) error {
 // means that the packet was one too many and the connection is being closed.
 func (s *Socket) Push(p *Packet) error { return s.conn.push(p) }
 
+// Queue is Push for whoever calls [Server.Flush] soon: until then the packet may wait.
+func (s *Socket) Queue(p *Packet) error { return s.conn.queue(p) }
+
 // Pending is how many bytes wait for the client on this side of the network.
 func (s *Socket) Pending() int { return s.conn.pendingBytes() }
 

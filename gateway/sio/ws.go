@@ -7,19 +7,21 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gorilla/websocket"
 )
 
 // link is one websocket. What is written to it, but for the answer to a probe,
-// is written by conn.write: gorilla's own writer is never used.
+// is written by conn.write and conn.writeNow: gorilla's own writer is never used.
 type link struct {
 	ws       *websocket.Conn
 	nc       net.Conn
-	most     int64  // bytes of one message of the client
-	deflates bool   // messages may be compressed, both ways
-	answer   []byte // to the handshake, until it is sent
+	most     int64           // bytes of one message of the client
+	deflates bool            // messages may be compressed, both ways
+	answer   []byte          // to the handshake, until it is sent
+	raw      syscall.RawConn // of nc; nil when attempts come to nothing
 }
 
 // upgrader makes links. Origins are AllowRequest's business. Read buffers are
@@ -43,7 +45,7 @@ func (s *Server) openLink(w http.ResponseWriter, r *http.Request) (*link, error)
 	}
 	ws.SetReadLimit(s.cfg.MaxInbound) // as it comes off the wire; see link.message
 	held := ws.NetConn().(*heldConn)
-	return &link{ws, held.Conn, s.cfg.MaxInbound, deflates, held.take()}, nil
+	return &link{ws: ws, nc: held.Conn, raw: rawConn(held.Conn), most: s.cfg.MaxInbound, deflates: deflates, answer: held.take()}, nil
 }
 
 // accept sends the answer to the handshake alone.
@@ -149,30 +151,44 @@ func (c *conn) appendControl(op byte, data string) {
 	c.signal()
 }
 
-// write empties the queue into the link, many packets in one system call.
+// write empties the queue into the link, many packets in one system call, and waits
+// for the client where it must.
 func (c *conn) write() {
 	for {
-		c.mu.Lock()
-		out, l := c.out, c.link
-		c.out = nil
+		out, l := c.takeOut()
 		if out == nil {
-			c.writing = false
-			c.mu.Unlock()
 			return
 		}
-		c.mu.Unlock()
-		err := c.writeOut(out.b, func(b []byte) error {
-			if err := l.nc.SetWriteDeadline(time.Now().Add(c.srv.cfg.WriteTimeout)); err != nil {
-				return err
-			}
-			_, err := l.nc.Write(b)
-			return err
-		})
-		out.release()
-		if err != nil {
-			c.end(writeReason(err), abort)
-		}
+		c.writeWaiting(l, out, 0)
 	}
+}
+
+// takeOut returns what waits for a writer and where it goes. Nothing means that the
+// caller is no longer the writer.
+func (c *conn) takeOut() (*buffer, *link) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := c.out
+	c.out = nil
+	c.writing = out != nil
+	return out, c.link
+}
+
+// writeWaiting writes out from its nth byte on, and is done with it.
+func (c *conn) writeWaiting(l *link, out *buffer, n int) {
+	err := c.writeOut(out.b[n:], func(b []byte) error {
+		if err := l.nc.SetWriteDeadline(time.Now().Add(c.srv.cfg.WriteTimeout)); err != nil {
+			return err
+		}
+		_, err := l.nc.Write(b)
+		return err
+	})
+	out.release()
+	if err != nil {
+		c.end(writeReason(err), abort)
+		return
+	}
+	_ = l.nc.SetWriteDeadline(time.Time{}) // an attempt fails after it; a closed connection needs none
 }
 
 func writeReason(err error) string {
