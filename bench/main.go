@@ -19,7 +19,11 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+	ours, err := runProgram(os.Args[1:])
+	if !ours {
+		err = run(ctx, os.Args[1:], os.Stdout)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -37,7 +41,7 @@ type options struct {
 
 func parse(args []string) (o options, err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	only := flags.String("run", "", "run only the scenarios whose name matches: durable, core, http, users, payload, connect, idle")
+	only := flags.String("run", "", "run only the scenarios whose name matches: durable, core, http, users, payload, connect, idle, floor")
 	server := flags.String("server", "", "measure only this one: bridge or peer")
 	flags.IntVar(&o.times, "n", 1, "repetitions, whose median is shown")
 	flags.BoolVar(&o.quick, "quick", false, "show that everything works; the figures are of no use")
@@ -144,7 +148,20 @@ func (l *lab) all(ctx context.Context, o options, r *results, out io.Writer) err
 		failed = cmp.Or(err, failed)
 		r.addRests(rests)
 	}
+	if o.only.MatchString("floor") {
+		failed = cmp.Or(l.floors(ctx, o, r, out), failed)
+	}
 	return failed
+}
+
+// floors measures what the least costs here.
+func (l *lab) floors(ctx context.Context, o options, r *results, out io.Writer) error {
+	o.servers = []string{leastServer}
+	relayed, failed := repeat(ctx, o, out, "floor: relays", func(string) (*floor, error) { return runRelays(ctx, l) })
+	r.addFloor(fmt.Sprintf("%d relays, %d/s", relays, rate), relayed[leastServer])
+	echoed, err := repeat(ctx, o, out, "floor: echo", func(string) (*floor, error) { return runEcho(ctx, l) })
+	r.addFloor(fmt.Sprintf("bare handler, %d callers", callers), echoed[leastServer])
+	return cmp.Or(failed, err)
 }
 
 // repeat measures each server so many times, in turns, so that what else the machine does

@@ -8,7 +8,7 @@ import (
 )
 
 // results are the tables of a run.
-type results struct{ messages, storms, rests table }
+type results struct{ messages, storms, rests, floors table }
 
 func newResults() *results {
 	return &results{
@@ -28,6 +28,11 @@ func newResults() *results {
 			heads:   []string{"RSS KB each", "PSS KB each", "goroutines each", "% of a core"},
 			formats: []string{"%.1f", "%.1f", "%.2f", "%.2f"},
 		},
+		floors: table{
+			labels:  []string{"floor"},
+			heads:   slices.Concat([]string{"msg/s", "µs of one process"}, latencyHeads),
+			formats: slices.Concat([]string{"%.0f", "%.1f"}, latencyFormats),
+		},
 	}
 }
 
@@ -44,6 +49,7 @@ func (r *results) write(w io.Writer) {
 	r.messages.write(w)
 	r.storms.write(w)
 	r.rests.write(w)
+	r.floors.write(w)
 }
 
 // addMessages adds the lines of one row at one load.
@@ -115,4 +121,17 @@ func (r *results) addRests(of map[string][]*rest) {
 		lines[server] = f
 	}
 	r.rests.add([]string{"idle", strconv.Itoa(connections)}, lines)
+}
+
+func (r *results) addFloor(name string, floors []*floor) {
+	if len(floors) == 0 {
+		return
+	}
+	f := figures{new(median(floors, (*floor).perSecond)), new(median(floors, (*floor).each))}
+	if l := merged(floors, func(f *floor) latencies { return f.latencies }); l.h.TotalCount() > 0 {
+		f = append(f, latencyFigures(l)...)
+	} else {
+		f = append(f, nil, nil, nil, nil)
+	}
+	r.floors.add([]string{name}, map[string]figures{leastServer: f})
 }

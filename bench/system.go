@@ -22,6 +22,8 @@ import (
 const (
 	bridge = "bridge"
 	peer   = "peer"
+	// leastServer is none of them: a program that does the least (floor.go).
+	leastServer = "the least"
 )
 
 // programs are what was built.

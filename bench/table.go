@@ -24,7 +24,7 @@ func (t *table) add(labels []string, of map[string]figures) {
 	line := func(server string, cells []string) {
 		t.lines = append(t.lines, slices.Concat(labels, []string{server}, cells))
 	}
-	for _, server := range []string{bridge, peer} {
+	for _, server := range []string{bridge, peer, leastServer} {
 		if f := of[server]; f != nil {
 			line(server, f.cells(t.formats))
 		}
