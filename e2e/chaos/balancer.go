@@ -1,22 +1,27 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // balancer is what stands before the bridges: it takes each TCP connection to a
-// random node that accepts it, and can cut what it carries. It looks neither at
-// readiness nor at HTTP, so it is the dumbest one that a bridge must bear.
+// random node that accepts it, and can cut what it carries. Unless it is told to ask
+// for readiness it looks at nothing, so it is the dumbest one that a bridge must bear.
 type balancer struct {
 	listener net.Listener
 	backends []string
-	running  sync.WaitGroup // accept and every pair
+	unready  []atomic.Bool  // by backend; all false while nobody asks
+	running  sync.WaitGroup // accept, ask and every pair
 
 	mu       sync.Mutex // guards all below
 	pairs    map[*pair]struct{}
@@ -39,7 +44,7 @@ func openBalancer(backends []string) (*balancer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open balancer: %w", err)
 	}
-	b := &balancer{listener: l, backends: backends, pairs: make(map[*pair]struct{})}
+	b := &balancer{listener: l, backends: backends, unready: make([]atomic.Bool, len(backends)), pairs: make(map[*pair]struct{})}
 	b.running.Go(b.accept)
 	return b, nil
 }
@@ -87,9 +92,38 @@ func (b *balancer) carry(client *net.TCPConn) {
 	up.Wait()
 }
 
-// dial connects to a random node, or to another when that one does not accept.
+// ask has the balancer look at each node's readiness, as often as that, until ctx ends.
+func (b *balancer) ask(ctx context.Context, every time.Duration) {
+	for i, addr := range b.backends {
+		b.running.Go(func() {
+			for tick := time.NewTicker(every); ; {
+				status, _ := fetch(addr, "/readyz")
+				b.unready[i].Store(status != http.StatusOK)
+				select {
+				case <-tick.C:
+				case <-ctx.Done():
+					tick.Stop()
+					return
+				}
+			}
+		})
+	}
+}
+
+// dial connects to a random node, or to another when that one does not accept. Those
+// that are not ready come last.
 func (b *balancer) dial() *net.TCPConn {
-	for _, i := range rand.Perm(len(b.backends)) {
+	order := rand.Perm(len(b.backends))
+	slices.SortStableFunc(order, func(i, j int) int {
+		switch a, b := b.unready[i].Load(), b.unready[j].Load(); {
+		case a == b:
+			return 0
+		case a:
+			return 1
+		}
+		return -1
+	})
+	for _, i := range order {
 		if c, err := net.DialTimeout("tcp", b.backends[i], time.Second); err == nil {
 			return c.(*net.TCPConn)
 		}

@@ -29,4 +29,7 @@
 // Everything else that is missing is lost. Poison messages must each be a dead letter,
 // once; what JetStream or HTTP acknowledged must be in the stream; the
 // ledger of each bridge that lives at the end must balance.
+//
+// With -deploy FILE it restarts the bridges one after the other instead, and writes what
+// pages saw over time to that file, curves beside it.
 package main

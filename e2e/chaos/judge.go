@@ -28,6 +28,7 @@ type result struct {
 	silence    time.Duration // the longest between two messages of a page that reads
 	silent     string        // that page
 	breaches   []string      // everything that must not be, in words
+	film       *film         // what happened when
 }
 
 // breach notes something that must not be; the first few of a kind are enough.
@@ -81,6 +82,15 @@ func newAccount(entries []entry, answers map[uint64]answer) *account {
 		}
 	}
 	return a
+}
+
+// byOffset returns the entry of an offset as pages know it, nil when there is none.
+func (a *account) byOffset(text string) *entry {
+	o, err := bridge.ParseOffset(text)
+	if err != nil {
+		return nil
+	}
+	return a.at[o]
 }
 
 // owed is how many messages a page of the user must get.

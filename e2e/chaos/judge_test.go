@@ -23,8 +23,8 @@ func TestJudge(t *testing.T) {
 		entry{offset: bridge.Offset{Epoch: 1, Seq: 9}, stored: began, poison: true},
 		entry{offset: bridge.Offset{Epoch: 2, Seq: 1}, stored: began.Add(time.Minute), user: "u", n: 10},
 	)
-	at := func(seq, n uint64) got { return got{bridge.Offset{Epoch: 1, Seq: seq}.String(), n} }
-	anew := got{"2-1", 10}
+	at := func(seq, n uint64) got { return got{Offset: bridge.Offset{Epoch: 1, Seq: seq}.String(), N: n} }
+	anew := got{Offset: "2-1", N: 10}
 	one, two, three, four, five, six := at(1, 1), at(2, 2), at(3, 3), at(4, 4), at(5, 5), at(6, 6)
 	for _, tt := range []struct {
 		name   string

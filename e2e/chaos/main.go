@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -32,6 +33,7 @@ func chaos(ctx context.Context, args []string, out io.Writer) (ok bool, err erro
 	only := flags.String("run", "", "run only the rows whose name matches this expression")
 	small := flags.Bool("short", false, "the form that the tests run, with the race detector")
 	times := flags.Int("count", 1, "run each row so many times")
+	curve := flags.String("deploy", "", "measure instead what a deploy does to pages, and write it to this `file`, curves beside it")
 	if err := flags.Parse(args); err != nil {
 		return false, err
 	}
@@ -50,6 +52,10 @@ func chaos(ctx context.Context, args []string, out io.Writer) (ok bool, err erro
 	bin, err := build(ctx, dir, *small)
 	if err != nil {
 		return false, err
+	}
+	if *curve != "" {
+		ok, err := measureDeploys(ctx, bin, dir, *curve)
+		return ok, errors.Join(err, os.RemoveAll(dir))
 	}
 	fmt.Fprintf(out, "%d stock and %d raw pages of %d users, %d messages a second; logs in %s\n\n", s.stock, s.raw, s.users, s.rate, dir)
 	table := newTable(out)

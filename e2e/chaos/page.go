@@ -24,11 +24,13 @@ type report struct {
 type got struct {
 	Offset string `json:"o"`
 	N      uint64 `json:"n"`
+	At     int64  `json:"at"` // ms since 1970
 }
 
 // connection is one life of a page's socket.
 type connection struct {
 	At        int64 `json:"at"`    // ms since 1970
+	Until     int64 `json:"until"` // the same; 0: it was there at the end
 	First     int   `json:"first"` // index of the first message it brought
 	Recovered bool  `json:"recovered"`
 }
@@ -44,7 +46,14 @@ type record struct {
 func (r *record) connected(recovered bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.report.Connections = append(r.report.Connections, connection{time.Now().UnixMilli(), len(r.report.Got), recovered})
+	r.report.Connections = append(r.report.Connections, connection{At: time.Now().UnixMilli(), First: len(r.report.Got), Recovered: recovered})
+}
+
+// gone notes that the connection has ended.
+func (r *record) gone() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.Connections[len(r.report.Connections)-1].Until = time.Now().UnixMilli()
 }
 
 // event takes one event.
@@ -76,7 +85,7 @@ func (r *record) event(name string, args []json.RawMessage) error {
 	if !r.last.IsZero() {
 		r.report.Silence = max(r.report.Silence, now.Sub(r.last).Milliseconds())
 	}
-	r.last = now
+	r.last, g.At = now, now.UnixMilli()
 	r.report.Got = append(r.report.Got, g)
 	return nil
 }

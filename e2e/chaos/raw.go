@@ -59,6 +59,7 @@ func (p *rawPage) connect(ctx context.Context) error {
 	defer c.Close()
 	defer func() { p.session = c.Session() }()
 	p.connected(c.Recovered())
+	defer p.gone()
 	if err := c.SetUser(p.user, p.mapped); err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ type row struct {
 	pad    func(s scale, user int) int // bytes added to a user's messages; nil: none
 	// during is how long publishers publish, times the scale's unit.
 	during int
+	asked  time.Duration // how often the balancer asks each bridge whether it is ready; 0: never
 	// fault breaks things, some time after the publishers have begun.
 	fault func(ctx context.Context, r *run) error
 }
@@ -77,15 +78,18 @@ func killHolder(ctx context.Context, r *run) error {
 // rollingRestart: SIGTERM of each node in its turn, as a deploy does it.
 func rollingRestart(ctx context.Context, r *run) error {
 	for _, n := range r.bridges {
+		r.mark("SIGTERM")
 		if err := n.Stop(); err != nil {
 			return err
 		}
+		r.mark("ended")
 		if err := n.Start(); err != nil {
 			return err
 		}
 		if err := n.ready(); err != nil {
 			return err
 		}
+		r.mark("ready")
 		if err := r.pause(ctx, time.Second); err != nil {
 			return err
 		}

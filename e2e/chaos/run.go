@@ -45,6 +45,7 @@ type run struct {
 	pages      *pages
 	publishers *publishers
 	truth      *truth
+	marks      []mark
 }
 
 // pause waits.
@@ -76,6 +77,11 @@ func perform(ctx context.Context, row *row, s scale, bin binaries, dir string) (
 	defer p.close()
 	if err != nil {
 		return nil, err
+	}
+	if row.asked > 0 {
+		asking, stop := context.WithCancel(ctx)
+		defer stop()
+		c.balancer.ask(asking, row.asked)
 	}
 	r := &run{cluster: c, row: row, scale: s, js: js, pages: p, truth: &truth{js: js}}
 	r.publishers = &publishers{
@@ -129,6 +135,7 @@ func (r *run) result(ctx context.Context) (*result, error) {
 		return nil, err
 	}
 	res := a.judge(reports)
+	res.film = &film{reports: reports, account: a, marks: r.marks}
 	dead, err := deadLetters(ctx, r.js)
 	if err != nil {
 		return nil, err

@@ -26,6 +26,7 @@ function open({ page, user, url, options }) {
     });
   });
   socket.on('disconnect', (reason) => {
+    report.connections.at(-1).until = Date.now();
     // The one end after which the stock client does not come back by itself.
     if (reason === 'io server disconnect') socket.connect();
   });
@@ -33,7 +34,7 @@ function open({ page, user, url, options }) {
     const now = Date.now();
     if (last) report.silence = Math.max(report.silence, now - last);
     last = now;
-    report.got.push({ n: payload.n, o: offset });
+    report.got.push({ n: payload.n, o: offset, at: now });
   });
   socket.on('error', ({ type }) => {
     if (type === 'HISTORY_GAP') report.gaps.push(report.got.length);
@@ -50,6 +51,7 @@ const commands = {
   },
   report() {
     for (const { socket, report } of pages.values()) {
+      socket.removeAllListeners('disconnect'); // that one is no end that a page saw
       socket.disconnect();
       tell({ type: 'report', report });
     }
