@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-var update = flag.Bool("update", false, "write docs/cli.md anew")
+var update = flag.Bool("update", false, "write the generated pages of docs anew")
 
 // TestCommandLineReference holds docs/cli.md against the help texts:
 // `go test . -run TestCommandLineReference -update` writes it.
