@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -19,16 +20,22 @@ import (
 // again, so it has the outcome "duplicate".
 //
 // A receipt says that the message was stored, so the PubAck is of interest only
-// when it comes first and says otherwise, or when no receipt comes. It is not
-// decoded before it is needed.
+// when it says otherwise, or when no receipt comes: it wakes nobody and is not decoded
+// before it is needed.
 func (c *Client) Ask(ctx context.Context, p Publication) (bridge.Receipt, error) {
 	if err := c.conn.err(); err != nil {
 		return bridge.Receipt{}, err
 	}
 	lost := c.conn.gone()
-	acks, receipts := make(chan *nats.Msg, 1), make(chan bridge.Receipt, 1)
+	var ack atomic.Pointer[nats.Msg] // once it has come
+	refused, receipts := make(chan struct{}, 1), make(chan bridge.Receipt, 1)
 	m := message(c.cfg, p)
-	m.Reply = c.inbox.expect(func(m *nats.Msg) { acks <- m })
+	m.Reply = c.inbox.expect(func(m *nats.Msg) {
+		ack.Store(m)
+		if !c.stored(m) {
+			refused <- struct{}{}
+		}
+	})
 	defer c.inbox.forget(m.Reply)
 	subject := c.inbox.expectReceipt(func(r bridge.Receipt) { receipts <- r })
 	defer c.inbox.forget(subject)
@@ -37,25 +44,25 @@ func (c *Client) Ask(ctx context.Context, p Publication) (bridge.Receipt, error)
 		return bridge.Receipt{}, c.unpublished(ctx, err)
 	}
 
-	var ack *nats.Msg // once it has come
 	late := time.NewTimer(ackLimit)
 	defer late.Stop()
 	for {
 		select {
 		case r := <-receipts:
 			return r, nil
-		case ack = <-acks:
-			if !c.stored(ack) {
-				return c.duplicate(ctx, p, ack)
-			}
-			late.Stop()
-			lost = nil // the receipt comes when NATS is back
+		case <-refused:
+			return c.duplicate(ctx, p, ack.Load())
 		case <-late.C:
-			return bridge.Receipt{}, c.unpublished(ctx, errNoAck)
+			if ack.Load() == nil {
+				return bridge.Receipt{}, c.unpublished(ctx, errNoAck)
+			}
 		case <-lost:
-			return c.unanswered(p, ack, errLost)
+			if ack.Load() == nil {
+				return c.unanswered(p, nil, errLost)
+			}
+			lost = nil // the receipt comes when NATS is back
 		case <-ctx.Done():
-			return c.unanswered(p, ack, context.Cause(ctx))
+			return c.unanswered(p, ack.Load(), context.Cause(ctx))
 		}
 	}
 }
