@@ -9,7 +9,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/codewar/socketbridge/e2e/procs"
 )
@@ -127,6 +131,78 @@ func (f *floor) receive(in net.Conn, sent <-chan uint64) error {
 		n++
 	}
 	return nil
+}
+
+// runStream publishes at the fixed rate into a stream and reads it back as the bridge
+// does, with nothing between.
+func runStream(ctx context.Context, l *lab) (*floor, error) {
+	l.stage++
+	dir := filepath.Join(l.dir, fmt.Sprintf("%02d-stream", l.stage))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make directory: %w", err)
+	}
+	server, url, err := procs.StartNATS(dir, l.nats)
+	if server != nil {
+		defer server.Kill()
+	}
+	if err != nil {
+		return nil, err
+	}
+	nc, err := nats.Connect(url)
+	if err != nil {
+		return nil, fmt.Errorf("connect to nats: %w", err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("open jetstream: %w", err)
+	}
+	stream, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "FLOOR", Subjects: []string{"codewar.>"}})
+	if err != nil {
+		return nil, fmt.Errorf("create stream: %w", err)
+	}
+	consumer, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		return nil, fmt.Errorf("create consumer: %w", err)
+	}
+	f := &floor{latencies: newLatencies()}
+	var received atomic.Uint64
+	consuming, err := consumer.Consume(func(m jetstream.Msg) {
+		f.latencies.record(now() - time.Duration(binary.LittleEndian.Uint64(m.Data())))
+		received.Add(1)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("consume: %w", err)
+	}
+	defer consuming.Stop()
+	before, err := cpuOf(server.PID())
+	if err != nil {
+		return nil, err
+	}
+	during, cancel := context.WithTimeout(ctx, l.scale.pace)
+	defer cancel()
+	message := make([]byte, smallBody)
+	reply := nats.NewInbox() // acknowledged as in `durable`, to nobody
+	err = onSchedule(during, rate, func(_ int, due time.Duration) error {
+		f.messages++
+		binary.LittleEndian.PutUint64(message, uint64(due))
+		return nc.PublishRequest(subject, reply, message)
+	})
+	if err := errors.Join(err, ctx.Err()); err != nil {
+		return nil, fmt.Errorf("publish: %w", err)
+	}
+	if err := procs.WaitFor("all messages", patience, func() string {
+		if n := received.Load(); n < f.messages {
+			return fmt.Sprintf("%d of %d", n, f.messages)
+		}
+		return ""
+	}); err != nil {
+		return nil, err
+	}
+	f.took = l.scale.pace
+	after, err := cpuOf(server.PID())
+	f.cpu = after - before
+	return f, err
 }
 
 // runEcho has the callers of `http` call a handler that does nothing.
