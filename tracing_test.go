@@ -231,7 +231,7 @@ func TestTraces(t *testing.T) {
 	}
 
 	// Neither one that was decided against nor one that nobody decided about.
-	id, header = sampled(5)
+	_, header = sampled(5)
 	publish("on_"+leader, strings.TrimSuffix(header, "1")+"0", "", `"n":5`)
 	publish("on_"+leader, "", "", `"n":6`)
 	if res := nodes[other].postTraced(t, `{"userId":"on_`+leader+`","topic":"verdict","n":7}`, ""); res.StatusCode != http.StatusOK {
