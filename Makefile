@@ -25,6 +25,7 @@ test: deps vet race ## install what the tests need, check the sources, run all t
 
 race: ## run all tests with the race detector
 	go test -race -timeout 12m ./...
+	cd e2e/manifests && go test ./...
 
 # Smallest inputs are not worth a minute each here, hence the last flag.
 fuzz: ## run every fuzz target for FUZZTIME (30s) each
