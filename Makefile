@@ -1,7 +1,7 @@
 # What is typed often. Each target is a plain command that works without make.
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-FUZZTIME ?= 30s
+FUZZTIME ?= 60s
 LINT     ?= go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.0
 STATIC   ?= go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOSEC    ?= go run github.com/securego/gosec/v2/cmd/gosec@v2.30.0
@@ -28,7 +28,7 @@ race: ## run all tests with the race detector
 	cd e2e/manifests && go test ./...
 
 # Smallest inputs are not worth a minute each here, hence the last flag.
-fuzz: ## run every fuzz target for FUZZTIME (30s) each
+fuzz: ## run every fuzz target, the whole endpoint among them, for FUZZTIME (a minute) each
 	@set -e; for pkg in $$(go list ./...); do \
 		targets=$$(go test -list '^Fuzz' $$pkg); \
 		for name in $$(echo "$$targets" | grep '^Fuzz' || true); do \

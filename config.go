@@ -61,8 +61,9 @@ type socketsConfig struct {
 	UpgradeTimeout  time.Duration `mapstructure:"upgrade_timeout"`
 	ConnectTimeout  time.Duration `mapstructure:"connect_timeout"`
 	WriteTimeout    time.Duration `mapstructure:"write_timeout"`
-	MaxInbound      int64         `mapstructure:"max_inbound"` // bytes
-	MaxPending      int           `mapstructure:"max_pending"` // bytes
+	MaxInbound      int64         `mapstructure:"max_inbound"`  // bytes
+	InboundRate     int           `mapstructure:"inbound_rate"` // bytes a second
+	MaxPending      int           `mapstructure:"max_pending"`  // bytes
 	EventsPerMinute int           `mapstructure:"events_per_minute"`
 	CompressAbove   int           `mapstructure:"compress_above"` // bytes; 0: never
 
@@ -143,6 +144,7 @@ func defaultConfig() Config {
 			ConnectTimeout:  45 * time.Second,
 			WriteTimeout:    10 * time.Second,
 			MaxInbound:      1_000_000,
+			InboundRate:     1_000_000,
 			MaxPending:      4 << 20,
 			EventsPerMinute: 100,
 			CompressAbove:   1024,

@@ -52,6 +52,8 @@ func TestValidate(t *testing.T) {
 		{"sockets.connect_timeout", func(c *Config) { c.Sockets.ConnectTimeout = 0 }},
 		{"sockets.write_timeout", func(c *Config) { c.Sockets.WriteTimeout = 0 }},
 		{"sockets.max_inbound", func(c *Config) { c.Sockets.MaxInbound = 0 }},
+		{"sockets.inbound_rate", func(c *Config) { c.Sockets.InboundRate = -1 }},
+		{"sockets.inbound_rate", func(c *Config) { c.Sockets.InboundRate = 1000 }},
 		{"sockets.max_pending", func(c *Config) { c.Sockets.MaxPending = 1 << 19 }},
 		{"sockets.compress_above", func(c *Config) { c.Sockets.CompressAbove = -1 }},
 		{"sockets.events_per_minute", func(c *Config) { c.Sockets.EventsPerMinute = -1 }},

@@ -230,6 +230,7 @@ func gatewayConfig(cfg Config, believed gateway.AuthConfig) gateway.Config {
 			UpgradeTimeout:  cfg.Sockets.UpgradeTimeout,
 			ConnectTimeout:  cfg.Sockets.ConnectTimeout,
 			MaxInbound:      cfg.Sockets.MaxInbound,
+			InboundRate:     cfg.Sockets.InboundRate,
 			MaxPending:      cfg.Sockets.MaxPending,
 			WriteTimeout:    cfg.Sockets.WriteTimeout,
 			EventsPerMinute: cfg.Sockets.EventsPerMinute,

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway/auth"
+	"github.com/codewar/socketbridge/gateway/sio"
 	"github.com/codewar/socketbridge/store"
 	"github.com/codewar/socketbridge/store/redistest"
 )
@@ -32,7 +34,7 @@ func listening(t *testing.T, cfg Config, hubConfig HubConfig, s bridge.Store) (s
 	if _, err := s.Beat(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	cfg.MaxBody, cfg.ReplyTimeout = 4096, time.Second
+	cfg.MaxBody, cfg.ReplyTimeout = cmp.Or(cfg.MaxBody, 4096), time.Second
 	srv = NewServer(cfg, NewHub(s, hubConfig, log), s, pushed, nil, prometheus.NewRegistry(), log)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -372,5 +374,41 @@ func TestSlowRequests(t *testing.T) {
 	_, err = client.Get("http://" + addr + "/socket.io/?EIO=4&transport=polling&sid=" + sid)
 	if timeout, ok := errors.AsType[net.Error](err); !ok || !timeout.Timeout() {
 		t.Errorf("a poll ended after %v: %v", time.Since(hang), err)
+	}
+}
+
+// TestIdleTimeout: a connection on which nothing more is asked does not stay.
+func TestIdleTimeout(t *testing.T) {
+	t.Parallel()
+	cfg := Config{IdleTimeout: 100 * time.Millisecond, ReadHeaderTimeout: time.Minute, ReadTimeout: time.Minute}
+	_, addr := listening(t, cfg, HubConfig{}, memory())
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if _, err := io.WriteString(nc, "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	_ = nc.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if answer, err := io.ReadAll(nc); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 200") {
+		t.Errorf("%.40q, then %v", answer, err)
+	}
+}
+
+// TestEndlessBody: a body that does not say where it ends is read at a pace.
+func TestEndlessBody(t *testing.T) {
+	t.Parallel()
+	const perSecond = 100_000
+	_, addr := listening(t, Config{Sockets: sio.Config{InboundRate: perSecond}, MaxBody: 1 << 20}, HubConfig{}, memory())
+	body := struct{ io.Reader }{strings.NewReader(strings.Repeat("x", 64<<10+perSecond/2))} // hides its length
+	begin := time.Now()
+	resp, err := http.Post("http://"+addr+"/sendPayload", "application/json", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if took := time.Since(begin); took < 400*time.Millisecond {
+		t.Errorf("%d after %v", resp.StatusCode, took)
 	}
 }

@@ -87,7 +87,7 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 	hub.server.Store(s.sio)
 	public := s.newEcho(cfg)
 	public.Match([]string{http.MethodPost, http.MethodGet}, "/sendPayload", s.payloads.handle,
-		s.answered.count, (&publishers{cfg.Auth, ev.verdicts, newPace(cfg, client, refusals)}).only, middleware.BodyLimit(bytesText(cfg.MaxBody)))
+		s.answered.count, (&publishers{cfg.Auth, ev.verdicts, newPace(cfg, client, refusals)}).only, slowEndless(cfg.Sockets.InboundRate), middleware.BodyLimit(bytesText(cfg.MaxBody)))
 	public.GET("/openapi.json", document(callersContract))
 	s.health.routes(public)
 	if cfg.TryIt != nil {
@@ -231,13 +231,29 @@ func (s *Server) recover(next echo.HandlerFunc) echo.HandlerFunc {
 // still writing when the connection is closed sees a reset and not the answer. Of a
 // body that does not say where it ends it reads less: that may be an attack.
 func swallow(c echo.Context) {
-	const moment = 2 * time.Second
+	const moment, perSecond = 2 * time.Second, 4 << 20
 	bytes := int64(8 << 20)
 	if c.Request().ContentLength < 0 {
 		bytes = 1 << 20
 	}
 	_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Now().Add(moment)) // without one, the server's own holds
-	_, _ = io.CopyN(io.Discard, c.Request().Body, bytes)                                 // its end or its error: both will do
+	_, _ = io.CopyN(io.Discard, limit.Paced(c.Request().Body, perSecond), bytes)         // its end or its error: both will do
+}
+
+// slowEndless reads bodies that do not say where they end at a pace of so many bytes
+// a second. Others are refused before they are read when they are too large.
+func slowEndless(perSecond int) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			if r := c.Request(); r.ContentLength < 0 {
+				r.Body = struct {
+					io.Reader
+					io.Closer
+				}{limit.Paced(r.Body, perSecond), r.Body}
+			}
+			return next(c)
+		}
+	}
 }
 
 // handleError answers what no handler has answered.

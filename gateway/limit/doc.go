@@ -3,7 +3,9 @@
 //
 //	Rates    so many a second for each key, in a table of bounded size
 //	Counts   so many at a time for each address
+//	Flow     so many bytes a second of one connection
 //	Tally    how often each limit was reached, as a metric and in the log
 //
-// None is asked on the path of a message to a browser. All are safe for concurrent use.
+// None is asked on the path of a message to a browser. All but Flow are safe for
+// concurrent use.
 package limit

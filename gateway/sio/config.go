@@ -18,6 +18,7 @@ type Config struct {
 	ConnectTimeout time.Duration // a client that has not joined by then is closed, default 45 s
 
 	MaxInbound   int64         // bytes of one message or polling body from a client, default 1 MB
+	InboundRate  int           // bytes a second from one client, after 64 KiB at once; 0 means no limit
 	MaxPending   int           // bytes queued to one connection before it is closed as slow, default 4 MiB
 	ReadTimeout  time.Duration // for the body of one POST, default 30 s
 	WriteTimeout time.Duration // for each 64 KiB written to one connection, default 10 s

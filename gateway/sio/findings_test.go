@@ -253,6 +253,21 @@ func TestOverrun(t *testing.T) {
 	wantDrop(t, s, r, ReasonOverrun)
 }
 
+// TestOverrunBytes: few events are too many when they are large.
+func TestOverrunBytes(t *testing.T) {
+	t.Parallel()
+	busy := make(chan struct{})
+	r := &recorder{event: func(*Socket, string, []json.RawMessage, func(...any)) { <-busy }}
+	s, url := newServer(t, Config{MaxInbound: 1000}, r)
+	c := joinWS(t, url, "")
+	for range 8 {
+		c.try(`42["e","` + strings.Repeat("x", 900) + `"]`)
+	}
+	waitFor(t, func() bool { return s.Stats().Drops[ReasonOverrun] == 1 })
+	close(busy)
+	wantDrop(t, s, r, ReasonOverrun)
+}
+
 // TestHandlerPanics: a panic costs a call, not the process nor the socket.
 func TestHandlerPanics(t *testing.T) {
 	t.Parallel()

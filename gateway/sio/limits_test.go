@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
 )
@@ -297,4 +299,58 @@ func TestGetHasNoBody(t *testing.T) {
 		t.Errorf("status %d", status)
 	}
 	c.wantPost("1")
+}
+
+// TestSlowPost: a body that does not come in time ends the session.
+func TestSlowPost(t *testing.T) {
+	t.Parallel()
+	r := &recorder{}
+	_, url := newServer(t, Config{ReadTimeout: 100 * time.Millisecond}, r)
+	c := joinPolling(t, url, "")
+	r.socket(t, 0)
+	body, dripping := io.Pipe()
+	defer dripping.Close()
+	go func() { _, _ = io.WriteString(dripping, "4") }()
+	if status, _ := c.do(http.MethodPost, body); status != http.StatusBadRequest {
+		t.Errorf("status %d", status)
+	}
+	waitFor(t, func() bool { lines := r.lines(); return lines[len(lines)-1] == "disconnect "+ReasonTransportClose })
+}
+
+// TestInboundRate: what a client sends in bulk is taken at a pace, whole, and what
+// is short at once, also afterwards.
+func TestInboundRate(t *testing.T) {
+	t.Parallel()
+	const perSecond, pause = 200_000, 400 * time.Millisecond
+	bulk := `42["bulk","` + strings.Repeat("x", 64<<10+perSecond/2) + `"]`
+	for transport, send := range map[string]func(t *testing.T, url string){
+		websocketTransport: func(t *testing.T, url string) {
+			c := joinWS(t, url, "")
+			c.send(bulk) // in many fragments
+			c.send(`42["short"]`)
+		},
+		pollingTransport: func(t *testing.T, url string) {
+			c := joinPolling(t, url, "")
+			c.wantPost(bulk)
+			c.wantPost(`42["short"]`)
+		},
+	} {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			came := make(chan string, 2)
+			r := &recorder{event: func(_ *Socket, name string, args []json.RawMessage, _ func(...any)) {
+				came <- name + join(args)
+			}}
+			_, url := newServer(t, Config{InboundRate: perSecond}, r)
+			begin := time.Now()
+			go send(t, url)
+			if got := <-came; len(got) != len(bulk)-len(`42["",]`)+len(`[]`) {
+				t.Errorf("%d bytes have come of %d", len(got), len(bulk))
+			}
+			if took := time.Since(begin); took < pause {
+				t.Errorf("bulk took %v, want more than %v", took, pause)
+			}
+			<-came
+		})
+	}
 }

@@ -213,7 +213,7 @@ func (c *conn) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) 
 	}
 	rc := http.NewResponseController(w)
 	_ = rc.SetReadDeadline(time.Now().Add(c.srv.cfg.ReadTimeout)) // net/http takes it back before the next request
-	return io.ReadAll(http.MaxBytesReader(w, r.Body, c.srv.cfg.MaxInbound))
+	return io.ReadAll(c.srv.pacedBody(w, r))
 }
 
 func (c *conn) receivePayload(body []byte) error {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/codewar/socketbridge/gateway/limit"
 )
 
 // link is one websocket. What is written to it, but for the answer to a probe,
@@ -39,7 +41,7 @@ var errProbe = errors.New("not the packet that an upgrade needs here")
 // openLink answers the websocket handshake; on an error the client has its answer.
 func (s *Server) openLink(w http.ResponseWriter, r *http.Request) (*link, error) {
 	settled, deflates := settle(r, s.cfg.CompressAbove > 0)
-	ws, err := upgrader.Upgrade(&withholding{ResponseWriter: w}, settled, nil)
+	ws, err := upgrader.Upgrade(&withholding{w, s.cfg.InboundRate}, settled, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +63,10 @@ func (l *link) accept() error {
 
 // withholding is a response whose connection, when it is hijacked, keeps the answer
 // back: the first packet then goes out with it, in one system call and one packet.
-type withholding struct{ http.ResponseWriter }
+type withholding struct {
+	http.ResponseWriter
+	inboundRate int
+}
 
 // Hijack gives the connection away.
 func (w *withholding) Hijack() (net.Conn, *bufio.ReadWriter, error) {
@@ -69,15 +74,19 @@ func (w *withholding) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return &heldConn{Conn: nc, holds: true}, rw, nil
+	return &heldConn{Conn: nc, holds: true, in: inflow{Flow: limit.Flow{PerSecond: w.inboundRate}}}, rw, nil
 }
 
 // heldConn keeps what is written back until that is taken. Later writes pass.
+// What is read comes at a pace.
 type heldConn struct {
 	net.Conn
 	holds bool
 	held  []byte
+	in    inflow
 }
+
+func (c *heldConn) Read(b []byte) (int, error) { return c.in.read(c.Conn, b) }
 
 func (c *heldConn) Write(b []byte) (int, error) {
 	if !c.holds {
