@@ -147,7 +147,8 @@ func (c Config) checkSockets(v *validation) {
 	v.positive("sockets.write_timeout", s.WriteTimeout)
 	between(v, "sockets.max_inbound", s.MaxInbound, 1024, 64<<20)
 	between(v, "sockets.inbound_rate", s.InboundRate, 0, 1<<30)
-	v.require(s.InboundRate == 0 || float64(s.InboundRate)*c.HTTP.ReadTimeout.Seconds() >= float64(s.MaxInbound), "sockets.inbound_rate", s.InboundRate,
+	read := float64(s.InboundRate) * c.HTTP.ReadTimeout.Seconds() // bytes; 0 without a rate, less for values refused already
+	v.require(read <= 0 || read >= float64(s.MaxInbound), "sockets.inbound_rate", s.InboundRate,
 		"must let a message of sockets.max_inbound come within http.read_timeout")
 	// A socket whose bound is below one message could never receive it.
 	between(v, "sockets.max_pending", int64(s.MaxPending), c.HTTP.MaxBody, 1<<30)
