@@ -67,7 +67,27 @@ func TestFixedArguments(t *testing.T) {
 // runPython runs a page and returns how to read its next line.
 func runPython(t *testing.T, args ...string) (said func() string) {
 	t.Helper()
-	cmd := exec.Command(python, append([]string{"page.py"}, args...)...)
+	lines := runLines(t, exec.Command(python, append([]string{"page.py"}, args...)...))
+	next := func() string {
+		t.Helper()
+		select {
+		case line := <-lines:
+			return line
+		case <-time.After(20 * time.Second):
+			t.Fatal("the python page says nothing")
+			return ""
+		}
+	}
+	if got := next(); got != "ready" {
+		t.Fatalf("the python page says %q", got)
+	}
+	return next
+}
+
+// runLines runs a program, which has to end when its standard input does, and returns the
+// lines that it prints.
+func runLines(t *testing.T, cmd *exec.Cmd) <-chan string {
+	t.Helper()
 	cmd.Stderr = t.Output()
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -83,7 +103,7 @@ func runPython(t *testing.T, args ...string) (said func() string) {
 	t.Cleanup(func() {
 		_ = in.Close()
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("python: %v", err)
+			t.Errorf("%s: %v", cmd.Path, err)
 		}
 	})
 	lines := make(chan string, 16)
@@ -93,20 +113,7 @@ func runPython(t *testing.T, args ...string) (said func() string) {
 			lines <- strings.TrimSpace(s.Text())
 		}
 	}()
-	next := func() string {
-		t.Helper()
-		select {
-		case line := <-lines:
-			return line
-		case <-time.After(20 * time.Second):
-			t.Fatal("the python page says nothing")
-			return ""
-		}
-	}
-	if got := next(); got != "ready" {
-		t.Fatalf("the python page says %q", got)
-	}
-	return next
+	return lines
 }
 
 func list(t *testing.T, line string) (items []json.RawMessage) {
