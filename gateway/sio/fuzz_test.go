@@ -126,7 +126,7 @@ func FuzzEndpoint(f *testing.F) {
 	told, sent := <-h.joined, 0
 	var base uint64
 	f.Fuzz(func(t *testing.T, join bool, script []byte) {
-		converse(t, addr, join, script)
+		converse(t, addr, join, script, func() {})
 		if n := s.Stats().Panics; n != 0 {
 			t.Fatalf("%d panics", n)
 		}
@@ -155,8 +155,8 @@ func FuzzEndpoint(f *testing.F) {
 }
 
 // converse opens a websocket, joins or does not, says the script, leaves, and waits
-// for the server to close.
-func converse(t *testing.T, addr string, join bool, script []byte) {
+// for the server to close. Once it has joined it waits for joined, too.
+func converse(t *testing.T, addr string, join bool, script []byte, joined func()) {
 	t.Helper()
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -181,6 +181,7 @@ func converse(t *testing.T, addr string, join bool, script []byte) {
 				t.Fatalf("join: %v", err)
 			}
 		}
+		joined()
 	}
 	_, _ = nc.Write(say(script)) // the server may have hung up in the middle
 	_ = nc.(*net.TCPConn).CloseWrite()
@@ -206,7 +207,7 @@ func TestFuzzScripts(t *testing.T) {
 	r := &recorder{}
 	_, url := newServer(t, Config{}, r)
 	converse(t, strings.TrimPrefix(url, "http://"), true, []byte(
-		step(0x1, `42["fr`)+step(0x9|stepFin, "ping")+step(0x0|stepFin, `ag",1]`)))
+		step(0x1, `42["fr`)+step(0x9|stepFin, "ping")+step(0x0|stepFin, `ag",1]`)), func() { r.socket(t, 0) }) // who leaves before that is never told to the Handler
 	waitFor(t, func() bool { return len(r.lines()) == 3 })
 	if got := r.lines()[1]; got != "event frag [1]" {
 		t.Errorf("got %q", got)
