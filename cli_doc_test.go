@@ -21,18 +21,23 @@ func TestCommandLineReference(t *testing.T) {
 	b.WriteString("# Command line\n\nGenerated from the help texts. Every command also takes the flags of `socketbridge` itself, which say what the configuration is.\n" +
 		"Exit status: 0 done, 1 failed, 2 configuration or usage wrong, 3 (`send` only) the user is offline.\n")
 	describe(&b, newCommand())
-	const file = "docs/cli.md"
+	generated(t, "docs/cli.md", b.Bytes())
+}
+
+// generated holds a file against what it is made of, or with -update writes it.
+func generated(t *testing.T, file string, want []byte) {
+	t.Helper()
 	if *update {
-		if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
+		if err := os.WriteFile(file, want, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	text, err := os.ReadFile(file)
+	got, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(b.String(), string(text)); d != "" {
-		t.Errorf("%s is not what the help says (-want +got); run with -update:\n%s", file, d)
+	if d := cmp.Diff(string(want), string(got)); d != "" {
+		t.Errorf("%s is stale (-want +got); run with -update:\n%s", file, d)
 	}
 }
 

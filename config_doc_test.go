@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/codewar/socketbridge/bridge"
@@ -64,19 +63,7 @@ An unknown key in the file is an error that names it. A secret's variable with `
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", s.key, variable, typeOf(s), shownDefault(t, s), strings.NewReplacer("|", `\|`, "<", "&lt;").Replace(meanings[s.key]))
 	}
-	const file = "docs/configuration.md"
-	if *update {
-		if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(b.String(), string(text)); d != "" {
-		t.Errorf("%s is not what the code says (-want +got); run with -update:\n%s", file, d)
-	}
+	generated(t, "docs/configuration.md", b.Bytes())
 }
 
 // TestConfigReferenceNamesWhatWorks: each old variable sets the key that the reference

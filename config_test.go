@@ -14,7 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/spf13/pflag"
-	"go.yaml.in/yaml/v3"
 )
 
 // ignoreFrom leaves out who set what, which a comparison is rarely about.
@@ -86,26 +85,12 @@ func TestConfigFileEqualsDefaults(t *testing.T) {
 }
 
 func TestConfigFileExplainsEveryKey(t *testing.T) {
-	text, err := os.ReadFile(configFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(text, &doc); err != nil {
-		t.Fatal(err)
-	}
-	var walk func(prefix string, n *yaml.Node)
-	walk = func(prefix string, n *yaml.Node) {
-		for i := 0; i < len(n.Content); i += 2 {
-			name, value := n.Content[i], n.Content[i+1]
-			if value.Kind == yaml.MappingNode {
-				walk(prefix+name.Value+".", value)
-			} else if name.HeadComment == "" {
-				t.Errorf("line %d: %s%s has no comment above it", name.Line, prefix, name.Value)
-			}
+	keys, _ := commentsOf(t)
+	for key, comment := range keys {
+		if comment == "" {
+			t.Errorf("%s has no comment above it", key)
 		}
 	}
-	walk("", doc.Content[0])
 }
 
 func TestEnvExampleIsTheDefault(t *testing.T) {
