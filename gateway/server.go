@@ -138,6 +138,7 @@ func (s *Server) OperatePage(path string, h echo.HandlerFunc) {
 
 // Routes lists the routes of callers and those of operators, so that the contracts
 // can be held against them. They are the same list without a listener for operators.
+// The Socket.IO endpoint is not among them: see socketsFirst.
 func (s *Server) Routes() (callers, operators []*echo.Route) {
 	return s.public.Routes(), s.inside.Routes()
 }

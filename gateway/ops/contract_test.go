@@ -3,7 +3,6 @@ package ops
 import (
 	"context"
 	"log/slog"
-	"net/http"
 	"os"
 	"slices"
 	"testing"
@@ -33,16 +32,17 @@ func TestEveryRouteIsInAContract(t *testing.T) {
 		_ = srv.Shutdown(context.Background(), 0)
 	})
 	callers, operators := srv.Routes()
-	for file, routes := range map[string][]*echo.Route{"../contract/openapi.json": callers, "../contract/openapi_ops.json": operators} {
+	const callersFile = "../contract/openapi.json"
+	for file, routes := range map[string][]*echo.Route{callersFile: callers, "../contract/openapi_ops.json": operators} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var names []string
+		if file == callersFile {
+			names = []string{"GET /socket.io/", "POST /socket.io/"} // served before any route, as gateway's own test shows
+		}
 		for _, r := range routes {
-			if r.Path == "/socket.io/" && r.Method != http.MethodGet && r.Method != http.MethodPost {
-				continue // the endpoint refuses those itself
-			}
 			names = append(names, r.Method+" "+contract.Route(r.Path))
 		}
 		slices.Sort(names)
