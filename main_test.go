@@ -40,7 +40,7 @@ func TestImportDirection(t *testing.T) {
 		"/bench":                {"/e2e/procs"},
 		"/docs/samples/publish": nil,
 		"/e2e":                  nil,
-		"/e2e/attack":           {"/internal/sioclient"},
+		"/e2e/attack":           {"/e2e/procs", "/internal/sioclient"},
 		"/e2e/chaos":            {"/bridge", "/e2e/procs", "/internal/sioclient"},
 		"/e2e/observe":          nil,
 		"/e2e/procs":            nil,

@@ -48,7 +48,7 @@ type note struct {
 }
 
 func connectUsers(ctx context.Context, b *bridge) (*crowd, error) {
-	nc, err := nats.Connect("nats://" + b.nats)
+	nc, err := nats.Connect(b.nats)
 	if err != nil {
 		return nil, fmt.Errorf("connect to nats: %w", err)
 	}
