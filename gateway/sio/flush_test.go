@@ -31,7 +31,12 @@ func TestFlush(t *testing.T) {
 	clients := make([]*wsClient, sockets)
 	for i := range clients {
 		clients[i] = joinWS(t, url, "")
-		r.socket(t, i)
+		c := r.socket(t, i).conn
+		c.mu.Lock()
+		if c.link.raw == nil {
+			t.Error("a plain TCP connection is written by waiting only")
+		}
+		c.mu.Unlock()
 	}
 	var flushers sync.WaitGroup
 	for range 2 {
