@@ -8,6 +8,8 @@
 //	codewar.<topic>         messages; captured by the stream CODEWAR
 //	bridge.dead.<code>      messages that break the rules; captured by BRIDGE_DEAD
 //	bridge.node.<node>      what the leader forwards to a node, and its heartbeat
+//	bridge.ask.<node>.<k>   what nodes ask each other for operators
+//	bridge.resigned.CODEWAR the leader stops, so that another leads at once
 //	_INBOX.<random>.<n>     receipts and answers to this process
 //
 // What is promised: a message that the stream has acknowledged is handed to the

@@ -32,14 +32,21 @@ type IntakeLeases interface {
 // before may go on for a moment, and everything downstream bears that.
 type election struct {
 	leases IntakeLeases
+	told   <-chan struct{} // receives when the lease may be free; may be nil
 	log    *slog.Logger
 }
 
 // run campaigns until stop or ctx ends, and calls lead for each term won. The
 // context given to lead ends when the term does; lead returns then, or when stop
-// ends. At the end the lease is given up, so that another node leads at once.
-func (e *election) run(ctx, stop context.Context, lead func(ctx context.Context, term uint64)) {
-	defer e.resign(ctx)
+// ends. At the end the lease is given up, so that another node can lead at once;
+// resigned says that it is free because this node has led.
+func (e *election) run(ctx, stop context.Context, lead func(ctx context.Context, term uint64)) (resigned bool) {
+	led := e.campaign(ctx, stop, lead)
+	return e.resign(ctx) && led
+}
+
+// campaign reports whether this node led until the end.
+func (e *election) campaign(ctx, stop context.Context, lead func(ctx context.Context, term uint64)) (led bool) {
 	tick := time.NewTicker(campaignEvery)
 	defer tick.Stop()
 	for {
@@ -49,17 +56,18 @@ func (e *election) run(ctx, stop context.Context, lead func(ctx context.Context,
 			e.hold(ctx, term, began, lead)
 		}
 		if ctx.Err() != nil || stop.Err() != nil {
-			return
+			return err == nil
 		}
 		if err == nil {
 			continue // the store may have given us a new term
 		}
 		select {
 		case <-tick.C:
+		case <-e.told:
 		case <-stop.Done():
-			return
+			return false
 		case <-ctx.Done():
-			return
+			return false
 		}
 	}
 }
@@ -113,11 +121,13 @@ func (e *election) renew(ctx context.Context, term uint64, renewed time.Time, lo
 	}
 }
 
-// resign gives the lease up; when that fails it lapses.
-func (e *election) resign(ctx context.Context) {
+// resign gives the lease up, and reports whether it is free; when not it lapses.
+func (e *election) resign(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseCall)
 	defer cancel()
-	if err := e.leases.Resign(ctx); err != nil {
+	err := e.leases.Resign(ctx)
+	if err != nil {
 		e.log.Debug("lease not given up", "err", err)
 	}
+	return err == nil
 }

@@ -20,7 +20,7 @@ type reign struct {
 // elect runs an election in a bubble until stop ends, and returns its terms.
 func elect(ctx, stop context.Context, l IntakeLeases) (reigns []reign) {
 	start := time.Now()
-	e := election{l, discard}
+	e := election{leases: l, log: discard}
 	e.run(ctx, stop, func(ctx context.Context, term uint64) {
 		r := reign{term: term, began: time.Since(start)}
 		select {

@@ -25,6 +25,7 @@ type IntakeHandler struct {
 type Intake struct {
 	client   *Client
 	election election
+	handover *handover
 	window   time.Duration
 	handler  IntakeHandler
 	log      *slog.Logger
@@ -46,8 +47,9 @@ type Intake struct {
 // no checkpoint: older messages are of no use because histories forget them too.
 func (c *Client) NewIntake(leases IntakeLeases, window time.Duration, h IntakeHandler) *Intake {
 	log := c.root.With("component", "intake")
+	hand := newHandover(c, log)
 	i := &Intake{
-		client: c, election: election{leases, log}, window: window,
+		client: c, election: election{leases, hand.told, log}, handover: hand, window: window,
 		handler: h, log: log, done: make(chan struct{}),
 	}
 	i.stop, i.drain = context.WithCancel(context.Background())
@@ -68,16 +70,25 @@ func (i *Intake) Run(ctx context.Context) error {
 	defer cancel(nil)
 	defer context.AfterFunc(i.killed, func() { cancel(context.Canceled) })()
 
-	i.election.run(work, i.stop, i.lead)
+	deaf, err := i.handover.listen()
+	if err != nil {
+		return err
+	}
+	resigned := i.election.run(work, i.stop, i.lead)
+	deaf()
+	if resigned {
+		i.handover.give(work)
+	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	return nil
 }
 
-// Drain stops reading, lets the batch in hand finish and then resigns, so that
-// another node goes on at once. When ctx ends first the batch is abandoned: the
-// next leader reads it again. Run returns before Drain does.
+// Drain stops reading, lets the batch in hand finish and then resigns. Where other
+// nodes live it returns when one of them reads the stream, which takes milliseconds,
+// or after two seconds. When ctx ends first the batch is abandoned: the next leader
+// reads it again. Run returns before Drain does.
 func (i *Intake) Drain(ctx context.Context) error {
 	i.drain()
 	if !i.started.Load() {

@@ -81,6 +81,8 @@ func (s *session) run(reading, work context.Context) error {
 		<-consuming.Closed()
 	}()
 	s.begun = true
+	s.intake.handover.reading(true)
+	defer s.intake.handover.reading(false)
 	s.intake.log.Info("reading", "term", s.term, "after", s.last.String())
 	return s.route(reading, work)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -43,12 +44,15 @@ type deployed struct {
 //go:embed deploy.md.tmpl
 var deployReport string
 
-// measureDeploys restarts bridges in each of the ways, and writes what pages saw to the
-// file and its curves beside it.
-func measureDeploys(ctx context.Context, bin binaries, dir, file string) (ok bool, err error) {
+// measureDeploys restarts bridges in each of the ways that are picked, and writes what
+// pages saw to the file and its curves beside it.
+func measureDeploys(ctx context.Context, bin binaries, dir, file string, pick *regexp.Regexp) (ok bool, err error) {
 	ok = true
 	var all []deployed
 	for i, row := range deploys() {
+		if !pick.MatchString(row.name) {
+			continue
+		}
 		res, err := perform(ctx, row, deployScale, bin, filepath.Join(dir, fmt.Sprint("deploy", i)))
 		if err != nil {
 			return false, fmt.Errorf("%s: %w", row.name, err)

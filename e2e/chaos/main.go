@@ -54,7 +54,7 @@ func chaos(ctx context.Context, args []string, out io.Writer) (ok bool, err erro
 		return false, err
 	}
 	if *curve != "" {
-		ok, err := measureDeploys(ctx, bin, dir, *curve)
+		ok, err := measureDeploys(ctx, bin, dir, *curve, pick)
 		return ok, errors.Join(err, os.RemoveAll(dir))
 	}
 	fmt.Fprintf(out, "%d stock and %d raw pages of %d users, %d messages a second; logs in %s\n\n", s.stock, s.raw, s.users, s.rate, dir)
