@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -14,8 +13,13 @@ const (
 	// takenEvery is how often the store is told how far users have received. A
 	// node that is killed may let a fresh page see that much again.
 	takenEvery = 200 * time.Millisecond
-	// takenChunk is how many users go into one call of the store, so that it ends in time.
-	takenChunk = 1000
+	// takenTurns is in how many turns the shards are recorded meanwhile: the store
+	// serves nobody else during a turn.
+	takenTurns = 8
+	// takenMost is how many sockets of a shard are recorded in its turn, 5,000 a second
+	// in all; the others wait for the next. Recording costs the store half of
+	// what a message costs it, and with many users nearly each message would pay it.
+	takenMost = 16
 )
 
 // moved are the sockets of a shard that have received what the store does not
@@ -32,12 +36,16 @@ func (m *moved) add(s *socket) {
 	m.list = append(m.list, s)
 }
 
-func (m *moved) takeAll() []*socket {
+// take takes the first ones out, at most n.
+func (m *moved) take(n int) []*socket {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	list := m.list
-	m.list = nil
-	return list
+	n = min(n, len(m.list))
+	first := m.list[:n:n]
+	if m.list = m.list[n:]; len(m.list) == 0 {
+		m.list = nil
+	}
+	return first
 }
 
 // note has the store told of the socket's last offset. With s.mu held.
@@ -65,28 +73,29 @@ func (s *socket) progress() (user bridge.UserID, last bridge.Offset, noted bool)
 	return s.user, s.last, noted
 }
 
-// recordTaken tells the store how far users have received. What it does not take
-// is tried again the next time.
-func (h *Hub) recordTaken(ctx context.Context) {
+// recordTaken tells the store how far the users of some shards have received, at
+// most so many sockets of each. What it does not take is tried again in a later turn.
+func (h *Hub) recordTaken(ctx context.Context, shards []shard, most int) {
 	var sockets []*socket
-	for i := range h.shards {
-		sockets = append(sockets, h.shards[i].moved.takeAll()...)
+	for i := range shards {
+		sockets = append(sockets, shards[i].moved.take(most)...)
 	}
-	for chunk := range slices.Chunk(sockets, takenChunk) {
-		marks := make(map[bridge.UserID]bridge.Offset, len(chunk))
-		for _, s := range chunk {
-			if user, last, noted := s.progress(); noted {
-				marks[user] = marks[user].Max(last)
-			}
+	if len(sockets) == 0 {
+		return
+	}
+	marks := make(map[bridge.UserID]bridge.Offset, len(sockets))
+	for _, s := range sockets {
+		if user, last, noted := s.progress(); noted {
+			marks[user] = marks[user].Max(last)
 		}
-		if len(marks) == 0 {
-			continue
-		}
-		if err := h.store.Taken(ctx, marks); err != nil {
-			h.log.LogAttrs(ctx, slog.LevelDebug, "progress not recorded", slog.Any("err", err))
-			for _, s := range chunk {
-				s.noteAgain()
-			}
+	}
+	if len(marks) == 0 {
+		return
+	}
+	if err := h.store.Taken(ctx, marks); err != nil {
+		h.log.LogAttrs(ctx, slog.LevelDebug, "progress not recorded", slog.Any("err", err))
+		for _, s := range sockets {
+			s.noteAgain()
 		}
 	}
 }

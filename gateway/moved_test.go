@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/codewar/socketbridge/bridge"
@@ -16,12 +18,14 @@ import (
 type awayStore struct {
 	*store.MemoryNode
 	away bool
+	took []int // how many marks each call brought
 }
 
 func (s *awayStore) Taken(ctx context.Context, marks map[bridge.UserID]bridge.Offset) error {
 	if s.away {
 		return errors.New("away")
 	}
+	s.took = append(s.took, len(marks))
 	return s.MemoryNode.Taken(ctx, marks)
 }
 
@@ -80,4 +84,32 @@ func TestIdleFlushIsFree(t *testing.T) {
 	if n := testing.AllocsPerRun(10, func() { h.flush(ctx) }); n != 0 {
 		t.Errorf("an idle flush allocates %v times", n)
 	}
+}
+
+// TestTakenInTurns: however many users receive something, no call keeps the store for
+// long, and every user's mark is recorded in the end.
+func TestTakenInTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const users = 3000
+		h, st := movedHub(t, users)
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { h.Run(ctx) })
+		for i := range users {
+			h.Push(&bridge.Envelope{User: bridge.UserID(fmt.Sprint("u", i)), Topic: "t", Payload: []byte("{}"), Offset: bridge.Offset{Epoch: 1, Seq: uint64(i) + 1}})
+		}
+		time.Sleep(2 * time.Second)
+		stop()
+		running.Wait()
+		sum := 0
+		for _, n := range st.took {
+			sum += n
+			if most := takenMost * len(h.shards) / takenTurns; n > most {
+				t.Errorf("%d marks in one call, want at most %d", n, most)
+			}
+		}
+		if sum != users {
+			t.Errorf("%d marks recorded in %d calls, want %d", sum, len(st.took), users)
+		}
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -51,7 +52,7 @@ func (u *unregistrations) takeAll() []unregistration {
 // sockets up to date when [Hub.Resync] asks for it.
 func (h *Hub) Run(ctx context.Context) {
 	var wg sync.WaitGroup
-	wg.Go(func() { h.everyTick(ctx, takenEvery, h.flush) })
+	wg.Go(func() { h.flushInTurns(ctx) })
 	wg.Go(func() { h.everyTick(ctx, h.cfg.SessionTTL/3, h.keepSessions) })
 	wg.Go(func() {
 		for {
@@ -83,9 +84,24 @@ func (h *Hub) everyTick(ctx context.Context, every time.Duration, do func(contex
 	}
 }
 
-// flush records how far users have received, and removes what could not be removed.
+// flushInTurns records how far users have received, one part of them after the
+// other, and removes what could not be removed.
+func (h *Hub) flushInTurns(ctx context.Context) {
+	turn := 0
+	h.everyTick(ctx, takenEvery/takenTurns, func(ctx context.Context) {
+		const each = len(h.shards) / takenTurns
+		h.recordTaken(ctx, h.shards[turn*each:(turn+1)*each], takenMost)
+		if turn = (turn + 1) % takenTurns; turn == 0 {
+			h.removeGone(ctx)
+		}
+	})
+}
+
+// flush does all of that at once.
 func (h *Hub) flush(ctx context.Context) {
-	h.recordTaken(ctx)
+	for i := range h.shards {
+		h.recordTaken(ctx, h.shards[i:i+1], math.MaxInt)
+	}
 	h.removeGone(ctx)
 }
 

@@ -11,8 +11,9 @@ const (
 	// batchMessages and batchBytes bound one batch, and so one round trip to the
 	// store. The larger it is, the more of a user's messages share an entry of the
 	// history and a write to the socket, and the longer the first one waits for the
-	// last: 15 ms at full load. A batch exceeds batchBytes by at most one message.
-	batchMessages = 1024
+	// last: some 50 ms, once so many have come while the batch before was routed. A
+	// batch exceeds batchBytes by at most one message.
+	batchMessages = 4096
 	batchBytes    = 4 << 20
 )
 
