@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"compress/flate"
-	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -253,34 +252,6 @@ func TestAnswers(t *testing.T) {
 	}
 	if err := readAnswer(in); !errors.Is(err, errAnswer) {
 		t.Errorf("no length: %v", err)
-	}
-}
-
-// A schedule that cannot be kept is caught up with, and says when each was due: what
-// was late is not forgotten.
-func TestScheduleRemembersWhatIsLate(t *testing.T) {
-	t.Parallel()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var due []time.Duration
-	stalled := time.Duration(0)
-	err := onSchedule(ctx, 1000, func(i int, at time.Duration) error {
-		if due = append(due, at); i == 5 {
-			for stalled = at + 20*time.Millisecond; now() < stalled; {
-			}
-		}
-		if at > stalled && i > 25 {
-			cancel()
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, at := range due[1:] {
-		if at-due[i] != time.Millisecond {
-			t.Fatalf("%v after the one before, want 1ms", at-due[i])
-		}
 	}
 }
 

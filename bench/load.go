@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // load is a way into the server under test.
@@ -70,27 +67,3 @@ func (w *window) wait(ctx context.Context, below uint64) error {
 
 // drain waits until all that was published has come.
 func (w *window) drain(ctx context.Context) error { return w.wait(ctx, 1) }
-
-// onSchedule calls publish so many times a second until ctx ends, each with the time at which it
-// is due. When publish is late the next calls catch up, and carry the time they were due at.
-func onSchedule(ctx context.Context, rate int, publish func(i int, due time.Duration) error) error {
-	// The runtime's timers are late by up to a millisecond on an idle machine, which is longer than
-	// a message takes. The system's are late by the slack of the thread, which we set to the least
-	// for as long as we have it. The thread must not end: servers that it started would be killed.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)                    // ns; by default 50 µs
-	defer func() { _ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) }() // 0: the default
-	began := now()
-	for i := 0; ctx.Err() == nil; i++ {
-		due := began + time.Duration(i)*time.Second/time.Duration(rate)
-		if early := due - now(); early > 0 {
-			pause := unix.NsecToTimespec(int64(early))
-			_ = unix.Nanosleep(&pause, nil) // woken too early is no harm
-		}
-		if err := publish(i, due); err != nil {
-			return err
-		}
-	}
-	return nil
-}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,10 +17,10 @@ import (
 // would cost more than what is measured, so one goroutine asks the system which sockets
 // have something to read, and reads them into one buffer.
 type swarm struct {
-	to    unix.SockaddrInet4
-	epoll int
-	stop  atomic.Bool
-	done  sync.WaitGroup // the reader
+	to      unix.SockaddrInet4
+	epoll   int            // watches the sockets
+	watched *os.File       // the same, for the runtime to wait for and to close
+	done    sync.WaitGroup // the reader
 
 	received atomic.Uint64 // messages, since the beginning
 	bytes    atomic.Uint64 // read, since the beginning
@@ -53,25 +55,31 @@ func newSwarm(port int) (*swarm, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create epoll: %w", err)
 	}
+	if err := unix.SetNonblock(epoll, true); err != nil { // so that the runtime waits for it, see onSchedule
+		return nil, errors.Join(fmt.Errorf("set epoll not to block: %w", err), unix.Close(epoll))
+	}
 	s := &swarm{
-		to: unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}, epoll: epoll,
+		to: unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}, epoll: epoll, watched: os.NewFile(uintptr(epoll), "epoll"),
 		progress: make(chan struct{}, 1), settled: make(chan struct{}, 1), slots: make(chan struct{}, connecting),
 		latencies: newLatencies(), connects: newLatencies(),
 	}
-	s.done.Go(s.read)
+	events, err := s.watched.SyscallConn()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("wait for epoll: %w", err), s.watched.Close())
+	}
+	s.done.Go(func() { s.read(events) })
 	return s, nil
 }
 
 // close ends every connection and the reader.
 func (s *swarm) close() {
-	s.stop.Store(true)
+	_ = s.watched.Close() // which ends the reader
 	s.done.Wait()
 	for _, c := range s.clients {
 		if c.state != gone {
 			_ = unix.Close(c.fd)
 		}
 	}
-	_ = unix.Close(s.epoll)
 }
 
 // connect adds n browsers, for the users after those that are there, and waits until each
@@ -151,15 +159,20 @@ func (s *swarm) dial() error {
 	return nil
 }
 
-// read is the reader.
-func (s *swarm) read() {
+// read is the reader. It ends when what it waits for is closed.
+func (s *swarm) read(watched syscall.RawConn) {
 	events := make([]unix.EpollEvent, 512)
 	buf := make([]byte, readBuffer)
-	for !s.stop.Load() {
-		n, err := unix.EpollWait(s.epoll, events, 100)
+	n := 0
+	some := func(fd uintptr) bool {
+		var err error
+		n, err = unix.EpollWait(int(fd), events, 0)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			panic(err) // the descriptor is ours until we return
 		}
+		return n != 0
+	}
+	for watched.Read(some) == nil {
 		if n > 0 {
 			s.round(events[:n], buf)
 		}
