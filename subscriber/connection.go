@@ -193,6 +193,7 @@ func (c *Client) connect(cfg Config, local *server.Server) (*nats.Conn, error) {
 	opts = append(opts, identity(cfg)...)
 	if local != nil {
 		opts = append(opts, nats.InProcessServer(local))
+		cfg.URL = "nats://" + local.Addr().String() // not dialled, but it is what the connection says of itself
 	}
 	nc, err := dial(cfg, opts)
 	if err != nil {

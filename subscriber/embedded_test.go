@@ -55,6 +55,20 @@ func TestEmbeddedIsReachedByPublishers(t *testing.T) {
 	}
 }
 
+// The client library calls a server that it reaches inside the process by its default port.
+func TestEmbeddedSaysWhereItIs(t *testing.T) {
+	t.Parallel()
+	var book logBook
+	c := open(t, embeddedConfig(t), "a", book.logger())
+	url := "nats://" + c.embedded.server.Addr().String()
+	if got := c.Status().URL; got != url {
+		t.Errorf("Status has the URL %q, want %q", got, url)
+	}
+	if said := `msg="nats connected" component=subscriber server=` + url + "\n"; book.count(said) != 1 {
+		t.Errorf("log without %q:\n%s", said, book.text.String())
+	}
+}
+
 func TestEmbeddedSaysWhichSettingIsInTheWay(t *testing.T) {
 	t.Parallel()
 	first := embeddedConfig(t)

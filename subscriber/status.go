@@ -21,12 +21,9 @@ type Status struct {
 
 // Status returns what was seen last. It never waits.
 func (c *Client) Status() Status {
-	seen, url := c.streams.state(), c.conn.url()
-	if c.embedded != nil { // which is not reached over its port
-		url = "nats://" + c.embedded.server.Addr().String()
-	}
+	seen := c.streams.state()
 	return Status{
-		Connected: c.conn.err() == nil, URL: url, Embedded: c.embedded != nil,
+		Connected: c.conn.err() == nil, URL: c.conn.url(), Embedded: c.embedded != nil,
 		RTT: seen.took, Epoch: seen.epoch, Messages: seen.messages, Bytes: seen.bytes, First: seen.first, Last: seen.last,
 	}
 }
