@@ -76,7 +76,7 @@ func TestConfigReferenceNamesWhatWorks(t *testing.T) {
 	}
 	for key, names := range oldVariables {
 		clean(t)
-		for _, name := range strings.Split(names, ", ") {
+		for name := range strings.SplitSeq(names, ", ") {
 			t.Setenv(name, values[name])
 		}
 		if c := mustLoad(t); !strings.Contains(c.from[key], names) {

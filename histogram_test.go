@@ -18,7 +18,7 @@ func TestTimes(t *testing.T) {
 	t.Parallel()
 	var ours bridge.Histogram
 	bounds := []float64{0.0009765625, 0.25, 1, 64} // some of ours
-	theirs := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "x", Buckets: bounds, NativeHistogramBucketFactor: 1.1})
+	theirs := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "x", Help: "What ours is held against.", Buckets: bounds, NativeHistogramBucketFactor: 1.1})
 	for i := range 2000 {
 		d := time.Duration(rand.Int64N(int64(time.Microsecond) << (4 + i%20))) // up to microseconds, up to seconds
 		if d = max(d, 10*time.Microsecond); i%100 == 0 {

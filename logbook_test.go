@@ -58,7 +58,10 @@ func TestLogBookKeepsWarnings(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 	for i := range 2 * keptEntries {
-		log.Warn(fmt.Sprint("message ", i)) // a name of its own, so that none is left out
+		line := slog.NewRecord(time.Now(), slog.LevelWarn, fmt.Sprint("message ", i), 0) // a name of its own, so that none is left out
+		if err := log.Handler().Handle(t.Context(), line); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if got := b.kept.last(1000); len(got) != keptEntries || got[0].Message != fmt.Sprint("message ", 2*keptEntries-1) {
 		t.Errorf("%d entries, the newest %+v", len(got), got[0])

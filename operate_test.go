@@ -98,10 +98,22 @@ AGO  DEAD LETTER  CODE           SUBJECT      REASON
 func TestOperateUsage(t *testing.T) {
 	clean(t)
 	for _, args := range [][]string{
-		{"users", "x"}, {"users", "--limit", "0"}, {"users", "--ops-url", "here"}, {"user"}, {"user", ""}, {"user", "a", "b"}, {"user", "a", "--limit", "-1"},
+		{"users", "x"},
+		{"users", "--limit", "0"},
+		{"users", "--ops-url", "here"},
+		{"user"},
+		{"user", ""},
+		{"user", "a", "b"},
+		{"user", "a", "--limit", "-1"},
 		{"users", "--set", "ops.addr=127.0.0.1:0"},
-		{"bench", "x"}, {"bench", "--users", "0"}, {"bench", "--users", "5001"}, {"bench", "--rate", "20001"}, {"bench", "--for", "11m"}, {"bench", "--key", "k"},
-		{"bench", "--url", "http://192.0.2.1:3004"}, {"bench", "--url", "https://bridge.example", "--http"},
+		{"bench", "x"},
+		{"bench", "--users", "0"},
+		{"bench", "--users", "5001"},
+		{"bench", "--rate", "20001"},
+		{"bench", "--for", "11m"},
+		{"bench", "--key", "k"},
+		{"bench", "--url", "http://192.0.2.1:3004"},
+		{"bench", "--url", "https://bridge.example", "--http"},
 	} {
 		if out, errs := command(t, exitUsage, args...); out != "" || strings.Count(errs, "\n") != 1 {
 			t.Errorf("%q: printed %q and %q, want one line of error", args, out, errs)

@@ -50,12 +50,13 @@ func basic(key string) string {
 func TestOperatorsGuard(t *testing.T) {
 	key, entry := auth.NewAPIKey("me")
 	host := func(p *program) string { return strings.TrimPrefix(p.url, "http://") }
-	check := func(t *testing.T, p *program, tests []struct {
+	type tests = []struct {
 		name   string
 		status int
 		code   string
 		header []string
-	}) {
+	}
+	check := func(t *testing.T, p *program, tests tests) {
 		t.Helper()
 		for _, tt := range tests {
 			for _, ask := range [][2]string{{"GET", "/api/v1/cluster"}, {"GET", "/metrics"}, {"GET", "/console/socket.io/?EIO=4&transport=polling"}, {"POST", "/api/v1/send"}} {
@@ -72,12 +73,6 @@ func TestOperatorsGuard(t *testing.T) {
 				}
 			}
 		}
-	}
-	type tests = []struct {
-		name   string
-		status int
-		code   string
-		header []string
 	}
 	p := startProgram(t, "--set", "ops.keys="+entry)
 	check(t, p, tests{

@@ -102,10 +102,28 @@ func TestSendFails(t *testing.T) {
 func TestSendUsage(t *testing.T) {
 	clean(t)
 	for _, args := range [][]string{
-		{"send"}, {"send", "u"}, {"send", "u", "t", "{}", "x"}, {"send", "u", "t", "[]"}, {"send", "u", "t", "{"}, {"send", "u", "t", ""},
-		{"send", "u", "connect"}, {"send", "u", "a b"}, {"send", "\x1b", "t"}, {"send", "", "t"}, {"send", "u", "t", `{"userId":"v"}`}, {"send", "u", "t", `{"a":1,"a":2}`},
-		{"send", "u", "t", "--timeout", "0s"}, {"send", "u", "t", "--key", "k"}, {"send", "u", "t", "--url", "localhost:3004"}, {"send", "u", "t", "--url", "http://h/path"},
-		{"listen"}, {"listen", ""}, {"listen", "a", "b"}, {"listen", "u", "--after", "12"}, {"listen", "u", "--count", "-1"}, {"listen", "u", "--url", "ftp://h"},
+		{"send"},
+		{"send", "u"},
+		{"send", "u", "t", "{}", "x"},
+		{"send", "u", "t", "[]"},
+		{"send", "u", "t", "{"},
+		{"send", "u", "t", ""},
+		{"send", "u", "connect"},
+		{"send", "u", "a b"},
+		{"send", "\x1b", "t"},
+		{"send", "", "t"},
+		{"send", "u", "t", `{"userId":"v"}`},
+		{"send", "u", "t", `{"a":1,"a":2}`},
+		{"send", "u", "t", "--timeout", "0s"},
+		{"send", "u", "t", "--key", "k"},
+		{"send", "u", "t", "--url", "localhost:3004"},
+		{"send", "u", "t", "--url", "http://h/path"},
+		{"listen"},
+		{"listen", ""},
+		{"listen", "a", "b"},
+		{"listen", "u", "--after", "12"},
+		{"listen", "u", "--count", "-1"},
+		{"listen", "u", "--url", "ftp://h"},
 		{"listen", "u", "--set", "http.addr=127.0.0.1:0"},
 	} {
 		if out, errs := command(t, exitUsage, args...); out != "" || strings.Count(errs, "\n") != 1 {

@@ -182,6 +182,7 @@ func fact(key string, v slog.Value) attribute.KeyValue {
 		return attribute.Float64(key, v.Float64())
 	case slog.KindUint64:
 		return attribute.Int64(key, int64(min(v.Uint64(), math.MaxInt64)))
+	default:
+		return attribute.String(key, v.String())
 	}
-	return attribute.String(key, v.String())
 }

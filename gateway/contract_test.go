@@ -61,8 +61,10 @@ func (s contractStore) Trace(_ context.Context, at bridge.Offset) (bridge.Trace,
 		return bridge.Trace{}, bridge.ErrNoTrace
 	}
 	now := time.Now().UTC()
-	return bridge.Trace{Offset: at, Subject: "codewar.t", User: "here", Read: now, Settled: now, Outcome: bridge.Pushed,
-		Tries: []bridge.Try{{Node: "n", Sockets: []bridge.SocketID{"s"}, Took: 1}}}, nil
+	return bridge.Trace{
+		Offset: at, Subject: "codewar.t", User: "here", Read: now, Settled: now, Outcome: bridge.Pushed,
+		Tries: []bridge.Try{{Node: "n", Sockets: []bridge.SocketID{"s"}, Took: 1}},
+	}, nil
 }
 
 // slowBody is a body that does not come in time.

@@ -33,8 +33,10 @@ func (r *Redis) Append(ctx context.Context, entries []bridge.Entry) (out []bridg
 		if err != nil {
 			return err
 		}
-		a := appending{r: r, entries: entries, out: make([]bridge.Appended, len(entries)),
-			seer: seer{r: r, roster: m, now: time.Now()}}
+		a := appending{
+			r: r, entries: entries, out: make([]bridge.Appended, len(entries)),
+			seer: seer{r: r, roster: m, now: time.Now()},
+		}
 		if err := a.run(ctx); err != nil {
 			return err
 		}

@@ -250,7 +250,7 @@ func (o *observation) allGone() {
 			n.Kill()
 		}
 	}, "BridgeDown")
-	must(o.T, c.stream(o.T).Purge(o.T.Context()))
+	must(o.T, c.stream(o.T).Purge(o.Context()))
 	o.fault("a stream that was purged before it was read", func() { must(o.T, c.bridges[0].Start()) }, "BridgeMessagesLost")
 }
 

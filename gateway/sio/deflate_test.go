@@ -65,12 +65,13 @@ func dialRaw(t testing.TB, addr, query string, extensions ...string) *rawWS {
 	}
 	t.Cleanup(func() { nc.Close() })
 	_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
-	request := "GET /socket.io/?EIO=4&transport=websocket" + query + " HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+	var request strings.Builder
+	request.WriteString("GET /socket.io/?EIO=4&transport=websocket" + query + " HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")
 	for _, line := range extensions {
-		request += extensionsHeader + ": " + line + "\r\n"
+		request.WriteString(extensionsHeader + ": " + line + "\r\n")
 	}
-	if _, err := io.WriteString(nc, request+"\r\n"); err != nil {
+	if _, err := io.WriteString(nc, request.String()+"\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	c := &rawWS{nc: nc, in: bufio.NewReader(nc)}

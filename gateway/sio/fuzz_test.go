@@ -23,6 +23,7 @@ func (obedient) Admit(context.Context, *Socket) *Refusal { return nil }
 func (obedient) Restore(context.Context, *Socket, string, string) (Restored, bool) {
 	return Restored{}, false
 }
+
 func (o obedient) Connect(s *Socket) {
 	select {
 	case o.joined <- s:

@@ -175,11 +175,12 @@ func (d *Document) JSON(text []byte, place ...string) error {
 }
 
 func (d *Document) validate(value any, place ...string) error {
-	pointer := location + "#"
+	var pointer strings.Builder
+	pointer.WriteString(location + "#")
 	for _, p := range place {
-		pointer += "/" + strings.NewReplacer("~", "~0", "/", "~1", "%", "%25", "{", "%7B", "}", "%7D").Replace(p)
+		pointer.WriteString("/" + strings.NewReplacer("~", "~0", "/", "~1", "%", "%25", "{", "%7B", "}", "%7D").Replace(p))
 	}
-	schema, err := d.compiler.Compile(pointer)
+	schema, err := d.compiler.Compile(pointer.String())
 	if err != nil {
 		return fmt.Errorf("compile schema: %w", err)
 	}
