@@ -96,7 +96,7 @@ func (l *lab) open(name string, users, size int) (t *trial, err error) {
 	if err != nil {
 		return t, err
 	}
-	t.swarm, err = newSwarm(t.port)
+	t.swarm, err = newSwarm(t.port, 0)
 	return t, err
 }
 
@@ -181,8 +181,10 @@ func (b *breach) Error() string {
 }
 
 // verdict is nil when every browser got what was sent to it, once and in order.
-func (t *trial) verdict() error {
-	if f, complaints := t.swarm.judge(t.mill.sent); f.any() || len(complaints) > 0 {
+func (t *trial) verdict() error { return t.swarm.verdict(t.mill.sent) }
+
+func (s *swarm) verdict(sent []uint64) error {
+	if f, complaints := s.judge(sent); f.any() || len(complaints) > 0 {
 		return &breach{f, complaints}
 	}
 	return nil

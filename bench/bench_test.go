@@ -272,7 +272,7 @@ func swarmAt(t testing.TB, serve http.HandlerFunc) (*http.Server, *swarm) {
 		_ = srv.Close()
 		<-served
 	})
-	s, err := newSwarm(l.Addr().(*net.TCPAddr).Port)
+	s, err := newSwarm(l.Addr().(*net.TCPAddr).Port, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

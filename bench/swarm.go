@@ -18,6 +18,7 @@ import (
 // have something to read, and reads them into one buffer.
 type swarm struct {
 	to      unix.SockaddrInet4
+	first   int            // the first one's user
 	epoll   int            // watches the sockets
 	watched *os.File       // the same, for the runtime to wait for and to close
 	done    sync.WaitGroup // the reader
@@ -49,8 +50,8 @@ const (
 	readBuffer    = 256 << 10
 )
 
-// newSwarm starts the reader. Close ends it.
-func newSwarm(port int) (*swarm, error) {
+// newSwarm starts the reader of browsers whose users are numbered from first on. Close ends it.
+func newSwarm(port, first int) (*swarm, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("create epoll: %w", err)
@@ -59,7 +60,7 @@ func newSwarm(port int) (*swarm, error) {
 		return nil, errors.Join(fmt.Errorf("set epoll not to block: %w", err), unix.Close(epoll))
 	}
 	s := &swarm{
-		to: unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}, epoll: epoll, watched: os.NewFile(uintptr(epoll), "epoll"),
+		to: unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}, first: first, epoll: epoll, watched: os.NewFile(uintptr(epoll), "epoll"),
 		progress: make(chan struct{}, 1), settled: make(chan struct{}, 1), slots: make(chan struct{}, connecting),
 		latencies: newLatencies(), connects: newLatencies(),
 	}
@@ -136,7 +137,7 @@ func (s *swarm) dial() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := len(s.clients)
-	c := &client{fd: fd, user: i, began: began, zip: s.zip}
+	c := &client{fd: fd, user: s.first + i, began: began, zip: s.zip}
 	s.clients = append(s.clients, c)
 	// One address has ports for 28,000 connections, less those that have just been closed.
 	from := unix.SockaddrInet4{Addr: [4]byte{127, 0, 1, byte(1 + i%sources)}}
@@ -310,13 +311,13 @@ func (s *swarm) since() (latencies, time.Duration) {
 	return l, s.last
 }
 
-// judge holds what came against what was sent, by user, and says what was wrong.
+// judge holds what came against what was sent, from the first user on, and says what was wrong.
 func (s *swarm) judge(sent []uint64) (faults, []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.faults
-	for user, n := range sent {
-		f.lost += s.clients[user].seq.lost(n)
+	for i, n := range sent {
+		f.lost += s.clients[i].seq.lost(n)
 	}
 	return f, s.complaints
 }

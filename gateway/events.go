@@ -67,6 +67,9 @@ func (ev *events) bind(c *sio.Socket, s *socket, user bridge.UserID, after *brid
 		}
 		return err
 	}
+	if ack == nil {
+		ev.hub.Flush()
+	} // else with the acknowledgement
 	event := SocketConnected
 	if action == actionResume {
 		event = SocketResumed

@@ -238,6 +238,7 @@ func (h *Hub) pushAcked(e *bridge.Envelope, done func(bridge.Count)) {
 			if confirmed {
 				ack.Acked = 1
 				h.saveSession(context.Background(), s) // it must not come again, also when the page leaves now
+				h.Flush()
 			}
 			settle(ack)
 		})
@@ -288,7 +289,7 @@ func (h *Hub) Pushes() Pushes { return Pushes{h.took.Load(), h.seen.Load()} }
 // store first, with its session, its history read after that. When it returns without an error,
 // every message appended from then on is pushed. While the store is away it tries
 // again, and away is called once; it gives up only when ctx, the socket's, ends,
-// and with errTooMany.
+// and with errTooMany. What the page is told of its offset goes out with the next Flush.
 func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, after *bridge.Offset, away func()) error {
 	h.unbind(s)
 	given := h.given(user)

@@ -214,6 +214,7 @@ func (h *Hub) catchUp(ctx context.Context) error {
 			h.resume(ctx, s, r.Token, below)
 			return nil
 		}
+		h.Flush()
 		if err != nil {
 			s.dropReplay(r.Token)
 		}

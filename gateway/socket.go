@@ -180,10 +180,11 @@ func (s *socket) confirmed(e *bridge.Envelope) {
 	s.tellOffset()
 }
 
-// tellOffset tells a page that keeps offsets the last one it was given. With s.mu held.
+// tellOffset tells a page that keeps offsets the last one it was given, with the next
+// [Hub.Flush]. With s.mu held.
 func (s *socket) tellOffset() {
 	if s.offsets {
-		_ = s.conn.Push(sio.EventPacket(offsetEvent, []byte("{}"), s.last.String())) // a closed page needs none
+		_ = s.conn.Queue(sio.EventPacket(offsetEvent, []byte("{}"), s.last.String())) // a closed page needs none
 	}
 }
 

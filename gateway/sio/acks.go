@@ -111,6 +111,7 @@ func (s *Socket) answer(id uint64) func(args ...any) {
 			s.conn.srv.log.Warn("acknowledgement not encoded", "socket", s.id, "err", err)
 			return
 		}
-		_ = s.Push(textPacket("43" + strconv.FormatUint(id, 10) + string(data))) // a closed socket needs no answer
+		_ = s.Queue(textPacket("43" + strconv.FormatUint(id, 10) + string(data))) // a closed socket needs no answer
+		s.conn.srv.Flush()                                                        // with what the Handler has queued before
 	}
 }

@@ -33,7 +33,6 @@ type conn struct {
 
 	mu       sync.Mutex  // guards what follows
 	kind     string      // websocketTransport or pollingTransport
-	session  *session    // what the library has of it; nil after the client has joined
 	sock     *Socket     // from CONNECT on
 	ended    bool        // nothing more is queued
 	kill     *time.Timer // ends the grace of a connection that is closing
@@ -49,8 +48,10 @@ type conn struct {
 	out      *buffer       // queued and not yet taken by a writer: frames, or a payload while polling
 	queued   int           // bytes in out and in the hands of the writer
 	writing  bool          // somebody writes, or Flush is going to
+	held     bool          // the reader writes what is queued, when it has handled what it read
 	progress chan struct{} // closed when queued shrinks; nil while nobody waits
 
+	late   *time.Timer // ends the time that the client has to join; nil when it has
 	beat   *time.Timer
 	pinged bool // a ping is not answered yet
 }
@@ -108,8 +109,8 @@ func (c *conn) hasEnded() bool {
 }
 
 // end ends the connection; the first call decides the reason, a later abort
-// still cuts the farewell short. It does not wait: the library, the Handler and
-// the network are told from other goroutines.
+// still cuts the farewell short. It does not wait: the Handler and the
+// network are told from other goroutines.
 func (c *conn) end(reason string, how farewell) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -140,6 +141,9 @@ func (c *conn) close(reason string, goodbye bool) {
 	c.ended = true
 	c.cancel()
 	c.beat.Stop()
+	if c.late != nil {
+		c.late.Stop()
+	}
 	c.signal()
 	c.srv.stats.ended(c.kind, reason, c.from)
 	if c.srv.cfg.Ended != nil {
@@ -148,7 +152,6 @@ func (c *conn) close(reason string, goodbye bool) {
 	if c.sock != nil {
 		c.sock.seal(reason)
 	}
-	c.srv.work.Go(c.leaveLibrary)
 	if !c.letGo {
 		c.cutProbe() // else the client is on its way: see endPolling
 	}

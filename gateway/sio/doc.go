@@ -5,11 +5,11 @@
 // The library, as shipped, can be killed by one packet of any client, loses
 // bursts, never bounds what waits for a slow client and reorders what clients
 // send. All of that sits in its transports, its upgrade, its timers and its
-// dispatch of events; so these are ours, and what reaches the library is the
-// handshake and one CONNECT packet for each connection, both of our own spelling.
+// dispatch of events; so these are ours, and what reaches the library is one
+// CONNECT packet for each connection, of our own spelling.
 //
 //	ServeHTTP (endpoint.go)   checks, CORS, and which of:
-//	  handshake               the library makes a session; its transport is our conn
+//	  handshake               a session with an id of the library's making, our conn
 //	  poll, post (polling.go) one GET and one POST of a session
 //	  websocket (ws.go)       a link, at once or as an upgrade
 //	conn                      one client for the whole life of its session

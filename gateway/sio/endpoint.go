@@ -178,17 +178,5 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, from netip.Addr, 
 			return nil, nil
 		}
 	}
-	c, err := s.handshake(r, from, transport)
-	if err != nil {
-		s.log.Error("handshake refused by the library", "err", err)
-		s.limits.release(from)
-		s.work.Done()
-		if l != nil {
-			l.nc.Close()
-		} else {
-			refuse(w, http.StatusBadRequest, badRequest)
-		}
-		return nil, nil
-	}
-	return c, l
+	return s.handshake(r, from, transport), l
 }

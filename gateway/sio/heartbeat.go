@@ -14,10 +14,20 @@ func onGrid(d time.Duration) time.Duration {
 	return d + (slot-time.Duration(time.Now().Add(d).UnixNano())%slot)%slot
 }
 
+// startHeartbeat begins with a client that has not joined yet.
 func (c *conn) startHeartbeat() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.beat = time.AfterFunc(onGrid(c.srv.cfg.PingInterval), c.onBeat)
+	c.late = time.AfterFunc(c.srv.cfg.ConnectTimeout, func() { c.end(ReasonConnectTimeout, flush) })
+}
+
+// arrived says that the client has joined, in time.
+func (c *conn) arrived() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.late.Stop()
+	c.late = nil
 }
 
 // onBeat pings the client or, when it owes a pong, gives it up.

@@ -16,11 +16,7 @@ func pollingConn(t *testing.T, cfg Config) (*Server, *conn) {
 	if !s.admit() {
 		t.Fatal("not admitted")
 	}
-	c, err := s.handshake(httptest.NewRequest("GET", "/socket.io/?EIO=4&transport=polling", nil), netip.Addr{}, pollingTransport)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s, c
+	return s, s.handshake(httptest.NewRequest("GET", "/socket.io/?EIO=4&transport=polling", nil), netip.Addr{}, pollingTransport)
 }
 
 func TestHeartbeat(t *testing.T) {

@@ -12,6 +12,8 @@ import (
 func (c *conn) receive(text []byte) (err error) {
 	c.inbound.Lock()
 	defer c.inbound.Unlock()
+	c.hold()
+	defer c.writeHeld()
 	if !c.srv.guard(func() { err = c.handle(text) }) {
 		return errPacket
 	}

@@ -2,22 +2,29 @@ package sio
 
 import (
 	"encoding/json"
-	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"time"
 
 	"github.com/zishang520/engine.io-go-parser/packet"
 	"github.com/zishang520/engine.io/v2/engine"
+	"github.com/zishang520/engine.io/v2/events"
 	"github.com/zishang520/engine.io/v2/transports"
 	"github.com/zishang520/engine.io/v2/types"
+	"github.com/zishang520/engine.io/v2/utils"
+	"github.com/zishang520/socket.io-go-parser/v2/parser"
 	"github.com/zishang520/socket.io/v2/socket"
 )
 
 // This file is the seam to the library. What it does for us: it makes session
-// ids, socket ids and private ids, runs the CONNECT of the namespace with the
-// recovery of a session, and closes clients that never send one. All it gets of
-// a client is the spelling of CONNECT in [conn.join].
+// ids, socket ids and private ids, and runs the CONNECT of the namespace with the
+// recovery of a session. It has a client only while that runs, in [library.join]:
+// its own sessions would each cost three goroutines and timers.
+//
+// To the library every client is one that comes back, because those it lets in at
+// once, and others on a goroutine of their own. What it restores is the socket that
+// we have made or found. The client cannot tell: it knows by the private id.
 
 // never is how often the library pings: the heartbeat is ours.
 const never = 100 * 365 * 24 * time.Hour
@@ -26,32 +33,35 @@ const never = 100 * 365 * 24 * time.Hour
 type library struct {
 	io     *socket.Server
 	engine engine.Server
-	// request stands for every handshake request, none of which the library
-	// needs: it would hold on to each one and its response for the life of the session.
+	// request stands for every handshake request, none of which the library needs.
 	request *types.HttpContext
+	// silence is what nobody emits anything on.
+	silence events.EventEmitter
 }
 
 func newLibrary(s *Server) library {
-	recovery := &socket.ConnectionStateRecovery{} // makes the library issue private ids
+	recovery := &socket.ConnectionStateRecovery{} // makes the library ask for sessions
 	recovery.SetMaxDisconnectionDuration(0)       // only its own adapter would look
 	recovery.SetSkipMiddlewares(true)
 
+	silence := events.New()
 	opts := socket.DefaultServerOptions()
 	opts.SetServeClient(false)
 	opts.SetTransports(types.NewSet(s.cfg.Transports...))
 	opts.SetPingInterval(never)
 	opts.SetPingTimeout(never)
-	opts.SetConnectTimeout(s.cfg.ConnectTimeout)
+	opts.SetConnectTimeout(never) // ours is [conn.startHeartbeat]'s
 	opts.SetConnectionStateRecovery(recovery)
 	opts.SetAdapter(adapters{s})
+	opts.SetParser(codec{parser.NewParser(), silence})
 
 	lib := library{
 		io:      socket.NewServer(nil, opts),
-		engine:  &engineServer{engine.MakeServer(), s},
+		engine:  engine.MakeServer(),
 		request: types.NewHttpContext(noResponse{}, &http.Request{Method: http.MethodGet, URL: &url.URL{RawQuery: "EIO=4"}}),
+		silence: silence,
 	}
 	lib.request.Flush() // ends its goroutine
-	lib.engine.Prototype(lib.engine)
 	lib.engine.Construct(opts)
 	lib.io.Bind(lib.engine)
 	_ = lib.io.On("connection", func(args ...any) { // cannot fail
@@ -63,14 +73,13 @@ func newLibrary(s *Server) library {
 // close makes the library forget everything.
 func (l *library) close() { l.io.Close(nil) }
 
-// handshake begins a session of the library, with a conn behind its transport.
-func (l *library) handshake(transport string) (*conn, error) {
-	refused, t := l.engine.Handshake(transport, l.request)
-	if t, ok := t.(*session); ok {
-		t.conn.sid = t.Sid()
-		return t.conn, nil
+// newID makes an id that nobody can guess.
+func newID() string {
+	id, err := utils.Base64Id().GenerateId()
+	if err != nil {
+		panic(err) // of crypto/rand, which has none
 	}
-	return nil, fmt.Errorf("begin session: %s", refused.Message)
+	return id
 }
 
 // noResponse is the response that the library never writes.
@@ -80,29 +89,102 @@ func (noResponse) Header() http.Header       { return http.Header{} }
 func (noResponse) Write([]byte) (int, error) { return 0, http.ErrHijacked }
 func (noResponse) WriteHeader(int)           {}
 
-// engineServer is the library's engine with our transports. Its HTTP side and
-// its upgrade are not used.
-type engineServer struct {
-	engine.Server
-	srv *Server
+// join has the library let the client in whose socket has its ids: it sends the
+// CONNECT and calls [Server.joined], before join returns.
+func (l *library) join(c *conn) {
+	t := &session{EventEmitter: l.silence, lib: l, conn: c}
+	l.engine.Emit("connection", t)
+	if t.data == nil {
+		return // the server is closed
+	}
+	t.data(&parser.Packet{
+		Type: parser.CONNECT,
+		Nsp:  "/",
+		Data: map[string]any{"pid": c.sid, "offset": "-"}, // see RestoreSession
+	})
 }
 
-// CreateTransport is called by Handshake.
-func (e *engineServer) CreateTransport(name string, ctx *types.HttpContext) (transports.Transport, error) {
-	t := &session{transports.MakeTransport(), newConn(e.srv, name)}
-	t.conn.session = t
-	t.Prototype(t)
-	t.SetWritable(true) // always: the queue is ours
-	t.Construct(ctx)
-	return t, nil
-}
-
-// session is a conn as the library has it until the client has joined: a
-// transport, the only one of its session that it ever sees.
+// session is a conn as the library has it: an Engine.IO socket that is open. The
+// library listens to one thing on it that there is, its data.
 type session struct {
-	transports.Transport // what the library keeps in a transport: listeners and state
-	conn                 *conn
+	events.EventEmitter
+	lib  *library
+	conn *conn
+	data events.Listener // takes packets that need no decoding
 }
+
+// On keeps the listener for data.
+func (t *session) On(name events.EventName, to ...events.Listener) error {
+	if name == "data" {
+		t.data = to[0]
+	}
+	return nil
+}
+
+// Once is for the end, of which the library need not know.
+func (*session) Once(events.EventName, ...events.Listener) error { return nil }
+
+// RemoveListener has nothing to remove: the session is gone with its listeners.
+func (*session) RemoveListener(events.EventName, events.Listener) bool { return true }
+
+func (t *session) Id() string                  { return t.conn.sid }
+func (*session) Protocol() int                 { return 4 }
+func (*session) ReadyState() string            { return "open" }
+func (*session) RemoteAddress() string         { return "" }
+func (*session) SetReadyState(string)          {}
+func (t *session) Request() *types.HttpContext { return t.lib.request }
+func (*session) Transport() transports.Transport {
+	return nil // is asked for volatile packets only, of which there are none
+}
+func (*session) Upgraded() bool                    { return false }
+func (*session) Upgrading() bool                   { return false }
+func (*session) MaybeUpgrade(transports.Transport) {}
+func (*session) Construct(string, engine.BaseServer, transports.Transport, *types.HttpContext, int) {
+}
+
+// Write queues what the library has to say: the answer to CONNECT.
+func (t *session) Write(text io.Reader, _ *packet.Options, _ engine.SendCallback) engine.Socket {
+	if text, ok := text.(*types.StringBuffer); ok {
+		_ = t.conn.push(textPacket("4" + text.String())) // a closed connection needs no answer
+	}
+	return t
+}
+
+// Send is the same.
+func (t *session) Send(text io.Reader, o *packet.Options, done engine.SendCallback) engine.Socket {
+	return t.Write(text, o, done)
+}
+
+// Close is what the library does with a client that it does not understand.
+func (t *session) Close(bool) { t.conn.end(ReasonProtocol, flush) }
+
+// codec is the library's parser without its decoder: what a session hands on are packets.
+type codec struct {
+	parser.Parser
+	silence events.EventEmitter
+}
+
+func (p codec) NewDecoder() parser.Decoder { return &decoder{EventEmitter: p.silence} }
+
+type decoder struct {
+	events.EventEmitter
+	decoded events.Listener
+}
+
+// On keeps the one listener there is.
+func (d *decoder) On(_ events.EventName, to ...events.Listener) error {
+	d.decoded = to[0]
+	return nil
+}
+
+// Add hands a packet on.
+func (d *decoder) Add(packet any) error {
+	d.decoded(packet)
+	return nil
+}
+
+// Destroy has nothing to do.
+func (*decoder) Destroy() {}
 
 // adapters makes the adapter of each namespace; there is one.
 type adapters struct{ srv *Server }
@@ -125,8 +207,8 @@ func (*adapter) AddAll(socket.SocketId, *types.Set[socket.Room]) {}
 func (*adapter) Del(socket.SocketId, socket.Room)                {}
 func (*adapter) DelAll(socket.SocketId)                          {}
 
-// RestoreSession hands the library what [Server.restore] has found. The pid is
-// not the client's: join puts the session id in its place.
+// RestoreSession hands the library the socket that [conn.join] has made, or found. The
+// pid is not the client's: library.join puts the session id in its place.
 func (a *adapter) RestoreSession(sid socket.PrivateSessionId, _ string) (*socket.Session, error) {
 	c := a.srv.conn(string(sid))
 	if c == nil {
@@ -150,57 +232,25 @@ func (c *conn) join(auth map[string]any) {
 		c.refuseJoin(refusal)
 		return
 	}
-	connect := "0"
-	if c.srv.restore(s) {
-		connect = `0{"pid":"` + c.sid + `","offset":"-"}`
+	if !c.srv.restore(s) {
+		s.pid = newID()
+		c.srv.claim(newID(), s)
 	}
-	c.mu.Lock()
-	t := c.session
-	c.mu.Unlock()
-	if t != nil {
-		t.OnPacket(&packet.Packet{Type: packet.MESSAGE, Data: types.NewStringBufferString(connect)})
-	}
+	c.srv.library.join(c)
 }
 
 // joined is called by the library when it has sent its CONNECT to the client.
 func (s *Server) joined(lib *socket.Socket) {
-	c := lib.Conn().Transport().(*session).conn
+	lib.Nsp().Remove(lib) // all that it keeps
+	c := lib.Conn().(*session).conn
 	sock := c.socket()
-	if !sock.recovered {
-		s.claim(string(lib.Id()), sock)
+	if !sock.calls.open(func() { s.connect(sock) }) {
+		s.forgetSocket(sock) // the connection ended in this moment
 	}
-	if sock.calls.open(func() { s.connect(sock) }) {
-		return
-	}
-	// The connection ended in this moment. The library has then missed the end
-	// and would keep its socket for ever.
-	s.forgetSocket(sock)
-	lib.Disconnect(false)
+	c.arrived()
 }
 
-// Name is how the library knows the transport.
-func (t *session) Name() string { return t.conn.transport() }
-
-// Send queues what the library has to say: OPEN, and the answer to CONNECT.
-func (t *session) Send(packets []*packet.Packet) {
-	c := t.conn
-	for _, p := range packets {
-		switch p.Type {
-		case packet.OPEN:
-			_ = c.push(textPacket("0" + c.srv.openData(t.Sid(), t.Name())))
-		case packet.MESSAGE:
-			if text, ok := p.Data.(*types.StringBuffer); ok {
-				c.learn(text.Bytes())
-				_ = c.push(textPacket("4" + text.String()))
-			}
-		default: // a PING in a hundred years
-		}
-	}
-	t.Emit("drain") // or the library's list of callbacks grows
-}
-
-// openData is what the client is told of the session. The library's own would
-// have its heartbeat.
+// openData is what the client is told of the session.
 func (s *Server) openData(sid, transport string) string {
 	upgrades := []string{}
 	if transport == pollingTransport && s.allows(websocketTransport) {
@@ -214,39 +264,4 @@ func (s *Server) openData(sid, transport string) string {
 		MaxPayload   int64    `json:"maxPayload"`
 	}{sid, upgrades, s.cfg.PingInterval.Milliseconds(), s.cfg.PingTimeout.Milliseconds(), s.cfg.MaxInbound})
 	return string(data)
-}
-
-// learn reads the private id, which the library shows nowhere else, off the
-// CONNECT packet.
-func (c *conn) learn(text []byte) {
-	if len(text) == 0 || text[0] != byte(connectType) {
-		return
-	}
-	var ids struct{ Pid string }
-	if json.Unmarshal(text[1:], &ids) != nil {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.sock.pid = ids.Pid
-}
-
-// DoClose is called by the library when it wants the connection closed: when the
-// client has not joined in time.
-func (t *session) DoClose(done types.Callable) {
-	t.conn.end(ReasonConnectTimeout, flush)
-	if done != nil {
-		done()
-	}
-}
-
-// leaveLibrary tells the library that the connection has ended, once.
-func (c *conn) leaveLibrary() {
-	c.mu.Lock()
-	t := c.session
-	c.session = nil
-	c.mu.Unlock()
-	if t != nil {
-		c.srv.guard(t.OnClose)
-	}
 }

@@ -17,7 +17,7 @@ func TestLibraryLetsGo(t *testing.T) {
 			t.Errorf("Connect saw %q of the request", got)
 		}
 	}
-	waitFor(t, func() bool { return s.library.engine.ClientsCount() == 0 })
+	waitFor(t, func() bool { return s.library.io.Sockets().Sockets().Len() == 0 })
 	for i := range 2 {
 		sock := h.socket(t, i)
 		waitFor(t, func() bool { return sock.Header() == nil && sock.RawQuery() == "" })

@@ -85,9 +85,35 @@ func (c *conn) signal() {
 		}
 		return
 	}
-	if c.out != nil && !c.writing {
+	if c.out != nil && !c.writing && !c.held {
 		c.writing = true
 		c.writers.Go(c.write)
+	}
+}
+
+// hold leaves it to writeHeld to write what is queued from now on: on the reader's
+// goroutine, which costs less than one of its own, and together. Nobody is to wait
+// for the client in between.
+func (c *conn) hold() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held = true
+}
+
+// writeHeld writes what was queued since hold, without waiting for the client.
+func (c *conn) writeHeld() {
+	c.mu.Lock()
+	c.held = false
+	write := c.link != nil && c.out != nil && !c.writing
+	if write {
+		c.writing = true
+		c.writers.Add(1)
+	}
+	c.mu.Unlock()
+	if write {
+		a := attempts.Get().(*attempt)
+		defer attempts.Put(a)
+		c.writeNow(a)
 	}
 }
 

@@ -101,15 +101,14 @@ func (s *Server) admit() bool {
 
 // handshake begins a session. What s.admit added is the conn's from then on, and
 // so is the address's share.
-func (s *Server) handshake(r *http.Request, from netip.Addr, transport string) (*conn, error) {
-	c, err := s.library.handshake(transport)
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) handshake(r *http.Request, from netip.Addr, transport string) *conn {
+	c := newConn(s, transport)
+	c.sid = newID()
 	c.from = from
 	c.remoteAddr = r.RemoteAddr
 	c.request.Store(&request{r.Header, r.URL.RawQuery})
 	s.stats.opened(transport)
+	_ = c.push(textPacket("0" + s.openData(c.sid, transport))) // it has not ended
 	c.startHeartbeat()
 	s.mu.Lock()
 	s.conns[c.sid] = c
@@ -118,7 +117,7 @@ func (s *Server) handshake(r *http.Request, from netip.Addr, transport string) (
 	if closed {
 		c.end(ReasonShutdown, abort)
 	}
-	return c, nil
+	return c
 }
 
 func (s *Server) conn(sid string) *conn {
@@ -214,11 +213,8 @@ func (s *Server) restore(sock *Socket) bool {
 	return true
 }
 
-// connect calls the Handler's Connect, after which nobody needs the request. It is
-// the first of the socket's calls, so Close waits for it and the library is not
-// told of the end while it is being closed.
+// connect calls the Handler's Connect, after which nobody needs the request.
 func (s *Server) connect(sock *Socket) {
-	sock.conn.leaveLibrary()
 	defer sock.conn.request.Store(nil)
 	s.handler.Connect(sock)
 }

@@ -128,7 +128,10 @@ func (c *conn) attach(l *link) bool {
 
 // serveLink is a connection that has had a websocket from the start.
 func (c *conn) serveLink(l *link) {
-	if !c.attach(l) {
+	c.hold()
+	attached := c.attach(l)
+	c.writeHeld()
+	if !attached {
 		l.nc.Close()
 		return
 	}
