@@ -9,11 +9,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/codewar/socketbridge/internal/npm"
 )
 
 func main() {
@@ -90,8 +91,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if l.programs, err = build(ctx, dir); err != nil {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(l.peer, "node_modules")); err != nil && slices.Contains(o.servers, peer) {
-		return errors.New("run `npm ci` in bench/peer first, or leave the peer out with -server bridge")
+	if err := npm.Check(l.peer); err != nil && slices.Contains(o.servers, peer) {
+		return fmt.Errorf("bench/peer: %w: run `npm ci` there first, or leave the peer out with -server bridge", err)
 	}
 	r := newResults()
 	err = l.all(ctx, o, r, out)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/internal/npm"
 )
 
 const samples = "../docs/samples"
@@ -19,6 +20,7 @@ const samples = "../docs/samples"
 func TestSamples(t *testing.T) {
 	t.Parallel()
 	n, natsURL := embedded(t)
+	npm.Need(t, ".")
 	// Where Node finds what the samples import.
 	dir := t.TempDir()
 	for _, file := range []string{"page.mjs", "publish.mjs"} {

@@ -24,7 +24,7 @@ import (
 func TestContractsAreOpenAPI(t *testing.T) {
 	t.Parallel()
 	for _, text := range [][]byte{callersContract, operatorsContract} {
-		contract.Open(t, text).Valid(t, "../e2e/node_modules", "@seriousme/openapi-schema-validator/schemas/v3.1/schema.json")
+		contract.Open(t, text).Valid(t, "../e2e", "@seriousme/openapi-schema-validator/schemas/v3.1/schema.json")
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/codewar/socketbridge/internal/npm"
 )
 
 func TestMain(m *testing.M) {
@@ -63,7 +65,5 @@ func needs(t *testing.T, bin binaries) {
 			missing(program, " is not installed")
 		}
 	}
-	if _, err := os.Stat(filepath.Join(bin.modules, "node_modules", "socket.io-client")); err != nil {
-		missing("run `npm ci` in e2e first")
-	}
+	npm.Need(t, bin.modules)
 }

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/codewar/socketbridge/internal/npm"
 )
 
 //go:embed client.js
@@ -96,9 +98,7 @@ func Start(t testing.TB) *Node {
 	if _, err := exec.LookPath("node"); err != nil {
 		missing(t, "node is not installed")
 	}
-	if _, err := os.Stat(filepath.Join(modules, "node_modules", "socket.io-client")); err != nil {
-		missing(t, "run `npm ci` in e2e first")
-	}
+	npm.Need(t, modules)
 	file := filepath.Join(t.TempDir(), "client.js")
 	if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
 		t.Fatal(err)
