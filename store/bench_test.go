@@ -20,24 +20,34 @@ import (
 	"github.com/codewar/socketbridge/store/redistest"
 )
 
-const (
-	benchBatch = 256
-	benchUsers = 200
-)
+// crowd is who is appended for, and how many messages at a time.
+type crowd struct{ users, batch int }
 
-// BenchmarkAppend appends batches of 256 messages of 200 bytes for 200 users,
-// each with one socket. One operation is one message.
+// BenchmarkAppend appends batches of messages of 200 bytes for users with one socket
+// each: by script, as for users whom the leader does not know yet, and by
+// heart, for few users under load and for many. One operation is one message.
 func BenchmarkAppend(b *testing.B) {
-	b.Run("memory", func(b *testing.B) { benchAppend(b, store.NewMemory(store.Limits{NodeLease: time.Hour}).Node("a"), nil) })
-	b.Run("redis", func(b *testing.B) {
-		server := redistest.Server(b)
-		benchAppend(b, benchRedis(b, server), server)
+	few, many := crowd{200, 256}, crowd{10_000, 1024}
+	b.Run("memory", func(b *testing.B) {
+		benchAppend(b, store.NewMemory(store.Limits{NodeLease: time.Hour}).Node("a"), nil, few)
 	})
-	b.Run("redis_plain_pipeline", func(b *testing.B) { // what the script is measured against: no marks, no order, no liveness
+	b.Run("script", func(b *testing.B) {
+		server := redistest.Server(b)
+		benchAppend(b, benchRedis(b, server), server, few)
+	})
+	for name, c := range map[string]crowd{"leader": few, "leader_large_batch": {200, 4096}, "leader_many_users": many} {
+		b.Run(name, func(b *testing.B) {
+			server := redistest.Server(b)
+			r := benchRedis(b, server)
+			must(b, second(r.Lead(b.Context())))
+			benchAppend(b, r, server, c)
+		})
+	}
+	b.Run("plain_pipeline", func(b *testing.B) { // what these are measured against: no marks, no order, no liveness
 		server := redistest.Server(b)
 		client := redis.NewClient(&redis.Options{Addr: server.Addr, Protocol: 2, ContextTimeoutEnabled: true})
 		b.Cleanup(func() { _ = client.Close() })
-		benchAppend(b, plain{benchRedis(b, server), client}, server)
+		benchAppend(b, plain{benchRedis(b, server), client}, server, few)
 	})
 }
 
@@ -49,17 +59,17 @@ func benchRedis(b *testing.B, server *redistest.Redis) *store.Redis {
 	return r
 }
 
-func benchAppend(b *testing.B, s bridge.Store, server *redistest.Redis) {
+func benchAppend(b *testing.B, s bridge.Store, server *redistest.Redis, c crowd) {
 	ctx := b.Context()
 	must(b, second(s.Beat(ctx)))
-	users := make([]bridge.UserID, benchUsers)
+	users := make([]bridge.UserID, c.users)
 	for i := range users {
 		users[i] = bridge.UserID(fmt.Sprint("user_", i))
 		must(b, second(s.Register(ctx, bridge.Registration{User: users[i], Socket: bridge.SocketID(fmt.Sprintf("Hk3nVw8Xb2-%09d", i)), Token: "t"})))
 	}
 	payload := bytes.Repeat([]byte("x"), 200)
-	entries := make([]bridge.Entry, benchBatch)
-	envelopes := make([]bridge.Envelope, benchBatch)
+	entries := make([]bridge.Entry, c.batch)
+	envelopes := make([]bridge.Envelope, c.batch)
 	seq := uint64(0)
 
 	b.ReportAllocs()
@@ -68,10 +78,10 @@ func benchAppend(b *testing.B, s bridge.Store, server *redistest.Redis) {
 		before, serverBefore = cpuSelf(b), cpuOf(b, server.PID())
 	}
 	b.ResetTimer()
-	for done := 0; done < b.N; done += benchBatch {
+	for done := 0; done < b.N; done += c.batch {
 		for i := range entries {
 			seq++
-			envelopes[i] = bridge.Envelope{User: users[(seq*7919)%benchUsers], Topic: "submissionUpdate", Payload: payload, Offset: offset(seq)}
+			envelopes[i] = bridge.Envelope{User: users[(seq*7919)%uint64(c.users)], Topic: "submissionUpdate", Payload: payload, Offset: offset(seq)}
 			entries[i].Envelope = &envelopes[i]
 		}
 		got, err := s.Append(ctx, entries)

@@ -21,6 +21,7 @@ type tails struct {
 
 	of         uint64 // the term that these are of
 	young, old map[bridge.UserID]*tail
+	paper      paper
 }
 
 // tail is the end of one user's history.
@@ -38,7 +39,9 @@ type tail struct {
 // costs a script call with the next message.
 const maxTails = 1 << 16
 
-func newTails() tails { return tails{token: make(chan struct{}, 1)} }
+func newTails() tails {
+	return tails{token: make(chan struct{}, 1), paper: paper{places: make(map[bridge.UserID]int)}}
+}
 
 // lock makes the caller the only one who appends. Unlike a mutex it gives up
 // with the context.

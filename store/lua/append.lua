@@ -63,7 +63,7 @@ for k = 1, #KEYS, 3 do
       before = before .. ' ' .. predecessor(history, id)
     else
       local added = redis.pcall('XADD', history, 'MAXLEN', '~', most, id,
-        'p', last or '0-0', 't', ARGV[i + 1], 'd', ARGV[i + 2])
+        'p', last or '0-0', 'm', packed(ARGV[i + 1], ARGV[i + 2]))
       if type(added) == 'string' then
         last = id
       elseif withdrawn(history, id) then
