@@ -1,17 +1,19 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"compress/flate"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -241,17 +243,78 @@ func TestProc(t *testing.T) {
 
 func TestAnswers(t *testing.T) {
 	t.Parallel()
-	in := bufio.NewReader(strings.NewReader("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}" +
-		"HTTP/1.1 404 Not Found\r\nX: y\r\ncontent-length: 3\r\n\r\nwhy" +
-		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"))
-	if err := readAnswer(in); err != nil {
-		t.Error(err)
+	const good = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+	for end := range len(good) {
+		if n, err := answerSize([]byte(good[:end])); n != 0 || err != nil {
+			t.Fatalf("%q: %d, %v; want to wait for more", good[:end], n, err)
+		}
 	}
-	if err := readAnswer(in); !errors.Is(err, errAnswer) || !strings.Contains(err.Error(), "why") {
+	if n, err := answerSize([]byte(good + "HTTP/1.1")); n != len(good) || err != nil {
+		t.Errorf("200: %d, %v", n, err)
+	}
+	for _, bad := range []string{
+		"HTTP/1.1 404 Not Found\r\nX: y\r\ncontent-length: 3\r\n\r\nwhy",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: why\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: why\r\n\r\n",
+	} {
+		if _, err := answerSize([]byte(bad)); !errors.Is(err, errAnswer) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	if _, err := answerSize([]byte("HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\nwhy")); err == nil || !strings.HasSuffix(err.Error(), "404 Not Found why") {
 		t.Errorf("404: %v", err)
 	}
-	if err := readAnswer(in); !errors.Is(err, errAnswer) {
-		t.Errorf("no length: %v", err)
+}
+
+// Callers wait for their answers, make at the fixed rate all calls that were due, and say what a
+// server does wrong.
+func TestHTTPLoad(t *testing.T) {
+	t.Parallel()
+	const callers, users = 4, 8
+	var inHand, most, served atomic.Int64
+	var broken atomic.Bool
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		most.Store(max(most.Load(), inHand.Add(1)))
+		defer inHand.Add(-1)
+		if body, err := io.ReadAll(r.Body); err != nil || !json.Valid(body) {
+			t.Errorf("body %q, %v", body, err)
+		}
+		served.Add(1)
+		if broken.Load() {
+			w.WriteHeader(http.StatusTeapot)
+		}
+	}))
+	defer srv.Close()
+	m := newMill(users, smallBody)
+	l, err := dialHTTP(srv.Listener.Addr().String(), &window{}, m, callers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	during := func(d time.Duration, run func(context.Context) error) (calls uint64) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), d)
+		defer cancel()
+		before := l.published.Load()
+		if err := run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		calls = l.published.Load() - before
+		if calls == 0 || served.Swap(0) != int64(calls) {
+			t.Errorf("%d calls, not all of them answered", calls)
+		}
+		return calls
+	}
+	during(50*time.Millisecond, l.flood)
+	if n := during(100*time.Millisecond, func(ctx context.Context) error { return l.pace(ctx, 1000) }); n < 80 || n > 110 {
+		t.Errorf("%d calls in 100 ms, want 1,000 a second", n)
+	}
+	if most.Load() > callers {
+		t.Errorf("%d calls at a time by %d callers", most.Load(), callers)
+	}
+	broken.Store(true)
+	if err := l.flood(t.Context()); !errors.Is(err, errAnswer) {
+		t.Errorf("a teapot: %v", err)
 	}
 }
 

@@ -1,56 +1,97 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
+	"net/netip"
+	"os"
 	"strconv"
-	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// httpLoad is callers of POST /sendPayload, each on a connection that it keeps. A user belongs to one
-// caller, whose calls come one after the other, so the user's messages have an order.
+// httpLoad is callers of POST /sendPayload, each on a connection that it keeps, each waiting for its
+// answer. A user belongs to one caller, whose calls come one after the other, so the user's messages
+// have an order.
+//
+// As with browsers, a goroutine for each would cost as much as what is measured: one asks the
+// system whose answers are there, and net/http's client has no part in it. Its methods are for one
+// goroutine.
 type httpLoad struct {
 	*window
 	mill    *mill
+	epoll   int      // watches the connections
+	watched *os.File // the same, for the runtime to wait for and to close
+	events  func() ([]unix.EpollEvent, error)
 	callers []*caller
+	calling int           // callers that wait for their answer
+	heard   time.Duration // when the last answer came
+	buf     []byte
 }
 
 type caller struct {
-	conn  net.Conn
-	in    *bufio.Reader
+	fd    int
+	busy  bool            // it waits for its answer
+	due   []time.Duration // calls that wait for it meanwhile
+	rest  []byte          // the beginning of an answer
 	out   []byte
 	body  []byte
 	users []int
 	next  int
 }
 
+// errAnswer means that a call was not served.
 var errAnswer = errors.New("not the answer 200")
 
 func dialHTTP(addr string, w *window, m *mill, callers int) (*httpLoad, error) {
-	l := &httpLoad{window: w, mill: m}
+	to, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("connect caller: %w", err)
+	}
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("create epoll: %w", err)
+	}
+	if err := unix.SetNonblock(epoll, true); err != nil { // so that the runtime waits for it, see onSchedule
+		return nil, errors.Join(fmt.Errorf("set epoll not to block: %w", err), unix.Close(epoll))
+	}
+	l := &httpLoad{window: w, mill: m, epoll: epoll, watched: os.NewFile(uintptr(epoll), "epoll"), buf: make([]byte, 64<<10)}
+	if l.events, err = waiter(l.watched, callers+1); err != nil {
+		return nil, errors.Join(err, l.watched.Close())
+	}
 	for i := range callers {
-		conn, err := net.Dial("tcp", addr)
+		c, err := l.dial(to, i)
 		if err != nil {
 			l.close()
 			return nil, fmt.Errorf("connect caller: %w", err)
 		}
-		c := &caller{conn: conn, in: bufio.NewReaderSize(conn, 2<<10)}
 		for user := i; user < len(m.sent); user += callers {
 			c.users = append(c.users, user)
 		}
-		l.callers = append(l.callers, c)
 	}
 	return l, nil
 }
 
-// call posts a user's next message and waits for the answer. net/http's client would cost more than
-// the server.
+// dial connects the caller with that number.
+func (l *httpLoad) dial(to netip.AddrPort, i int) (*caller, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	c := &caller{fd: fd}
+	l.callers = append(l.callers, c)
+	return c, errors.Join(
+		unix.Connect(fd, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}),
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
+		unix.SetNonblock(fd, true),
+		unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)}),
+	)
+}
+
+// call posts the caller's next message.
 func (l *httpLoad) call(c *caller, due time.Duration) error {
 	user := c.users[c.next]
 	c.next = (c.next + 1) % len(c.users)
@@ -59,130 +100,241 @@ func (l *httpLoad) call(c *caller, due time.Duration) error {
 	c.out = append(c.out[:0], "POST /sendPayload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: "...)
 	c.out = strconv.AppendInt(c.out, int64(len(c.body)), 10)
 	c.out = append(append(c.out, "\r\n\r\n"...), c.body...)
-	if err := c.conn.SetDeadline(time.Now().Add(patience)); err != nil {
-		return fmt.Errorf("set deadline: %w", err)
+	c.busy = true
+	l.calling++
+	return write(c.fd, c.out)
+}
+
+// waiter returns a function that waits for events, so many at a time, but not for long.
+func waiter(watched *os.File, most int) (func() ([]unix.EpollEvent, error), error) {
+	const long = 100 * time.Millisecond
+	conn, err := watched.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("wait for epoll: %w", err)
 	}
-	if _, err := c.conn.Write(c.out); err != nil {
-		return fmt.Errorf("call: %w", err)
+	events := make([]unix.EpollEvent, most)
+	var n int
+	var failure error
+	some := func(fd uintptr) bool {
+		if n, failure = unix.EpollWait(int(fd), events, 0); errors.Is(failure, unix.EINTR) {
+			n, failure = 0, nil
+		}
+		return n != 0 || failure != nil
 	}
-	return readAnswer(c.in)
+	return func() ([]unix.EpollEvent, error) {
+		n = 0
+		err := conn.Read(some)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			err = watched.SetReadDeadline(time.Now().Add(long))
+		}
+		if err = errors.Join(err, failure); err != nil {
+			return nil, fmt.Errorf("wait for answers: %w", err)
+		}
+		return events[:n], nil
+	}, watched.SetReadDeadline(time.Now().Add(long))
+}
+
+// listen waits for events, but not for long, and calls answered for each caller that has its
+// answer. It returns true when the timer, if there is one, has an event too.
+func (l *httpLoad) listen(answered func(*caller) error) (ticked bool, err error) {
+	events, err := l.events()
+	if err != nil {
+		return false, err
+	}
+	for _, ev := range events {
+		if ev.Fd == timerEvent {
+			ticked = true
+			continue
+		}
+		c := l.callers[ev.Fd]
+		whole, err := l.read(c)
+		if err == nil && whole {
+			c.busy, l.heard = false, now()
+			l.calling--
+			err = answered(c)
+		}
+		if err != nil {
+			return ticked, err
+		}
+	}
+	if l.calling > 0 && now()-l.heard > patience {
+		return ticked, fmt.Errorf("%w: %d calls have no answer", errStuck, l.calling)
+	}
+	return ticked, nil
+}
+
+// read takes what has come for a caller, and reports whether its answer is whole.
+func (l *httpLoad) read(c *caller) (whole bool, err error) {
+	n, err := unix.Read(c.fd, l.buf)
+	switch {
+	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("read answer: %w", err)
+	case n == 0:
+		return false, fmt.Errorf("read answer: %w", errClosed)
+	}
+	in := l.buf[:n]
+	if len(c.rest) > 0 {
+		in = append(c.rest, in...)
+	}
+	size, err := answerSize(in)
+	if err != nil {
+		return false, err
+	}
+	if size == 0 {
+		c.rest = append(c.rest[:0], in...)
+		return false, nil
+	}
+	if size < len(in) || !c.busy {
+		return false, fmt.Errorf("%w: more than was asked for", errAnswer)
+	}
+	c.rest = c.rest[:0]
+	return true, nil
 }
 
 var (
 	statusOK      = []byte("HTTP/1.1 200 ")
 	contentLength = []byte("content-length:")
+	lineEnd       = []byte("\r\n")
+	headEnd       = []byte("\r\n\r\n")
 )
 
-// readAnswer reads an answer that has a length, and wants it to be 200.
-func readAnswer(in *bufio.Reader) error {
-	line, err := in.ReadSlice('\n')
-	if err != nil {
-		return fmt.Errorf("read answer: %w", err)
+// answerSize is the length of the answer that b begins with, 0 while some of it is to come. It
+// wants a length in it, and 200.
+func answerSize(b []byte) (int, error) {
+	head, _, whole := bytes.Cut(b, headEnd)
+	if !whole {
+		return 0, nil
 	}
-	bad := ""
-	if !bytes.HasPrefix(line, statusOK) {
-		bad = string(line)
-	}
+	status, fields, _ := bytes.Cut(head, lineEnd)
 	length := -1
-	for {
-		line, err := in.ReadSlice('\n')
-		if err != nil {
-			return fmt.Errorf("read answer: %w", err)
-		}
-		if line = bytes.TrimSpace(line); len(line) == 0 {
-			break
-		}
-		if n := len(contentLength); len(line) > n && bytes.EqualFold(line[:n], contentLength) {
-			if length, err = strconv.Atoi(string(bytes.TrimSpace(line[n:]))); err != nil {
-				return fmt.Errorf("read answer: %w", err)
+	for len(fields) > 0 {
+		var field []byte
+		field, fields, _ = bytes.Cut(fields, lineEnd)
+		if n := len(contentLength); len(field) > n && bytes.EqualFold(field[:n], contentLength) {
+			var err error
+			if length, err = strconv.Atoi(string(bytes.TrimSpace(field[n:]))); err != nil {
+				return 0, fmt.Errorf("%w: %w", errAnswer, err)
 			}
 		}
 	}
 	if length < 0 {
-		return fmt.Errorf("%w: no length", errAnswer)
+		return 0, fmt.Errorf("%w: no length", errAnswer)
 	}
-	if bad != "" {
-		body := make([]byte, min(length, 200))
-		_, _ = io.ReadFull(in, body) // it is for the message only
-		return fmt.Errorf("%w: %s%s", errAnswer, bad, body)
+	from := len(head) + len(headEnd)
+	if len(b) < from+length {
+		return 0, nil
 	}
-	if _, err := in.Discard(length); err != nil {
-		return fmt.Errorf("read answer: %w", err)
+	if !bytes.HasPrefix(b, statusOK) {
+		return 0, fmt.Errorf("%w: %s %.200s", errAnswer, status, b[from:])
+	}
+	return from + length, nil
+}
+
+// finish waits for the answers to all calls, and to those that wait for their caller.
+func (l *httpLoad) finish() error {
+	for l.calling > 0 {
+		if _, err := l.listen(l.more); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// each runs work for every caller at once, and ends ctx at the first error, which it returns.
-func (l *httpLoad) each(ctx context.Context, work func(ctx context.Context, i int, c *caller) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var (
-		all   sync.WaitGroup
-		once  sync.Once
-		first error
-	)
-	for i, c := range l.callers {
-		all.Go(func() {
-			if err := work(ctx, i, c); err != nil {
-				once.Do(func() { first = err })
-				cancel()
-			}
-		})
+// more makes a call that has waited for its caller.
+func (l *httpLoad) more(c *caller) error {
+	if len(c.due) == 0 {
+		return nil
 	}
-	all.Wait()
-	return first
+	due := c.due[0]
+	c.due = c.due[1:]
+	return l.call(c, due)
 }
 
 func (l *httpLoad) flood(ctx context.Context) error {
-	return l.each(ctx, func(ctx context.Context, _ int, c *caller) error {
-		for ctx.Err() == nil {
-			if err := l.call(c, now()); err != nil {
-				return err
-			}
+	l.heard = now()
+	for _, c := range l.callers {
+		if err := l.call(c, now()); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	for ctx.Err() == nil {
+		if _, err := l.listen(func(c *caller) error { return l.call(c, now()) }); err != nil {
+			return err
+		}
+	}
+	return l.finish()
 }
 
-// pace hands each call, when it is due, to its caller. One that is busy finds it waiting, and the
-// wait counts.
+// timerEvent is what the timer has in place of a caller's number.
+const timerEvent = -1
+
+// pace makes each call when it is due. A caller that is busy finds it waiting, and the wait counts.
 func (l *httpLoad) pace(ctx context.Context, rate int) error {
 	const waiting = 1024 // for one caller: half a minute of 2,000 calls a second by 64
-	due := make([]chan time.Duration, len(l.callers))
-	for i := range due {
-		due[i] = make(chan time.Duration, waiting)
+	every := time.Second / time.Duration(rate)
+	ticks, err := newTicks(every)
+	if err != nil {
+		return err
 	}
-	var schedule error
-	var scheduler sync.WaitGroup
-	scheduler.Go(func() {
-		schedule = onSchedule(ctx, rate, func(i int, at time.Duration) error {
-			select {
-			case due[i%len(due)] <- at:
-				return nil
-			default:
-				return fmt.Errorf("%w: %d calls wait for one caller", errStuck, waiting)
-			}
-		})
-		for _, d := range due {
-			close(d)
+	defer func() { _ = ticks.Close() }() // the epoll forgets it then
+	if err := l.watch(ticks); err != nil {
+		return err
+	}
+	began := now()
+	l.heard = began
+	var passed [8]byte // how many ticks; the clock tells as well
+	for i := 0; ctx.Err() == nil; {
+		ticked, err := l.listen(l.more)
+		if err != nil {
+			return err
 		}
-	})
-	err := l.each(ctx, func(_ context.Context, i int, c *caller) error {
-		for at := range due[i] {
-			if err := l.call(c, at); err != nil {
+		if !ticked {
+			continue
+		}
+		if _, err := ticks.Read(passed[:]); err != nil {
+			return fmt.Errorf("wait for timer: %w", err)
+		}
+		for ; began+time.Duration(i)*every <= now(); i++ {
+			c, due := l.callers[i%len(l.callers)], began+time.Duration(i)*every
+			switch {
+			case !c.busy:
+				err = l.call(c, due)
+			case len(c.due) < waiting:
+				c.due = append(c.due, due)
+			default:
+				err = fmt.Errorf("%w: %d calls wait for one caller", errStuck, waiting)
+			}
+			if err != nil {
 				return err
 			}
 		}
-		return nil
+	}
+	return l.finish()
+}
+
+// watch adds the timer to what listen waits for.
+func (l *httpLoad) watch(ticks *os.File) error {
+	timer, err := ticks.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("watch timer: %w", err)
+	}
+	var failure error
+	err = timer.Control(func(fd uintptr) {
+		failure = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, int(fd), &unix.EpollEvent{Events: unix.EPOLLIN, Fd: timerEvent})
 	})
-	scheduler.Wait()
-	return errors.Join(err, schedule)
+	if err = errors.Join(err, failure); err != nil {
+		return fmt.Errorf("watch timer: %w", err)
+	}
+	return nil
 }
 
 func (l *httpLoad) settle(ctx context.Context) error { return l.drain(ctx) }
 
 func (l *httpLoad) close() {
 	for _, c := range l.callers {
-		_ = c.conn.Close()
+		_ = unix.Close(c.fd)
 	}
+	_ = l.watched.Close()
 }
