@@ -1,11 +1,9 @@
 package subscriber
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,53 +21,29 @@ import (
 // when it says otherwise, or when no receipt comes: it wakes nobody and is not decoded
 // before it is needed.
 func (c *Client) Ask(ctx context.Context, p Publication) (bridge.Receipt, error) {
-	if err := c.conn.err(); err != nil {
+	lost, err := c.conn.use()
+	if err != nil {
 		return bridge.Receipt{}, err
 	}
-	lost := c.conn.gone()
-	var ack atomic.Pointer[nats.Msg] // once it has come
-	refused, receipts := make(chan struct{}, 1), make(chan bridge.Receipt, 1)
-	m := message(c.cfg, p)
-	m.Reply = c.inbox.expect(func(m *nats.Msg) {
-		ack.Store(m)
-		if !c.stored(m) {
-			refused <- struct{}{}
-		}
-	})
-	defer c.inbox.forget(m.Reply)
-	subject := c.inbox.expectReceipt(func(r bridge.Receipt) { receipts <- r })
-	defer c.inbox.forget(subject)
-	m.Header[bridge.HeaderReceipt] = []string{subject}
-	if err := c.nc.PublishMsg(m); err != nil {
-		return bridge.Receipt{}, c.unpublished(ctx, err)
+	asks := c.inbox.asks
+	asked := asks.begin(message(c.cfg, p), lost)
+	defer asks.end(asked)
+	var end ending
+	select {
+	case end = <-asked.ended:
+	case <-ctx.Done():
+		end.err = context.Cause(ctx)
 	}
-
-	late := time.NewTimer(ackLimit)
-	defer late.Stop()
-	for {
-		select {
-		case r := <-receipts:
-			return r, nil
-		case <-refused:
-			return c.duplicate(ctx, p, ack.Load())
-		case <-late.C:
-			if ack.Load() == nil {
-				return bridge.Receipt{}, c.unpublished(ctx, errNoAck)
-			}
-		case <-lost:
-			if ack.Load() == nil {
-				return c.unanswered(p, nil, errLost)
-			}
-			lost = nil // the receipt comes when NATS is back
-		case <-ctx.Done():
-			return c.unanswered(p, ack.Load(), context.Cause(ctx))
-		}
+	switch ack := asked.ack.Load(); {
+	case end.refused:
+		return c.duplicate(ctx, p, ack)
+	case end.err == nil:
+		return end.receipt, nil
+	case ack == nil:
+		return bridge.Receipt{}, c.unpublished(ctx, end.err)
+	default:
+		return c.unanswered(p, ack, end.err)
 	}
-}
-
-// stored reports whether a PubAck says nothing but that our stream has the message.
-func (c *Client) stored(ack *nats.Msg) bool {
-	return bytes.Contains(ack.Data, c.ours) && !bytes.Contains(ack.Data, []byte(`"error"`)) && !bytes.Contains(ack.Data, []byte(`"duplicate"`))
 }
 
 // duplicate answers for a message that the stream did not take: because it has
@@ -86,12 +60,9 @@ func (c *Client) duplicate(ctx context.Context, p Publication, m *nats.Msg) (bri
 	return bridge.Receipt{Outcome: bridge.Duplicate, Offset: at, Topic: p.Topic, At: time.Now().UTC()}, nil
 }
 
-// unanswered answers when waiting has ended before a receipt came. With a PubAck
-// the message is known to be stored.
+// unanswered answers when waiting has ended before a receipt came, for a message that
+// is stored.
 func (c *Client) unanswered(p Publication, m *nats.Msg, why error) (bridge.Receipt, error) {
-	if m == nil {
-		return bridge.Receipt{}, fmt.Errorf("publish message: %w: %w", bridge.ErrUnavailable, why)
-	}
 	r := bridge.Receipt{Topic: p.Topic, At: time.Now().UTC()}
 	if ack, err := decodeAck(m); err == nil {
 		r.Offset, _ = c.place(ack) // stored looked at the stream's name

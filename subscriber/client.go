@@ -32,7 +32,6 @@ type Client struct {
 	js       jetstream.JetStream
 	streams  *streams
 	inbox    *inbox
-	ours     []byte // what a PubAck of our stream has in it
 	outbox   *outbox
 	links    *links
 	served   atomic.Pointer[linkServer] // nil until ServeLinks
@@ -40,7 +39,7 @@ type Client struct {
 	slow     bridge.Quiet
 	counts   counters
 
-	background sync.WaitGroup     // keeper and outbox
+	background sync.WaitGroup     // keeper, outbox and watch
 	stop       context.CancelFunc // ends them
 	closing    atomic.Bool        // a disconnect is what we asked for
 	closed     chan struct{}      // closed when the connection is
@@ -54,7 +53,6 @@ func Open(ctx context.Context, cfg Config, node bridge.NodeID, log *slog.Logger)
 	}
 	c := &Client{cfg: cfg, node: node, root: log, log: log.With("component", "subscriber"), closed: make(chan struct{})}
 	c.conn = newConnection(c.log)
-	c.ours = fmt.Appendf(nil, `"stream":%q`, cfg.Stream.Name)
 	if cfg.URL == "" {
 		if c.embedded, err = startEmbedded(ctx, cfg, log); err != nil {
 			return nil, err
@@ -79,7 +77,7 @@ func (c *Client) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if c.inbox, err = openInbox(c.nc); err != nil {
+	if c.inbox, err = openInbox(c.nc, fmt.Appendf(nil, `"stream":%q`, c.cfg.Stream.Name)); err != nil {
 		return err
 	}
 	c.outbox = newOutbox(c.nc, c.conn)
@@ -87,6 +85,7 @@ func (c *Client) open(ctx context.Context) (err error) {
 	ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	c.background.Go(func() { c.streams.keep(ctx) })
 	c.background.Go(func() { c.outbox.run(ctx) })
+	c.background.Go(func() { c.inbox.asks.watch(ctx, c.conn) })
 	return nil
 }
 

@@ -74,15 +74,27 @@ func (c *connection) while(ctx context.Context) (context.Context, context.Cancel
 
 // gone returns a channel that is closed when NATS goes away, or has gone.
 func (c *connection) gone() <-chan struct{} {
+	lost, _ := c.use()
+	return lost
+}
+
+// use returns a channel that is closed when NATS goes away, and, as it is then, the
+// reason why it is away already.
+func (c *connection) use() (lost <-chan struct{}, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.live.Done()
+	return c.live.Done(), c.errLocked()
 }
 
 // err is nil while NATS is there.
 func (c *connection) err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.errLocked()
+}
+
+// errLocked is err with mu held.
+func (c *connection) errLocked() error {
 	switch {
 	case c.live.Err() == nil:
 		return nil

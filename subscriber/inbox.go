@@ -1,16 +1,12 @@
 package subscriber
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
-
-	"github.com/codewar/socketbridge/bridge"
 )
 
 // inbox takes the answers to this process: receipts, PubAcks and what nodes say
@@ -19,11 +15,21 @@ import (
 type inbox struct {
 	prefix  string // ends with a dot; random, so an earlier process's answers do not arrive here
 	next    atomic.Uint64
-	waiting sync.Map // subject string -> func(*nats.Msg), or func(bridge.Receipt) of a receipt
+	waiting sync.Map // subject string -> func(*nats.Msg)
+	asks    *asks
 }
 
-func openInbox(nc *nats.Conn) (*inbox, error) {
+// The first letter after the prefix says whose answer it is.
+const (
+	ofAny     = 'x'
+	ofPubAck  = 'p' // a call's
+	ofReceipt = 'r' // a call's
+)
+
+// openInbox opens it. What is in ours is in a PubAck of our stream.
+func openInbox(nc *nats.Conn, ours []byte) (*inbox, error) {
 	b := &inbox{prefix: nc.NewInbox() + "."}
+	b.asks = newAsks(b.prefix, ours, newConvoy(nc.PublishMsg))
 	if _, err := nc.Subscribe(b.prefix+"*", b.take); err != nil {
 		return nil, fmt.Errorf("subscribe inbox: %w", err)
 	}
@@ -34,15 +40,7 @@ func openInbox(nc *nats.Conn) (*inbox, error) {
 // that is forgotten before. answer runs on the goroutine of every answer: it must
 // not wait.
 func (b *inbox) expect(answer func(*nats.Msg)) (subject string) {
-	subject = b.prefix + strconv.FormatUint(b.next.Add(1), 36)
-	b.waiting.Store(subject, answer)
-	return subject
-}
-
-// expectReceipt does the same for a receipt. One of this process's own router
-// takes no way over NATS.
-func (b *inbox) expectReceipt(answer func(bridge.Receipt)) (subject string) {
-	subject = b.prefix + strconv.FormatUint(b.next.Add(1), 36)
+	subject = b.prefix + string(ofAny) + strconv.FormatUint(b.next.Add(1), 36)
 	b.waiting.Store(subject, answer)
 	return subject
 }
@@ -50,28 +48,12 @@ func (b *inbox) expectReceipt(answer func(bridge.Receipt)) (subject string) {
 func (b *inbox) forget(subject string) { b.waiting.Delete(subject) }
 
 func (b *inbox) take(m *nats.Msg) {
-	switch answer, _ := b.waiting.LoadAndDelete(m.Subject); answer := answer.(type) {
-	case func(*nats.Msg):
-		answer(m)
-	case func(bridge.Receipt):
-		var r bridge.Receipt
-		if err := json.Unmarshal(m.Data, &r); err == nil { // who gets nonsense hears of nothing
-			answer(r)
-		}
+	if b.asks.take(m) {
+		return
 	}
-}
-
-// takeReceipt hands over a receipt whose subject is here, and reports whether it was.
-func (b *inbox) takeReceipt(subject string, r bridge.Receipt) bool {
-	if !strings.HasPrefix(subject, b.prefix) {
-		return false
+	if answer, ok := b.waiting.LoadAndDelete(m.Subject); ok {
+		answer.(func(*nats.Msg))(m)
 	}
-	if answer, ok := b.waiting.LoadAndDelete(subject); ok {
-		if answer, ok := answer.(func(bridge.Receipt)); ok {
-			answer(r)
-		}
-	}
-	return true
 }
 
 // noResponders says whether m is the server's word that nobody listens.

@@ -93,7 +93,7 @@ var errNoAck = fmt.Errorf("wait for PubAck: %w", context.DeadlineExceeded)
 // SendReceipt tells a subject what became of a message. It is best effort and
 // never waits. A subject that publishers must not make us write to is ignored.
 func (c *Client) SendReceipt(subject string, r bridge.Receipt) {
-	if c.inbox.takeReceipt(subject, r) || !c.mayReceive(subject) {
+	if c.inbox.asks.takeReceipt(subject, r) || !c.mayReceive(subject) {
 		return
 	}
 	data, err := json.Marshal(r)
