@@ -20,6 +20,7 @@ import (
 
 	"github.com/codewar/socketbridge/gateway/auth"
 	"github.com/codewar/socketbridge/gateway/siotest"
+	"github.com/codewar/socketbridge/internal/wait"
 )
 
 // hmacSecret is the one that the tests' programs believe, under the kid "main".
@@ -175,15 +176,14 @@ func TestNotBelieved(t *testing.T) {
 // metric waits until /metrics has the line.
 func (p *program) metric(t testing.TB, line string) {
 	t.Helper()
-	var last string
-	for range 500 {
-		if _, last = p.get("/metrics"); strings.Contains(last, line+"\n") {
-			return
-		}
-		<-time.After(10 * time.Millisecond)
-	}
 	name, _, _ := strings.Cut(line, "{")
-	t.Errorf("no %s; there is\n%s", line, strings.Join(grep(last, name), "\n"))
+	wait.Until(t, "/metrics has "+line, func() string {
+		_, text := p.get("/metrics")
+		if strings.Contains(text, line+"\n") {
+			return ""
+		}
+		return "there is\n" + strings.Join(grep(text, name), "\n")
+	})
 }
 
 func grep(text, what string) (out []string) {

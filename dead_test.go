@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/nats-io/nats.go"
 
+	"github.com/codewar/socketbridge/internal/wait"
 	"github.com/codewar/socketbridge/subscriber"
 )
 
@@ -243,17 +244,4 @@ func (p *program) wait(t *testing.T) {
 	}
 }
 
-// waitFor fails the test when cond does not hold within ten seconds.
-func waitFor(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	deadline := time.After(10 * time.Second)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !cond() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("not within 10 s: %s", what)
-		}
-	}
-}
+var waitFor = wait.For

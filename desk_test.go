@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/codewar/socketbridge/gateway/siotest"
+	"github.com/codewar/socketbridge/internal/wait"
 )
 
 // deskProgram runs the program and asks its operators' routes.
@@ -102,17 +103,14 @@ type report struct {
 // of the words.
 func (p *program) why(t testing.TB, user, code string, words ...string) (r report) {
 	t.Helper()
-	for range 1000 {
+	wait.Until(t, user+": "+code, func() string {
 		r = report{}
 		p.ask(t, "/api/v1/users/"+user, &r)
 		if r.Verdict.Code == code {
-			break
+			return ""
 		}
-		<-time.After(10 * time.Millisecond)
-	}
-	if r.Verdict.Code != code {
-		t.Errorf("%s: %q, want %s; events %+v", user, r.Verdict, code, r.Events)
-	}
+		return fmt.Sprintf("%q; events %+v", r.Verdict, r.Events)
+	})
 	for _, word := range words {
 		if !strings.Contains(r.Verdict.Text, word) {
 			t.Errorf("%s: %q does not have %q", user, r.Verdict.Text, word)
@@ -125,34 +123,9 @@ func (p *program) why(t testing.TB, user, code string, words ...string) (r repor
 // tab is a page of which the test decides what it does: read, answer pings, or nothing.
 func (p *program) tab(t testing.TB, user string) *websocket.Conn {
 	t.Helper()
-	dialer := websocket.Dialer{ReadBufferSize: 4096}
-	ws, _, err := dialer.Dial("ws"+strings.TrimPrefix(p.url, "http")+"/socket.io/?EIO=4&transport=websocket", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ws.Close() })
-	for _, text := range []string{"40", `420["setUserId","` + user + `"]`} {
-		if err := ws.WriteMessage(websocket.TextMessage, []byte(text)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	expect(t, ws, "430")
+	ws := siotest.Raw(t, strings.TrimPrefix(p.url, "http://"), `420["setUserId","`+user+`"]`)
+	siotest.Await(t, ws, "430")
 	return ws
-}
-
-// expect reads until a packet begins with the prefix.
-func expect(t testing.TB, ws *websocket.Conn, prefix string) string {
-	t.Helper()
-	_ = ws.SetReadDeadline(time.Now().Add(10 * time.Second))
-	for {
-		_, text, err := ws.ReadMessage()
-		if err != nil {
-			t.Fatalf("waiting for %s: %v", prefix, err)
-		}
-		if strings.HasPrefix(string(text), prefix) {
-			return string(text)
-		}
-	}
 }
 
 // TestWhy: each reason for which a user does not get a message is found, and told
@@ -201,12 +174,7 @@ func TestWhy(t *testing.T) {
 			t.Errorf("report: %+v", r)
 		}
 		ws.Close()
-		for range 500 {
-			if r = p.why(t, "later", "pushed"); len(r.Events) == 2 {
-				break
-			}
-			<-time.After(10 * time.Millisecond)
-		}
+		waitFor(t, "a second event", func() bool { r = p.why(t, "later", "pushed"); return len(r.Events) == 2 })
 		if len(r.Sockets) != 0 || len(r.Events) != 2 || r.Events[0].Event != "disconnected" || r.Events[0].Reason == "" || r.Events[0].DurationMs <= 0 {
 			t.Errorf("report: %+v", r)
 		}
@@ -295,7 +263,7 @@ func TestDesk(t *testing.T) {
 		}
 	}
 	var c cluster
-	p.until(t, "the cluster's state has the message", func() string {
+	wait.Until(t, "the cluster's state has the message", func() string {
 		c = cluster{}
 		p.ask(t, "/api/v1/cluster", &c)
 		if len(c.Nodes) == 1 && c.Nodes[0].Counters.Topics["result"] == 1 && c.Nodes[0].Push.Count == 1 && c.Nodes[0].Ready && c.Nodes[0].NATS.LastSeq > 0 {
@@ -317,7 +285,7 @@ func TestDesk(t *testing.T) {
 			Fields map[string][]float64
 		}
 	}
-	p.until(t, "the message is in the series", func() string {
+	wait.Until(t, "the message is in the series", func() string {
 		p.ask(t, "/api/v1/series?seconds=60", &series)
 		for _, v := range series.Nodes[0].Fields["topic.result"] {
 			if v > 0 {
@@ -354,7 +322,7 @@ func TestDesk(t *testing.T) {
 		t.Errorf("not recovered: %+v", m)
 	}
 	var back report
-	p.until(t, "the page has resumed", func() string {
+	wait.Until(t, "the page has resumed", func() string {
 		back = report{}
 		if p.ask(t, "/api/v1/users/back", &back); len(back.Events) == 3 && len(back.Sockets) == 1 {
 			return ""
@@ -379,19 +347,6 @@ func TestDesk(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d", path, status, body, want)
 		}
 	}
-}
-
-// until waits until state returns "".
-func (p *program) until(t testing.TB, what string, state func() string) {
-	t.Helper()
-	var last string
-	for range 1500 {
-		if last = state(); last == "" {
-			return
-		}
-		<-time.After(10 * time.Millisecond)
-	}
-	t.Fatalf("waited in vain until %s: %s", what, last)
 }
 
 func (p *program) post(t testing.TB, path, body string, want int, answer any, header ...string) {

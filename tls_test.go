@@ -37,12 +37,7 @@ func TestServeTLS(t *testing.T) {
 		body, _ := io.ReadAll(res.Body)
 		return res.StatusCode, string(body)
 	}
-	for range 1000 {
-		if code, _ := get("https://" + operators + "/readyz"); code == http.StatusOK {
-			break
-		}
-		<-time.After(10 * time.Millisecond)
-	}
+	waitFor(t, "readiness", func() bool { code, _ := get("https://" + operators + "/readyz"); return code == http.StatusOK })
 	if code, body := get("https://" + public + "/socket.io/?EIO=4&transport=polling"); code != http.StatusOK {
 		t.Errorf("handshake: %d %s", code, body)
 	}

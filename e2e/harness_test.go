@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,7 +13,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -23,6 +21,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
+
+	"github.com/codewar/socketbridge/internal/capture"
+	"github.com/codewar/socketbridge/internal/wait"
 )
 
 // binaries are built once for the whole package: the bridge with the race
@@ -59,21 +60,7 @@ type process struct {
 	cmd  *exec.Cmd
 	name string
 	done chan struct{} // closed when it has ended
-
-	mu  sync.Mutex
-	log bytes.Buffer
-}
-
-func (p *process) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.log.Write(b)
-}
-
-func (p *process) output() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.log.String()
+	log  capture.Text
 }
 
 // start runs a program until the test ends. Its output is shown when the test fails.
@@ -82,7 +69,7 @@ func start(t testing.TB, name string, env []string, path string, args ...string)
 	p := &process{t: t, name: name, cmd: exec.Command(path, args...), done: make(chan struct{})}
 	p.cmd.Dir = t.TempDir() // no config.yaml and no .env of the repository
 	p.cmd.Env = append(clean(os.Environ()), env...)
-	p.cmd.Stdout, p.cmd.Stderr = p, p
+	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", name, err)
@@ -94,11 +81,11 @@ func start(t testing.TB, name string, env []string, path string, args ...string)
 	t.Cleanup(func() {
 		p.signal(syscall.SIGKILL)
 		<-p.done
-		if out := p.output(); strings.Contains(out, "DATA RACE") {
+		if out := p.log.String(); strings.Contains(out, "DATA RACE") {
 			t.Errorf("%s has a data race", name)
 		}
 		if t.Failed() {
-			out := p.output()
+			out := p.log.String()
 			t.Logf("---- %s ----\n%s", name, out[max(0, len(out)-20_000):])
 		}
 	})
@@ -154,7 +141,7 @@ func startBridge(t testing.TB, id string, env ...string) *node {
 	waitFor(t, "bridge "+id+" is ready", func() string {
 		select {
 		case <-n.done:
-			t.Fatalf("bridge %s ended:\n%s", id, n.output())
+			t.Fatalf("bridge %s ended:\n%s", id, n.log.String())
 		default:
 		}
 		status, body := get(n.url + "/readyz")
@@ -214,17 +201,7 @@ func errText(err error) string {
 	return ""
 }
 
-// waitFor waits until state returns "", and fails with the last state.
-func waitFor(t testing.TB, what string, state func() string) {
-	t.Helper()
-	last := ""
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		if last = state(); last == "" {
-			return
-		}
-	}
-	t.Fatalf("waited in vain until %s: %s", what, last)
-}
+var waitFor = wait.Until
 
 // client talks HTTP without keeping connections, which would outlive a node.
 var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}

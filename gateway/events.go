@@ -140,12 +140,8 @@ func (ev *events) Event(c *sio.Socket, name string, args []json.RawMessage, ack 
 // page has missed is on its way, before the acknowledgement.
 func (ev *events) setUserID(c *sio.Socket, s *socket, args []json.RawMessage, ack func(...any)) {
 	const action = "setUserId"
-	user, err := userArgument(args)
-	if err != nil {
-		ev.refuse(c, ack, err.Error(), bridge.CodeInvalidUserID, action)
-		return
-	}
-	if !ev.mayName(c, s, user, ack, action) {
+	user, ok := ev.named(c, s, args, ack, action)
+	if !ok {
 		return
 	}
 	after, err := afterArgument(args)
@@ -169,6 +165,17 @@ func (ev *events) setUserID(c *sio.Socket, s *socket, args []json.RawMessage, ac
 	}
 }
 
+// named is the user that a page speaks of. When it names none, or may not name that
+// one, it has been refused and ok is false.
+func (ev *events) named(c *sio.Socket, s *socket, args []json.RawMessage, ack func(...any), action string) (user bridge.UserID, ok bool) {
+	user, err := userArgument(args)
+	if err != nil {
+		ev.refuse(c, ack, err.Error(), bridge.CodeInvalidUserID, action)
+		return "", false
+	}
+	return user, ev.mayName(c, s, user, ack, action)
+}
+
 // refuseCrowd answers for a user who has too many sockets. The socket stays, not mapped.
 func (ev *events) refuseCrowd(c *sio.Socket, ack func(...any), action string) {
 	ev.refusals.Add(limitPerUser, c.From())
@@ -178,12 +185,8 @@ func (ev *events) refuseCrowd(c *sio.Socket, ack func(...any), action string) {
 // connectionID answers with the user's newest socket anywhere in the cluster, or null.
 func (ev *events) connectionID(c *sio.Socket, s *socket, args []json.RawMessage, ack func(...any)) {
 	const action = "getConnectionId"
-	user, err := userArgument(args)
-	if err != nil {
-		ev.refuse(c, ack, err.Error(), bridge.CodeInvalidUserID, action)
-		return
-	}
-	if !ev.mayName(c, s, user, ack, action) {
+	user, ok := ev.named(c, s, args, ack, action)
+	if !ok {
 		return
 	}
 	sockets, err := ev.hub.store.Locate(c.Context(), user)

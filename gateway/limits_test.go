@@ -23,6 +23,7 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway/auth"
 	"github.com/codewar/socketbridge/gateway/sio"
+	"github.com/codewar/socketbridge/gateway/siotest"
 	"github.com/codewar/socketbridge/store"
 	"github.com/codewar/socketbridge/store/redistest"
 )
@@ -53,37 +54,6 @@ func listening(t *testing.T, cfg Config, hubConfig HubConfig, s bridge.Store) (s
 }
 
 func memory() bridge.Store { return store.NewMemory(store.Limits{}).Node("n") }
-
-// browser joins the namespace and then says each text.
-func browser(t *testing.T, addr string, say ...string) *websocket.Conn {
-	t.Helper()
-	ws, _, err := websocket.DefaultDialer.Dial("ws://"+addr+"/socket.io/?EIO=4&transport=websocket", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ws.Close() })
-	for _, text := range append([]string{"40"}, say...) {
-		if err := ws.WriteMessage(websocket.TextMessage, []byte(text)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return ws
-}
-
-// await reads until a packet begins with the prefix.
-func await(t *testing.T, ws *websocket.Conn, prefix string) string {
-	t.Helper()
-	_ = ws.SetReadDeadline(time.Now().Add(10 * time.Second))
-	for {
-		_, text, err := ws.ReadMessage()
-		if err != nil {
-			t.Fatalf("waiting for %s: %v", prefix, err)
-		}
-		if strings.HasPrefix(string(text), prefix) {
-			return string(text)
-		}
-	}
-}
 
 func TestPayloadRate(t *testing.T) {
 	t.Parallel()
@@ -253,8 +223,8 @@ func TestTooManySockets(t *testing.T) {
 			var clients sync.WaitGroup
 			for n := range 4 * most {
 				clients.Go(func() {
-					ws := browser(t, []string{addrA, addrB}[n%2], `420["setUserId","u"]`)
-					answer := await(t, ws, "430")
+					ws := siotest.Raw(t, []string{addrA, addrB}[n%2], `420["setUserId","u"]`)
+					answer := siotest.Await(t, ws, "430")
 					if strings.Contains(answer, `"ok":true`) {
 						mu.Lock()
 						defer mu.Unlock()
@@ -271,12 +241,12 @@ func TestTooManySockets(t *testing.T) {
 			if n := srvA.Refusals()[limitPerUser] + srvB.Refusals()[limitPerUser]; n != 3*most {
 				t.Errorf("%d refusals are counted, want %d", n, 3*most)
 			}
-			await(t, browser(t, addrA, `42["setUserId","u"]`), `42["error",{"type":"TOO_MANY_SOCKETS"`)
-			await(t, browser(t, addrA, `420["setUserId","someone else"]`), `430[{"offset"`)
+			siotest.Await(t, siotest.Raw(t, addrA, `42["setUserId","u"]`), `42["error",{"type":"TOO_MANY_SOCKETS"`)
+			siotest.Await(t, siotest.Raw(t, addrA, `420["setUserId","someone else"]`), `430[{"offset"`)
 			in[0].Close()
 			for {
-				ws := browser(t, addrB, `420["setUserId","u"]`)
-				if strings.Contains(await(t, ws, "430"), `"ok":true`) {
+				ws := siotest.Raw(t, addrB, `420["setUserId","u"]`)
+				if strings.Contains(siotest.Await(t, ws, "430"), `"ok":true`) {
 					break
 				}
 			}
@@ -302,7 +272,7 @@ func TestOverload(t *testing.T) {
 	s := &stuckStore{memory(), make(chan struct{}), make(chan struct{})}
 	srv, addr := listening(t, Config{}, HubConfig{MaxBinding: 2}, s)
 	for n := range 2 {
-		browser(t, addr, fmt.Sprintf(`42["setUserId","u%d"]`, n))
+		siotest.Raw(t, addr, fmt.Sprintf(`42["setUserId","u%d"]`, n))
 	}
 	<-s.entered
 	<-s.entered

@@ -11,6 +11,7 @@ import (
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/bridge/bridgetest"
+	"github.com/codewar/socketbridge/internal/wait"
 	"github.com/codewar/socketbridge/store"
 	"github.com/codewar/socketbridge/store/redistest"
 )
@@ -266,19 +267,7 @@ func entry(user bridge.UserID, seq uint64, only bool) bridge.Entry {
 	}
 }
 
-func waitFor(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	deadline := time.After(20 * time.Second)
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !cond() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("never happened: %s", what)
-		}
-	}
-}
+var waitFor = wait.For
 
 // TestRedisRefusesEntries: what Redis does not take, though it takes the mark after it,
 // is not appended: not when the leader tries again, and not for another leader.

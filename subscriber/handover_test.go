@@ -17,6 +17,15 @@ func drain(stop func()) time.Duration {
 	return time.Since(began)
 }
 
+// lead runs the intake of a node until it leads.
+func lead(t *testing.T, s *natstest.Instance, l *leases, node bridge.NodeID) (k *taker, i *Intake, stop func()) {
+	t.Helper()
+	k = &taker{leases: l}
+	i, stop = run(t, ready(t, s, node), &seat{leases: l, node: node}, k.handler())
+	waitFor(t, string(node)+" leads", i.Leading)
+	return k, i, stop
+}
+
 func TestDrainReturnsWhenAnotherNodeReads(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
@@ -55,9 +64,7 @@ func TestDrainOfTheOnlyNodeWaitsForNobody(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
 	l := &leases{ttl: time.Minute}
-	k := &taker{leases: l}
-	i, stop := run(t, ready(t, s, "a"), &seat{leases: l, node: "a"}, k.handler())
-	waitFor(t, "leading", i.Leading)
+	_, _, stop := lead(t, s, l, "a")
 	if took := drain(stop); took > handoverLimit/2 {
 		t.Errorf("Drain took %v", took)
 	}
@@ -67,9 +74,8 @@ func TestDrainOfANodeThatDoesNotLeadWaitsForNobody(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
 	l := &leases{ttl: time.Minute}
-	a, b := &taker{leases: l}, &taker{leases: l}
-	ia, _ := run(t, ready(t, s, "a"), &seat{leases: l, node: "a"}, a.handler())
-	waitFor(t, "a leads", ia.Leading)
+	_, ia, _ := lead(t, s, l, "a")
+	b := &taker{leases: l}
 	_, stopB := run(t, ready(t, s, "b"), &seat{leases: l, node: "b"}, b.handler())
 	if took := drain(stopB); took > handoverLimit/2 {
 		t.Errorf("Drain took %v", took)
@@ -83,9 +89,7 @@ func TestDrainWaitsForAStalledNodeOnlySoLong(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
 	l := &leases{ttl: time.Minute}
-	k := &taker{leases: l}
-	i, stop := run(t, ready(t, s, "a"), &seat{leases: l, node: "a"}, k.handler())
-	waitFor(t, "leading", i.Leading)
+	_, i, stop := lead(t, s, l, "a")
 	stalled := s.Connect()
 	if _, err := stalled.SubscribeSync(i.handover.subject); err != nil {
 		t.Fatal(err)
@@ -103,10 +107,8 @@ func TestWhoReadsAlreadyAnswersAtOnce(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
 	l := &leases{ttl: time.Minute}
-	k := &taker{leases: l}
-	c := ready(t, s, "a")
-	i, _ := run(t, c, &seat{leases: l, node: "a"}, k.handler())
-	publish(t, c, 0, 1)
+	k, i, _ := lead(t, s, l, "a")
+	publish(t, i.client, 0, 1)
 	waitFor(t, "reading", func() bool { return k.count() == 1 })
 	m, err := s.Connect().Request(i.handover.subject, nil, 5*time.Second)
 	if err != nil {

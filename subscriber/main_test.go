@@ -12,25 +12,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/internal/capture"
+	"github.com/codewar/socketbridge/internal/wait"
 	"github.com/codewar/socketbridge/subscriber/natstest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// waitFor fails the test when cond does not hold within ten seconds.
-func waitFor(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	deadline := time.After(10 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !cond() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("not within 10 s: %s", what)
-		}
-	}
-}
+var waitFor = wait.For
 
 // testConfig is the default, at a test server.
 func testConfig(s *natstest.Instance) Config {
@@ -67,24 +56,11 @@ func ready(t testing.TB, s *natstest.Instance, node bridge.NodeID) *Client {
 var discard = slog.New(slog.DiscardHandler)
 
 // logBook keeps log lines, for tests of what is said how often.
-type logBook struct {
-	mu   sync.Mutex // guards text
-	text strings.Builder
-}
+type logBook struct{ text capture.Text }
 
-func (b *logBook) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
+func (b *logBook) count(s string) int { return strings.Count(b.text.String(), s) }
 
-func (b *logBook) count(s string) int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return strings.Count(b.text.String(), s)
-}
-
-func (b *logBook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(b, nil)) }
+func (b *logBook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(&b.text, nil)) }
 
 // publish stores n messages, trying each until it is stored.
 func publish(t testing.TB, c *Client, first, n int) {

@@ -10,6 +10,23 @@ import (
 	"github.com/gorilla/websocket"
 )
 
+// requestFrom makes a request as a page of that origin does; empty: as no page.
+func requestFrom(t *testing.T, origin, method, url string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if origin != "" {
+		req.Header.Set("Origin", origin)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp
+}
+
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	_, url := newServer(t, Config{AllowRequest: func(r *http.Request) error {
@@ -40,17 +57,7 @@ func TestRefusals(t *testing.T) {
 		{"PUT", "EIO=4&transport=polling&sid=" + sid, "", 400, `{"code":3`},
 		{"GET", "EIO=4&transport=polling", "https://evil.example", 403, `{"code":4,"message":"origin not allowed"}`},
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), tc.method, url+"/socket.io/?"+tc.query, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if tc.origin != "" {
-			req.Header.Set("Origin", tc.origin)
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
+		resp := requestFrom(t, tc.origin, tc.method, url+"/socket.io/?"+tc.query)
 		body, _ := io.ReadAll(resp.Body)
 		resp.Body.Close()
 		if resp.StatusCode != tc.status || !strings.HasPrefix(string(body), tc.body) {
@@ -105,17 +112,7 @@ func TestCORS(t *testing.T) {
 		{"OPTIONS", "https://evil.example", "", ""},
 		{"GET", "", "", ""},
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), tc.method, url+"/socket.io/?EIO=4&transport=polling", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if tc.origin != "" {
-			req.Header.Set("Origin", tc.origin)
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
+		resp := requestFrom(t, tc.origin, tc.method, url+"/socket.io/?EIO=4&transport=polling")
 		resp.Body.Close()
 		h := resp.Header
 		if h.Get("Access-Control-Allow-Origin") != tc.allow || h.Get("Access-Control-Allow-Methods") != tc.methods ||

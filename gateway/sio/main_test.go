@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/codewar/socketbridge/internal/wait"
 )
 
 // TestMain runs the tests, or, in the process that a test has started for it, the
@@ -126,13 +128,7 @@ func (s *Server) check(t testing.TB) {
 	})
 }
 
-// waitFor polls until cond holds.
 func waitFor(t testing.TB, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !cond(); {
-		if time.Now().After(deadline) {
-			t.Fatal("condition not met in 10 s")
-		}
-		<-time.After(2 * time.Millisecond)
-	}
+	wait.For(t, "the condition of this line holds", cond)
 }

@@ -12,10 +12,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/codewar/socketbridge/internal/capture"
+	"github.com/codewar/socketbridge/internal/wait"
 )
 
 // Redis is one redis-server without persistence. Its methods are for one
@@ -114,7 +116,7 @@ func (s *Redis) Restart() {
 		s.t.Fatal("redis still runs: Kill it first")
 	}
 	cmd := exec.Command(s.binary, append(s.where(), "--save", "", "--appendonly", "no", "--dir", s.dir)...)
-	var output lockedBuilder
+	var output capture.Text
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Start(); err != nil {
 		s.t.Fatalf("start redis: %v", err)
@@ -139,18 +141,14 @@ func (s *Redis) where() []string {
 	return []string{"--bind", "127.0.0.1", "--port", port, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(n%20000 + 10000)}
 }
 
-func (s *Redis) poll(output *lockedBuilder, ready func() bool) {
+func (s *Redis) poll(output *capture.Text, ready func() bool) {
 	s.t.Helper()
-	deadline := time.After(10 * time.Second)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !ready() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			s.t.Fatalf("redis does not answer:\n%s", output.String())
+	wait.Until(s.t, "redis answers", func() string {
+		if ready() {
+			return ""
 		}
-	}
+		return "it has printed\n" + output.String()
+	})
 }
 
 // Kill ends the server as a crash would. Everything it had is lost.
@@ -225,22 +223,4 @@ func (s *Redis) ask(command string) (string, error) {
 		return "", errors.New(strings.TrimSpace(line))
 	}
 	return strings.TrimSpace(line), nil
-}
-
-// lockedBuilder collects what the process prints while the test reads it.
-type lockedBuilder struct {
-	mu sync.Mutex // guards b
-	b  strings.Builder
-}
-
-func (l *lockedBuilder) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuilder) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
