@@ -41,9 +41,9 @@ type Log interface {
 // Entry is one message to append.
 type Entry struct {
 	*Envelope
-	// OnlyIfPresent appends only when a live socket of the user is registered,
-	// in one step with the look-up: a sender who is told "offline" must never
-	// see the message arrive later.
+	// OnlyIfPresent appends only when a live socket of the user is registered, or
+	// was at the user's last message. A sender who is told "offline" must never see
+	// the message arrive later: when nobody turns out to be there, withdraw it.
 	OnlyIfPresent bool
 }
 

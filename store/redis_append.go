@@ -11,8 +11,8 @@ import (
 )
 
 // Append sends the whole batch in one round trip, after another one for those
-// users whose messages are of no use when they are absent. The leader knows by heart
-// where most histories end ([tails]), and plain commands do for those. Users it does
+// users whose messages are of no use when they are absent, and who were so when
+// they were last looked up. The leader knows by heart where most histories end ([tails]), and plain commands do for those. Users it does
 // not know yet need the script (append.lua), as does whoever turns out to be
 // further than expected.
 //
@@ -82,13 +82,14 @@ func (a *appending) run(ctx context.Context) error {
 	return a.appendScript(ctx, append(unknown, refused...), true)
 }
 
-// leaveOut looks up the users who have messages that are of no use when they are
-// absent, and takes those messages of absent users out of the runs. Should a user
-// leave after this, nobody takes the message and it is withdrawn.
+// leaveOut takes messages that are of no use to absent users out of the runs of those
+// who are. Somebody who had a socket at the last message most likely has one now and is
+// not looked up for this. Whoever has left since, or leaves after the look-up: nobody
+// takes the message, and it is withdrawn.
 func (a *appending) leaveOut(ctx context.Context, users []userRun) ([]userRun, error) {
 	var asked []int
 	for i, u := range users {
-		if u.only {
+		if u.only && !u.tail.present {
 			asked = append(asked, i)
 		}
 	}

@@ -52,7 +52,7 @@ func (a *appending) appendKnown(ctx context.Context, users []userRun) (refused [
 			a.out[at] = bridge.Appended{Sockets: sockets, Before: u.tail.last}
 			u.tail.last = a.entries[at].Offset
 		}
-		u.tail.text, u.tail.fresh = *c.last, c.fresh
+		u.tail.text, u.tail.fresh, u.tail.present = *c.last, c.fresh, len(sockets) > 0
 	}
 	return refused, nil
 }

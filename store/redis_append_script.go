@@ -106,7 +106,7 @@ func (a *appending) read(ctx context.Context, users []userRun, reply []string) e
 		if c.bad {
 			return errAnswer
 		}
-		u.tail.last, u.tail.text = last, last.String()
+		u.tail.last, u.tail.text, u.tail.present = last, last.String(), len(sockets) > 0
 		u.tail.fresh = time.Time{} // the script sets the time to live without its tenth
 		a.r.tails.remember(u.user, u.tail)
 	}

@@ -31,6 +31,8 @@ type tail struct {
 	text string        // last, spelled
 	// fresh is until when the history's time to live needs no renewal.
 	fresh time.Time
+	// present says that the user had a socket when this was last appended to.
+	present bool
 	// each is how many messages its entries have held lately.
 	each float64
 }

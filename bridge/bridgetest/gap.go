@@ -90,6 +90,36 @@ var gapTests = map[string]func(*testing.T, Open){
 }
 
 var withdrawTests = map[string]func(*testing.T, Open){
+	"keeps nothing for a user who has left": func(t *testing.T, open Open) {
+		n := one(t, open, long())
+		r := socket("u", "s")
+		n.register(r)
+		n.append(entry("u", 1), only("u", 2))
+		n.unregister(r, 2)
+		for _, batch := range [][]bridge.Entry{{only("u", 3), only("u", 4)}, {only("u", 5)}, {only("u", 6), entry("u", 7), only("u", 8)}} {
+			for i, got := range n.append(batch...) {
+				e := batch[i]
+				if len(got.Sockets) > 0 || got.Refused {
+					t.Errorf("%v: %+v", e.Offset, got)
+				}
+				// A store may take a user for present once, and be wrong. Who asked is told the truth.
+				if e.OnlyIfPresent && !got.Absent && !n.withdraw("u", e.Offset.Seq) {
+					t.Errorf("%v stays", e.Offset)
+				}
+			}
+		}
+		page := n.read("u", 1, 10)
+		equal(t, "history", seqs(page), []uint64{2, 7})
+		equal(t, "after it", n.read("u", 2, 10).Gap, false)
+		if page.Gap || page.Last != at(7) {
+			t.Errorf("page: gap %t, last %v", page.Gap, page.Last)
+		}
+		n.register(r)
+		got := n.append(only("u", 9))[0]
+		equal(t, "back", places(got.Sockets), []string{"s@a"})
+		equal(t, "history", seqs(n.read("u", 2, 10)), []uint64{7, 9})
+	},
+
 	"the last entry": func(t *testing.T, open Open) {
 		n := one(t, open, long())
 		n.register(socket("u", "s"))
