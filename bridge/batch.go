@@ -53,9 +53,15 @@ func newBatch(msgs []Message, ack time.Duration) *batch {
 		flights: make([]flight, 0, len(msgs)),
 		entries: make([]Entry, 0, len(msgs)),
 	}
+	size := 0
+	for i := range msgs {
+		size += len(msgs[i].Body)
+	}
+	room := make([]byte, size) // for all payloads: one allocation
 	for i := range msgs {
 		m := &msgs[i]
-		e, err := Decode(m)
+		e, err := decode(m, room[:0:len(m.Body)])
+		room = room[len(m.Body):]
 		if invalid, bad := errors.AsType[*InvalidError](err); bad {
 			b.dead = append(b.dead, deadMessage{m, invalid})
 			continue

@@ -12,7 +12,7 @@ import (
 // `userId`, `topic` and the payload's own keys. An error is an [*InvalidError].
 // The payload is a copy; body may be reused.
 func DecodeRequest(body []byte) (Envelope, error) {
-	parts, err := split(body)
+	parts, err := split(body, nil)
 	if err != nil {
 		return Envelope{}, err
 	}
@@ -25,8 +25,12 @@ func DecodeRequest(body []byte) (Envelope, error) {
 
 // Decode reads a message of the stream. Its topic is the subject's rest; one in
 // the body is optional and must agree. An error is an [*InvalidError].
-func Decode(m *Message) (Envelope, error) {
-	parts, err := split(m.Body)
+func Decode(m *Message) (Envelope, error) { return decode(m, nil) }
+
+// decode is Decode with room for the payload, which is allocated where that is less
+// than the body.
+func decode(m *Message, room []byte) (Envelope, error) {
+	parts, err := split(m.Body, room)
 	if err != nil {
 		return Envelope{}, err
 	}
@@ -59,8 +63,8 @@ func (p parts) envelope(topic string) (Envelope, error) {
 
 // split takes userId and topic out of a JSON object and leaves every other byte
 // as it is: order, spelling and white space are the sender's. It validates all of
-// it and decodes only the two.
-func split(body []byte) (parts, *InvalidError) {
+// it and decodes only the two. The payload is in room, where that is large enough.
+func split(body, room []byte) (parts, *InvalidError) {
 	if !utf8.Valid(body) {
 		return parts{}, errUTF8
 	}
@@ -68,7 +72,10 @@ func split(body []byte) (parts, *InvalidError) {
 	if !s.next('{') {
 		return parts{}, notAnObject(body)
 	}
-	p := parts{payload: append(make([]byte, 0, len(body)), '{')}
+	if cap(room) < len(body) {
+		room = make([]byte, 0, len(body))
+	}
+	p := parts{payload: append(room[:0], '{')}
 	end, err := p.members(&s)
 	if err != nil {
 		return parts{}, err

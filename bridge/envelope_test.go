@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -172,12 +173,16 @@ func FuzzDecodeEnvelope(f *testing.F) {
 }
 
 func BenchmarkDecode(b *testing.B) {
-	m := &Message{Topic: "submissionUpdate", Body: []byte(`{"userId":"user_123","topic":"submissionUpdate","submissionId":"sub_456","status":"IN_PROGRESS","progress":{"testCase":5,"totalTestCases":15},"note":"` + strings.Repeat("x", 80) + `"}`)}
-	b.SetBytes(int64(len(m.Body)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := Decode(m); err != nil {
-			b.Fatal(err)
-		}
+	for _, size := range []int{80, 20_000} {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			m := &Message{Topic: "submissionUpdate", Body: []byte(`{"userId":"user_123","topic":"submissionUpdate","submissionId":"sub_456","status":"IN_PROGRESS","progress":{"testCase":5,"totalTestCases":15},"note":"` + strings.Repeat("x", size) + `"}`)}
+			b.SetBytes(int64(len(m.Body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Decode(m); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
