@@ -61,7 +61,9 @@ func (m messages) run(ctx context.Context, l *lab, server string) (flooded, pace
 	}
 	flooded, err = t.measure(ctx, ld, l.scale.flood, l.profileDuring(ctx, t, m.title(), l.scale.flood, ld.flood))
 	if err == nil && m.paced {
-		paced, err = t.measure(ctx, ld, l.scale.pace, func(ctx context.Context) error { return ld.pace(ctx, rate) })
+		paced, err = sparing(func() (*sample, error) {
+			return t.measure(ctx, ld, l.scale.pace, func(ctx context.Context) error { return ld.pace(ctx, rate) })
+		})
 	}
 	return flooded, paced, errors.Join(err, t.verdict())
 }

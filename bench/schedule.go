@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -54,4 +55,12 @@ func newTicks(every time.Duration) (*os.File, error) {
 		return nil, fmt.Errorf("set timer: %w", err)
 	}
 	return ticks, nil
+}
+
+// sparing runs measure with one processor of the runtime's. At a fixed rate this program has little to do, and
+// with two it wakes a thread for each goroutine that becomes ready, on a processor that what is measured
+// could use.
+func sparing[T any](measure func() (T, error)) (T, error) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	return measure()
 }
