@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -104,6 +105,7 @@ func (p *payloads) publish(ctx context.Context, call bridge.Span, topic string, 
 	if call != nil {
 		span = p.begin(bridge.SpanPublish, call.Traceparent(), time.Now())
 	}
+	header = maps.Clone(header)
 	if span == nil {
 		header[bridge.HeaderTraceparent] = []string{unfollowed}
 		return p.ask(ctx, topic, header, body)

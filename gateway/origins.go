@@ -21,12 +21,18 @@ func (o Origins) Allow(origin string) bool { return len(o) == 0 || slices.Contai
 // middleware sets the CORS headers that the Node service set.
 func (o Origins) middleware() echo.MiddlewareFunc {
 	return middleware.CORSWithConfig(middleware.CORSConfig{
-		Skipper:          ownOrigins,
+		Skipper:          func(c echo.Context) bool { return ofNoPage(c.Request()) || ownOrigins(c) },
 		AllowOriginFunc:  func(origin string) (bool, error) { return o.Allow(origin), nil },
 		AllowMethods:     []string{http.MethodGet, http.MethodPost},
 		AllowHeaders:     []string{echo.HeaderContentType, echo.HeaderAuthorization},
 		AllowCredentials: true,
 	})
+}
+
+// ofNoPage reports whether a request comes from no page, and what it is answered is
+// nothing that a cache may give to one. Most callers' are such.
+func ofNoPage(r *http.Request) bool {
+	return r.Method == http.MethodPost && r.Header.Get(echo.HeaderOrigin) == ""
 }
 
 // ownOrigins reports whether a route is an operators', which no page of another

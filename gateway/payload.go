@@ -25,13 +25,18 @@ type payloads struct {
 	missed  func(*bridge.Envelope) // told of each message that nobody was there for
 	begin   bridge.BeginSpan       // nil: no call is followed
 	timeout time.Duration
+	wait    patience // of callers
+	// spare is how long a body may take to arrive before the time for the request could
+	// end while its caller waits for the receipt.
+	spare time.Duration
 
 	mu      sync.Mutex // guards closing; calls are added under it
 	closing bool
 	calls   sync.WaitGroup
 }
 
-// AskFunc puts a message into the stream and waits for its receipt. It returns
+// AskFunc puts a message into the stream and waits for its receipt. It changes neither
+// header nor body, and may read them after it has returned. It returns
 // [bridge.ErrUnavailable] when the bus did not acknowledge it, and
 // [bridge.ErrNoReceipt] when ctx ended after that.
 type AskFunc func(ctx context.Context, topic string, header map[string][]string, body []byte) (bridge.Receipt, error)
@@ -61,19 +66,6 @@ func (p *payloads) drain(ctx context.Context) error {
 	}
 }
 
-// sent is the answer when a socket took the message, or when it is queued.
-type sent struct {
-	Message string        `json:"message"`
-	UserID  bridge.UserID `json:"userId"`
-	Topic   string        `json:"topic"`
-	Sockets int           `json:"sockets"`
-	Queued  bool          `json:"queued,omitempty"`
-	Offset  bridge.Offset `json:"offset"`
-	// Of a message that pages were asked to confirm.
-	Acks      *int    `json:"acks,omitempty"`
-	AckMillis float64 `json:"ackMs,omitempty"`
-}
-
 func (p *payloads) handle(c echo.Context) error {
 	if !p.enter() {
 		return refused(c, "", http.StatusServiceUnavailable, codeShuttingDown, "Shutting down; try another node")
@@ -82,42 +74,69 @@ func (p *payloads) handle(c echo.Context) error {
 	if !isJSON(c.Request().Header.Get(echo.HeaderContentType)) {
 		return refused(c, "", http.StatusUnsupportedMediaType, codeUnsupported, "Content-Type must be application/json")
 	}
-	body, err := io.ReadAll(c.Request().Body)
+	began := time.Now()
+	body, err := readBody(c.Request())
 	if err != nil {
 		return err // the error handler tells too large from too slow and cut off
 	}
-	// The deadline was the body's; when it passes later it must not end the wait for the receipt.
-	_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Time{})
+	now := time.Now()
+	if now.Sub(began) > p.spare {
+		// The deadline was the body's; when it passes later it must not end the wait for the receipt.
+		_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Time{})
+	}
 	e, err := bridge.DecodeRequest(body)
 	if invalid, bad := errors.AsType[*bridge.InvalidError](err); bad {
 		return refused(c, "", http.StatusBadRequest, invalid.Code, invalid.Message)
 	}
-	ctx, cancel := context.WithTimeout(c.Request().Context(), p.timeout)
-	defer cancel()
 	span := p.beginCall(c)
-	receipt, err := p.deliver(ctx, span, &e, body, wantsOf(c.Request()))
+	receipt, err := p.deliver(p.wait.of(now), span, &e, body, wantsOf(c.Request()))
 	status, code, message := httpStatus(receipt.Outcome, err)
 	endCall(c, span, status, e.Topic)
 	if code != "" {
 		return refused(c, e.User, status, code, message)
 	}
-	return c.JSON(status, sent{
+	return sent{
 		Message: message, UserID: e.User, Topic: e.Topic, Sockets: receipt.Sockets, Queued: status == http.StatusAccepted,
 		Offset: receipt.Offset, Acks: receipt.Acks, AckMillis: receipt.AckMillis,
-	})
+	}.answer(c, status)
+}
+
+// readBody reads a body of known and moderate length into as much memory as it needs.
+func readBody(r *http.Request) ([]byte, error) {
+	const moderate = 64 << 10 // bytes that a caller gets on its word
+	if r.ContentLength <= 0 || r.ContentLength > moderate {
+		return io.ReadAll(r.Body)
+	}
+	body := make([]byte, r.ContentLength)
+	_, err := io.ReadFull(r.Body, body)
+	return body, err
+}
+
+// Headers of a call's message. Whoever is given one of them must not change it.
+var (
+	headerNone      = map[string][]string{}
+	headerAck       = map[string][]string{bridge.HeaderAck: {bridge.AckClient}}
+	headerDrop      = map[string][]string{bridge.HeaderOffline: {bridge.OfflineDrop}}
+	headerAckOrDrop = map[string][]string{bridge.HeaderAck: {bridge.AckClient}, bridge.HeaderOffline: {bridge.OfflineDrop}}
+)
+
+// header is what a call's message says beside its body.
+func (w wants) header() map[string][]string {
+	switch {
+	case w.queue && w.ack:
+		return headerAck
+	case w.queue:
+		return headerNone
+	case w.ack:
+		return headerAckOrDrop
+	}
+	return headerDrop
 }
 
 // deliver looks the user up first: without a socket anywhere the message is not
 // stored at all, unless the caller wants it queued.
 func (p *payloads) deliver(ctx context.Context, span bridge.Span, e *bridge.Envelope, body []byte, w wants) (bridge.Receipt, error) {
-	header := make(map[string][]string)
-	if w.ack {
-		header[bridge.HeaderAck] = []string{bridge.AckClient}
-	}
-	if w.queue {
-		return p.publish(ctx, span, e.Topic, header, body)
-	}
-	if !p.here(e.User) {
+	if !w.queue && !p.here(e.User) {
 		sockets, err := p.locate(ctx, e.User)
 		if err != nil {
 			return bridge.Receipt{}, errors.Join(bridge.ErrUnavailable, err)
@@ -127,8 +146,7 @@ func (p *payloads) deliver(ctx context.Context, span bridge.Span, e *bridge.Enve
 			return bridge.Receipt{Outcome: bridge.Offline}, nil
 		}
 	}
-	header[bridge.HeaderOffline] = []string{bridge.OfflineDrop}
-	return p.publish(ctx, span, e.Topic, header, body)
+	return p.publish(ctx, span, e.Topic, w.header(), body)
 }
 
 // httpStatus is the answer to a caller; code is empty when the message was taken.
@@ -161,8 +179,11 @@ type wants struct {
 
 // wantsOf reads `?queue=true` or `Prefer: respond-async` (RFC 7240), and `?ack=client`.
 func wantsOf(r *http.Request) wants {
-	query := r.URL.Query()
-	w := wants{queue: query.Get("queue") == "true", ack: query.Get("ack") == bridge.AckClient}
+	var w wants
+	if r.URL.RawQuery != "" {
+		query := r.URL.Query()
+		w = wants{queue: query.Get("queue") == "true", ack: query.Get("ack") == bridge.AckClient}
+	}
 	for _, line := range r.Header.Values("Prefer") {
 		for preference := range strings.SplitSeq(line, ",") {
 			w.queue = w.queue || strings.EqualFold(strings.TrimSpace(preference), "respond-async")
@@ -174,7 +195,7 @@ func wantsOf(r *http.Request) wants {
 // isJSON accepts JSON media types and, as the Node service's clients may leave it
 // out, none at all.
 func isJSON(contentType string) bool {
-	if contentType == "" {
+	if contentType == "" || contentType == echo.MIMEApplicationJSON {
 		return true
 	}
 	t, _, err := mime.ParseMediaType(contentType)

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/rand"
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
@@ -23,6 +24,7 @@ func requestID(c echo.Context) string { return c.Response().Header().Get(echo.He
 // short and plain, else a random one.
 func nameRequest(next echo.HandlerFunc) echo.HandlerFunc {
 	named := middleware.RequestIDWithConfig(middleware.RequestIDConfig{
+		Generator: rand.Text,
 		RequestIDHandler: func(c echo.Context, id string) {
 			r := c.Request()
 			c.SetRequest(r.WithContext(context.WithValue(r.Context(), requestKey{}, id)))

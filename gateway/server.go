@@ -1,10 +1,12 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -37,6 +39,15 @@ type Config struct {
 	Auth              AuthConfig
 	// TryIt answers / and what is below /tryit/, where a newcomer looks first. Nil: nothing is there.
 	TryIt http.Handler
+}
+
+// spare is how much later than its headers a request's body may be whole so that the
+// time for it does not end before the time for the reply.
+func (c Config) spare() time.Duration {
+	if c.ReadTimeout <= 0 {
+		return math.MaxInt64
+	}
+	return c.ReadTimeout - cmp.Or(c.ReadHeaderTimeout, c.ReadTimeout) - c.ReplyTimeout - c.ReplyTimeout/64
 }
 
 // socketPath is where every Socket.IO client looks by default.
@@ -78,7 +89,8 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 		refusals: refusals,
 		client:   client,
 		payloads: &payloads{
-			here: hub.Has, locate: store.Locate, ask: ask, begin: hub.cfg.Begin, missed: ev.journal.missedBy, timeout: cfg.ReplyTimeout,
+			here: hub.Has, locate: store.Locate, ask: ask, begin: hub.cfg.Begin, missed: ev.journal.missedBy,
+			timeout: cfg.ReplyTimeout, wait: patience{limit: cfg.ReplyTimeout}, spare: cfg.spare(),
 		},
 		health:   &health{checks: checks},
 		answered: newStatuses(),

@@ -57,10 +57,10 @@ func (s *Server) Checks() []string {
 }
 
 // otherStatus counts what answers should never have.
-const otherStatus = "other"
+const otherStatus = 0
 
 // statuses counts what /sendPayload was answered with, by HTTP status.
-type statuses map[string]*atomic.Uint64 // never changed after newStatuses
+type statuses map[int]*atomic.Uint64 // never changed after newStatuses
 
 func newStatuses() statuses {
 	a := statuses{otherStatus: new(atomic.Uint64)}
@@ -69,7 +69,7 @@ func newStatuses() statuses {
 		http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusTooManyRequests,
 		http.StatusInternalServerError, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
 	} {
-		a[strconv.Itoa(status)] = new(atomic.Uint64)
+		a[status] = new(atomic.Uint64)
 	}
 	return a
 }
@@ -79,7 +79,7 @@ func (a statuses) count(next echo.HandlerFunc) echo.HandlerFunc {
 		if err := next(c); err != nil {
 			c.Error(err) // answers, so that the status is known
 		}
-		n := a[strconv.Itoa(c.Response().Status)]
+		n := a[c.Response().Status]
 		if n == nil {
 			n = a[otherStatus]
 		}
@@ -92,7 +92,11 @@ func (a statuses) count(next echo.HandlerFunc) echo.HandlerFunc {
 func (s *Server) Answers() map[string]uint64 {
 	out := make(map[string]uint64, len(s.answered))
 	for status, n := range s.answered {
-		out[status] = n.Load()
+		name := "other"
+		if status != otherStatus {
+			name = strconv.Itoa(status)
+		}
+		out[name] = n.Load()
 	}
 	return out
 }
