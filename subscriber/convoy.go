@@ -88,6 +88,7 @@ func (v *convoy) leave(c *ask) {
 // vacate is called with mu held.
 func (v *convoy) vacate(c *ask) {
 	switch c.place {
+	case outside: // it has left already
 	case underWay:
 		v.out--
 	case waits:

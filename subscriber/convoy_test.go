@@ -64,18 +64,14 @@ func TestConvoyGathersWhileManyAreUnderWay(t *testing.T) {
 		r.wants(t, convoyFew)
 		v.end(calls[0])
 		r.wants(t, convoyFew+4)
-		want := ""
+		var want []string
 		for i, c := range calls {
 			if i != convoyFew+1 {
-				want += c.Subject
+				want = append(want, c.Subject)
 			}
 			v.end(c) // twice does no harm
 		}
-		got := ""
-		for _, subject := range r.left {
-			got += subject
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
+		if diff := cmp.Diff(want, r.left); diff != "" {
 			t.Error("left in another order:", diff)
 		}
 		join(v, convoyFew)

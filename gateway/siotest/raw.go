@@ -16,7 +16,7 @@ func Raw(t testing.TB, addr string, say ...string) *websocket.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { ws.Close() })
+	t.Cleanup(func() { _ = ws.Close() }) // the test may have closed it
 	for _, text := range append([]string{"40"}, say...) {
 		if err := ws.WriteMessage(websocket.TextMessage, []byte(text)); err != nil {
 			t.Fatal(err)
