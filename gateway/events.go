@@ -152,6 +152,11 @@ func (ev *events) setUserID(c *sio.Socket, s *socket, args []json.RawMessage, ac
 	if after == nil {
 		after, s.claimed = s.claimed, nil
 	}
+	answer := func() {
+		if ack != nil {
+			ack(map[string]any{"ok": true, "userId": user, "socketId": c.ID(), "offset": s.lastGiven()})
+		}
+	}
 	if s.registration().User != user {
 		away := func() {
 			_ = c.Emit("error", clientError{codeUnavailable, "The user cannot be registered yet; trying again", map[string]any{"action": action}})
@@ -159,10 +164,10 @@ func (ev *events) setUserID(c *sio.Socket, s *socket, args []json.RawMessage, ac
 		if err := ev.bind(c, s, user, after, away, ack, action); err != nil {
 			return
 		}
+		ev.hub.turn(c.Context(), answer)
+		return
 	}
-	if ack != nil {
-		ack(map[string]any{"ok": true, "userId": user, "socketId": c.ID(), "offset": s.lastGiven()})
-	}
+	answer()
 }
 
 // named is the user that a page speaks of. When it names none, or may not name that

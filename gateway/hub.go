@@ -200,6 +200,14 @@ func (h *Hub) Flush() {
 	}
 }
 
+// turn calls do, which must not wait, when it is its turn among what connects cost. When ctx
+// ends before, nobody is left to do it for.
+func (h *Hub) turn(ctx context.Context, do func()) {
+	if s := h.server.Load(); s != nil {
+		s.Turn(ctx, do)
+	}
+}
+
 // PushAcked pushes an envelope whose pages are to confirm it, and calls done once:
 // when every page that was given it has confirmed, has left, or has had
 // Envelope.Ack to do so.

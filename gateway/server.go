@@ -181,7 +181,9 @@ func (s *Server) newHTTP(h http.Handler, cfg Config) *http.Server {
 }
 
 // Serve serves clients until Shutdown; it then returns nil.
-func (s *Server) Serve(l net.Listener) error { return serve(s.http, l) }
+func (s *Server) Serve(l net.Listener) error {
+	return serve(s.http, s.sio.Entrance(l, socketPath, cmp.Or(s.http.ReadHeaderTimeout, s.http.ReadTimeout)))
+}
 
 // ServeOps serves the operators' routes on a listener of their own until Shutdown.
 func (s *Server) ServeOps(l net.Listener) error { return serve(s.ops, l) }

@@ -98,6 +98,7 @@ func (q *calls) push(c call) {
 }
 
 func (q *calls) run() {
+	roomy()
 	for {
 		c, ok := q.next()
 		if !ok {

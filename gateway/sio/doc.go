@@ -8,6 +8,7 @@
 // dispatch of events; so these are ours, and what reaches the library is one
 // CONNECT packet for each connection, of our own spelling.
 //
+//	entrance.go               websockets, before an HTTP server has seen them
 //	ServeHTTP (endpoint.go)   checks, CORS, and which of:
 //	  handshake               a session with an id of the library's making, our conn
 //	  poll, post (polling.go) one GET and one POST of a session

@@ -146,21 +146,25 @@ func (s *Server) serveHandshake(w http.ResponseWriter, r *http.Request, transpor
 	case l == nil:
 		c.poll(w, r)
 	default:
-		s.work.Go(func() { c.serveLink(l) })
+		s.work.Go(func() {
+			roomy()
+			c.read(l)
+		})
 	}
 }
 
 // begin makes the conn and, for a websocket, its link, when it is this handshake's
 // turn. Without a conn the client has its answer.
 func (s *Server) begin(w http.ResponseWriter, r *http.Request, from netip.Addr, transport string) (*conn, *link) {
-	if !s.takeTurn(r.Context()) {
+	t := s.turnFor(w, r)
+	if t == nil {
 		if r.Context().Err() != nil {
 			return nil, nil // the client has left
 		}
 		s.refuseBusy(w, http.StatusServiceUnavailable, LimitHandshakes, from, time.Second)
 		return nil, nil
 	}
-	defer s.limits.endTurn()
+	defer s.limits.turns.end(t)
 	if s.tooMany(w, from) { // else given back by conn.finish
 		return nil, nil
 	}
@@ -178,5 +182,20 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, from netip.Addr, 
 			return nil, nil
 		}
 	}
-	return s.handshake(r, from, transport), l
+	c := s.handshake(r, from, transport)
+	if l != nil && !c.open(l) {
+		return nil, nil
+	}
+	return c, l
+}
+
+// turnFor is the turn in which an entrance has read the request, or the next one. It is
+// nil when too many wait or the client has left.
+func (s *Server) turnFor(w http.ResponseWriter, r *http.Request) *turn {
+	if a, met := w.(*answer); met {
+		t := a.turn
+		a.turn = nil
+		return t
+	}
+	return s.takeTurn(r.Context())
 }

@@ -232,11 +232,15 @@ func (c *conn) join(auth map[string]any) {
 		c.refuseJoin(refusal)
 		return
 	}
-	if !c.srv.restore(s) {
-		s.pid = newID()
-		c.srv.claim(newID(), s)
-	}
-	c.srv.library.join(c)
+	restored := c.srv.restore(s)
+	c.srv.Turn(c.ctx, func() { // else the connection has ended, and with it the socket
+		if !restored {
+			s.pid = newID()
+			c.srv.claim(newID(), s)
+		}
+		c.srv.library.join(c)
+		c.writeHeld() // what the client waits for
+	})
 }
 
 // joined is called by the library when it has sent its CONNECT to the client.

@@ -29,7 +29,7 @@ type limits struct {
 	held  *limit.Counts
 	open  *atomic.Int64 // connections that tooMany has let in and that are not gone
 
-	turns   chan struct{} // holds a token for each handshake that is being made
+	turns   turns         // of all that connects cost
 	waiting *atomic.Int64 // handshakes that wait for their turn
 }
 
@@ -39,31 +39,21 @@ func newLimits(cfg Config) limits {
 		held:  limit.NewCounts(cfg.MaxPerAddress),
 		open:  new(atomic.Int64),
 
-		turns:   make(chan struct{}, max(runtime.GOMAXPROCS(0)/2, 1)),
+		turns:   newTurns(max(runtime.GOMAXPROCS(0)/2, 1)),
 		waiting: new(atomic.Int64),
 	}
 }
 
-// takeTurn waits for the handshake's turn. Half of the processors make handshakes, one
-// at a time each: in a storm of thousands the others wait, and what serves the
-// connections there are, pushes above all, queues behind these few only. It reports false
-// when too many wait or the client has left.
-func (s *Server) takeTurn(ctx context.Context) bool {
+// takeTurn waits for a handshake's turn. It returns nil when too many wait or the client
+// has left.
+func (s *Server) takeTurn(ctx context.Context) *turn {
 	n := s.limits.waiting.Add(1)
 	defer s.limits.waiting.Add(-1)
 	if s.cfg.MaxHandshakes > 0 && n > int64(s.cfg.MaxHandshakes) {
-		return false
+		return nil
 	}
-	select {
-	case s.limits.turns <- struct{}{}:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return s.limits.turns.take(ctx) // given back by turns.end
 }
-
-// endTurn lets the next one in.
-func (l limits) endTurn() { <-l.turns }
 
 // release gives back what tooMany has taken.
 func (l limits) release(from netip.Addr) {

@@ -66,8 +66,9 @@ func refusedWith(t *testing.T, resp *http.Response) int {
 func TestHandshakeTurns(t *testing.T) {
 	t.Parallel()
 	s, url := newServer(t, Config{MaxHandshakes: 2}, &recorder{})
-	for range cap(s.limits.turns) {
-		s.limits.turns <- struct{}{}
+	var taken []*turn
+	for range cap(s.limits.turns.free) {
+		taken = append(taken, s.limits.turns.take(t.Context()))
 	}
 	leaving, leave := context.WithCancel(t.Context())
 	defer leave()
@@ -95,8 +96,8 @@ func TestHandshakeTurns(t *testing.T) {
 		t.Errorf("the one that left got %d", status)
 	}
 	waitFor(t, func() bool { return s.limits.waiting.Load() == 1 })
-	for range cap(s.limits.turns) {
-		s.limits.endTurn()
+	for _, mine := range taken {
+		s.limits.turns.end(mine)
 	}
 	if status := <-statuses; status != http.StatusOK {
 		t.Errorf("the one that waited got %d", status)
@@ -104,9 +105,7 @@ func TestHandshakeTurns(t *testing.T) {
 	if n := s.Stats().Refusals[LimitHandshakes]; n != 2 {
 		t.Errorf("%d refusals, want 2", n)
 	}
-	if n := len(s.limits.turns); n != 0 {
-		t.Errorf("%d turns have not ended", n)
-	}
+	waitFor(t, func() bool { return len(s.limits.turns.free) == cap(s.limits.turns.free) })
 }
 
 // TestHandshakeLimits: each limit refuses on both transports, with its own

@@ -25,8 +25,10 @@ type Server struct {
 	limits  limits
 	dirty   dirty
 
+	newcomers newcomers
+
 	// work counts the connections and the goroutines that outlive a call. It
-	// grows from zero only in admit.
+	// grows from zero only in admit and meet.
 	work sync.WaitGroup
 
 	mu      sync.RWMutex // guards what follows
@@ -58,6 +60,7 @@ func (s *Server) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
+	s.newcomers.cut()
 	s.endAll(flush)
 	idle := make(chan struct{})
 	go func() {

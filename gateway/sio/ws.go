@@ -74,6 +74,9 @@ func (w *withholding) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if b, ok := nc.(*begun); ok && len(b.first) == 0 {
+		nc = b.TCPConn
+	}
 	return &heldConn{Conn: nc, holds: true, in: inflow{Flow: limit.Flow{PerSecond: w.inboundRate}}}, rw, nil
 }
 
@@ -126,16 +129,16 @@ func (c *conn) attach(l *link) bool {
 	return true
 }
 
-// serveLink is a connection that has had a websocket from the start.
-func (c *conn) serveLink(l *link) {
+// open makes l the way to a client that has had a websocket from the start, and sends
+// what the client waits for. It reports false when the connection has ended.
+func (c *conn) open(l *link) bool {
 	c.hold()
 	attached := c.attach(l)
 	c.writeHeld()
 	if !attached {
 		l.nc.Close()
-		return
 	}
-	c.read(l)
+	return attached
 }
 
 // control queues a control frame.

@@ -1,0 +1,278 @@
+package sio
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// entrance is a listener that stands before an HTTP server. It reads what each
+// connection begins with. A request for a websocket is served at once; any other
+// connection is the HTTP server's, as if nobody had looked. To the HTTP server a
+// websocket is a connection with buffers of eight kilobytes, a goroutine and one more
+// that looks out for the client's leaving, all of which are given up a moment later.
+type entrance struct {
+	net.Listener
+	srv      *Server
+	path     string
+	patience time.Duration
+	others   chan arrival // for whoever calls Accept
+	done     chan struct{}
+	close    func() error
+}
+
+// arrival is what Accept returns.
+type arrival struct {
+	conn net.Conn
+	err  error
+}
+
+// Entrance serves those connections of l that begin with a request for a websocket
+// at path, and leaves the others to whoever accepts from the listener it returns. What is
+// not plain TCP, such as TLS, is among the others. A connection on which nothing
+// comes within patience is closed; 0 means that it may take for ever. Close closes l.
+func (s *Server) Entrance(l net.Listener, path string, patience time.Duration) net.Listener {
+	e := &entrance{Listener: l, srv: s, path: path, patience: patience, others: make(chan arrival), done: make(chan struct{})}
+	e.close = sync.OnceValue(func() error {
+		close(e.done)
+		return l.Close()
+	})
+	go e.run()
+	return e
+}
+
+// Close closes the listener.
+func (e *entrance) Close() error { return e.close() }
+
+// Accept returns the next connection that is not ours.
+func (e *entrance) Accept() (net.Conn, error) {
+	select {
+	case a := <-e.others:
+		return a.conn, a.err
+	case <-e.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// run accepts until the listener is closed.
+func (e *entrance) run() {
+	for {
+		conn, err := e.Listener.Accept()
+		if tcp, ok := conn.(*net.TCPConn); ok && err == nil {
+			if e.srv.meet(tcp) {
+				go e.meet(tcp)
+			} else {
+				tcp.Close()
+			}
+		} else if !e.leave(arrival{conn, err}) {
+			return
+		}
+	}
+}
+
+// leave hands a connection, or the reason why there is none, to whoever calls Accept.
+func (e *entrance) leave(a arrival) bool {
+	select {
+	case e.others <- a:
+		return true
+	case <-e.done:
+		if a.conn != nil {
+			a.conn.Close()
+		}
+		return false
+	}
+}
+
+// newcomers are connections on which nothing has come yet.
+type newcomers struct {
+	mu    sync.Mutex // guards what follows
+	conns map[*net.TCPConn]struct{}
+}
+
+func (n *newcomers) add(conn *net.TCPConn) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.conns == nil {
+		n.conns = make(map[*net.TCPConn]struct{})
+	}
+	n.conns[conn] = struct{}{}
+}
+
+func (n *newcomers) remove(conn *net.TCPConn) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.conns, conn)
+}
+
+// cut closes them all.
+func (n *newcomers) cut() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for conn := range n.conns {
+		conn.Close()
+	}
+}
+
+// meet counts a connection that has just come, until parted. It reports false after Close.
+func (s *Server) meet(conn *net.TCPConn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.work.Add(1)
+	s.newcomers.add(conn)
+	return true
+}
+
+// firsts are lent to connections for their first request.
+var firsts = sync.Pool{New: func() any {
+	f := new(first)
+	f.in = bufio.NewReaderSize(&f.unread, 1<<10)
+	f.out = bufio.NewReadWriter(bufio.NewReaderSize(nil, 16), bufio.NewWriterSize(nil, 512))
+	return f
+}}
+
+// first is what a connection begins with, and what gorilla needs to answer it.
+type first struct {
+	b      [4 << 10]byte
+	unread bytes.Reader
+	in     *bufio.Reader
+	out    *bufio.ReadWriter // the response goes through its buffer, which must be empty
+}
+
+func (f *first) release() {
+	f.out.Writer.Reset(nil)
+	firsts.Put(f)
+}
+
+// meet reads what the connection begins with and serves it, or leaves it to others.
+func (e *entrance) meet(conn *net.TCPConn) {
+	defer e.srv.work.Done()
+	roomy()
+	f := firsts.Get().(*first)
+	defer f.release()
+	if e.patience > 0 {
+		_ = conn.SetReadDeadline(time.Now().Add(e.patience)) // a closed connection shows in the read
+	}
+	n, err := conn.Read(f.b[:])
+	e.srv.newcomers.remove(conn)
+	if err != nil {
+		conn.Close()
+		return
+	}
+	var t *turn
+	var r *http.Request
+	if asksWebsocket(f.b[:n], e.path) {
+		t = e.srv.takeTurn(context.Background()) // nil: too many wait, which begin says
+		r = f.request(n, e.path)
+	}
+	if r == nil {
+		e.srv.limits.turns.end(t)
+		_ = conn.SetReadDeadline(time.Time{})
+		e.leave(arrival{conn: &begun{conn, bytes.Clone(f.b[:n])}})
+		return
+	}
+	r.RemoteAddr = conn.RemoteAddr().String()
+	a := &answer{conn: conn, turn: t, out: f.out, header: make(http.Header)}
+	e.srv.ServeHTTP(a, r)
+	e.srv.limits.turns.end(a.turn)
+	a.end()
+}
+
+// asksWebsocket reports whether b looks like a request for a websocket, whole and with
+// nothing behind it. Whatever is unusual is for others to judge.
+func asksWebsocket(b []byte, path string) bool {
+	const end = "\r\n\r\n"
+	rest, ok := bytes.CutPrefix(b, []byte("GET "+path+"?"))
+	return ok && bytes.Contains(rest, []byte("transport="+websocketTransport)) && bytes.Index(b, []byte(end)) == len(b)-len(end)
+}
+
+// request is the request for a websocket that the first n bytes are, or nil.
+func (f *first) request(n int, path string) *http.Request {
+	f.unread.Reset(f.b[:n])
+	f.in.Reset(&f.unread)
+	r, err := http.ReadRequest(f.in)
+	if err != nil || r.Proto != "HTTP/1.1" || r.Host == "" || r.ContentLength != 0 || r.Header["Expect"] != nil ||
+		r.URL.Path != path || !websocket.IsWebSocketUpgrade(r) {
+		return nil
+	}
+	return r
+}
+
+// begun is a connection of which something was read, which is read again.
+type begun struct {
+	*net.TCPConn
+	first []byte
+}
+
+func (c *begun) Read(b []byte) (int, error) {
+	if len(c.first) == 0 {
+		return c.TCPConn.Read(b)
+	}
+	n := copy(b, c.first)
+	c.first = c.first[n:]
+	return n, nil
+}
+
+// WriteTo would go past what was read.
+func (c *begun) WriteTo(w io.Writer) (int64, error) {
+	return io.Copy(w, struct{ io.Reader }{c})
+}
+
+// answer is the response to a request for a websocket. Unless that takes the
+// connection over, it is the last on it.
+type answer struct {
+	conn     *net.TCPConn
+	turn     *turn // in which it is made; nil: there was none, or begin has ended it
+	out      *bufio.ReadWriter
+	header   http.Header
+	status   int
+	body     bytes.Buffer
+	hijacked bool
+}
+
+func (a *answer) Header() http.Header { return a.header }
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
+	}
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	return a.body.Write(b)
+}
+
+// Hijack gives the connection away.
+func (a *answer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if a.hijacked {
+		return nil, nil, http.ErrHijacked
+	}
+	a.hijacked = true
+	return a.conn, a.out, nil
+}
+
+// end sends what there is to say and closes a connection that is still here.
+func (a *answer) end() {
+	if a.hijacked {
+		return
+	}
+	defer a.conn.Close()
+	a.WriteHeader(http.StatusOK)
+	a.header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	res := &http.Response{
+		StatusCode: a.status, ProtoMajor: 1, ProtoMinor: 1, Close: true,
+		Header: a.header, Body: io.NopCloser(&a.body), ContentLength: int64(a.body.Len()),
+	}
+	_ = a.conn.SetWriteDeadline(time.Now().Add(closeGrace)) // a broken connection shows in the write
+	_ = res.Write(a.conn)                                   // who is gone needs no answer
+}
