@@ -162,22 +162,34 @@ func (r *Router) handOn(b *batch) {
 	t.batches <- b // hand never waits for the network, so neither does this
 }
 
+// piece is how many messages are appended at once after the store has failed: a
+// batch that takes it longer than it may would take as long each time.
+const piece = 256
+
 // append puts a batch into the histories. A store that failed may have come back
 // empty, and then this term is over: what was read before has to be appended
 // again first, and users that are not registered yet are not offline. So before
 // it tries again the store must confirm the term, which a checkpoint at zero
 // does and nothing else.
 func (r *Router) append(ctx context.Context, term uint64, b *batch) error {
-	failed := false
-	return Retry(ctx, r.log, "append to history", func(ctx context.Context) (err error) {
+	at, failed := len(b.entries), false
+	return Retry(ctx, r.log, "append to history", func(ctx context.Context) error {
 		if failed {
 			if err := r.store.SaveCheckpoint(ctx, term, Offset{}); err != nil {
 				return fmt.Errorf("confirm term: %w", err)
 			}
+			at = piece
 		}
-		b.found, err = r.store.Append(ctx, b.entries)
-		failed = err != nil
-		return err
+		for len(b.found) < len(b.entries) {
+			rest := b.entries[len(b.found):]
+			found, err := r.store.Append(ctx, rest[:min(at, len(rest))])
+			if err != nil {
+				failed = true
+				return err
+			}
+			b.found = append(b.found, found...)
+		}
+		return nil
 	})
 }
 

@@ -36,15 +36,19 @@ type world struct {
 	forward func([]*bridge.Envelope) ([]bridge.Count, error)
 }
 
-// failingStore fails the first appends.
+// failingStore fails the first appends, and those of more than so many messages.
 type failingStore struct {
 	bridge.Store
 	failures int
+	most     int // 0: any number will do
 }
 
 func (f *failingStore) Append(ctx context.Context, entries []bridge.Entry) ([]bridge.Appended, error) {
 	if f.failures--; f.failures >= 0 {
 		return nil, errors.New("away")
+	}
+	if f.most > 0 && len(entries) > f.most {
+		return nil, errors.New("too slow")
 	}
 	return f.Store.Append(ctx, entries)
 }
@@ -269,6 +273,24 @@ func TestRouteHoldsWhileTheStoreIsAway(t *testing.T) {
 	w.End(1)
 	if n := w.Ledger().Balance().Received; n != 2 {
 		t.Errorf("%d messages received, want 2: the third was left to the next leader", n)
+	}
+}
+
+// A batch that the store does not manage within its time goes through in pieces.
+func TestRouteSlowStore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.failing.most = 1000
+	register(t, w.store, "u", "s")
+	var batch []bridge.Message
+	var want []bridge.Offset
+	for seq := range uint64(3000) {
+		batch = append(batch, message(seq+1, "u"))
+		want = append(want, at(seq+1))
+	}
+	w.term(t, batch)
+	if diff := cmp.Diff(want, w.pushed); diff != "" {
+		t.Errorf("pushed (-want +got):\n%.1000s", diff)
 	}
 }
 
