@@ -140,6 +140,7 @@ type sample struct {
 	cpu       cpu
 	over      time.Duration // what cpu was measured over
 	latencies latencies
+	stood     *float64 // the share of the time for which processors stood still: see witness.go; nil: not known
 }
 
 // measure publishes for that long and waits for the last message.

@@ -25,6 +25,9 @@ func runProgram(args []string) (ours bool, err error) {
 	if len(args) == 2 && args[0] == echoProgram {
 		return true, answer(args[1])
 	}
+	if len(args) == 1 && args[0] == witnessProgram {
+		return true, witness()
+	}
 	return false, nil
 }
 

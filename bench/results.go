@@ -14,9 +14,9 @@ func newResults() *results {
 	return &results{
 		messages: table{
 			labels: []string{"scenario", "by", "users", "bytes", "load"},
-			heads: slices.Concat([]string{"msg/s", "server µs", "NATS µs", "Redis µs", "together µs", "(load program µs)", "(others %)", "(bytes out)"},
-				latencyHeads),
-			formats: slices.Concat([]string{"%.0f", "%.1f", "%.1f", "%.1f", "%.1f", "%.1f", "%.0f", "%.0f"}, latencyFormats),
+			heads: slices.Concat([]string{"msg/s", "server µs", "NATS µs", "Redis µs", "together µs", "(load program µs)", "(others %)", "(stood still ms/s)", "(bytes out)"},
+				latencyHeads, []string{"(median p99 ms)"}),
+			formats: slices.Concat([]string{"%.0f", "%.1f", "%.1f", "%.1f", "%.1f", "%.1f", "%.0f", "%.1f", "%.0f"}, latencyFormats, []string{"%.2f"}),
 		},
 		storms: table{
 			labels:  []string{"scenario", "connects"},
@@ -70,10 +70,21 @@ func (r *results) addMessages(m messages, load string, of map[string][]*sample) 
 			each(func(c cpu) time.Duration { return c.server + c.nats + c.redis }),
 			each(func(c cpu) time.Duration { return c.load }),
 			new(100 * median(samples, (*sample).disturbed)),
+			stood(samples),
 			new(median(samples, func(s *sample) float64 { return float64(s.bytes) / float64(s.messages) })),
-		}, latencyFigures(merged(samples, func(s *sample) latencies { return s.latencies })))
+		}, latencyFigures(merged(samples, func(s *sample) latencies { return s.latencies })), figures{
+			new(median(samples, func(s *sample) float64 { return *millis(s.latencies.at(99)) })),
+		})
 	}
 	r.messages.add([]string{m.name, string(m.way), strconv.Itoa(m.users), strconv.Itoa(m.size), load}, lines)
+}
+
+// stood is how many milliseconds a second processors stood still, or nil when that was not always seen.
+func stood(samples []*sample) *float64 {
+	if slices.ContainsFunc(samples, func(s *sample) bool { return s.stood == nil }) {
+		return nil
+	}
+	return new(1000 * median(samples, func(s *sample) float64 { return *s.stood }))
 }
 
 func (r *results) addStorms(of map[string][]*storm) {

@@ -34,14 +34,19 @@ func (f *floor) perSecond() float64 { return float64(f.messages) / f.took.Second
 
 func (f *floor) each() float64 { return f.cpu.Seconds() * 1e6 / float64(f.messages) }
 
-// startFloor runs this program again in another role.
+// startFloor runs this program again as one that does the least.
 func (l *lab) startFloor(name string, args ...string) (*procs.Process, error) {
+	return l.startRole(name, nil, args...)
+}
+
+// startRole runs this program again in another role.
+func (l *lab) startRole(name string, env []string, args ...string) (*procs.Process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("find this program: %w", err)
 	}
 	l.stage++
-	p := &procs.Process{Name: name, Dir: filepath.Join(l.dir, fmt.Sprintf("%02d-%s", l.stage, name)), Path: self, Args: args, Env: procs.Environment()}
+	p := &procs.Process{Name: name, Dir: filepath.Join(l.dir, fmt.Sprintf("%02d-%s", l.stage, name)), Path: self, Args: args, Env: procs.Environment(env...)}
 	if err := os.MkdirAll(p.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make directory: %w", err)
 	}

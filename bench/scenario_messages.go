@@ -62,7 +62,9 @@ func (m messages) run(ctx context.Context, l *lab, server string) (flooded, pace
 	flooded, err = t.measure(ctx, ld, l.scale.flood, l.profileDuring(ctx, t, m.title(), l.scale.flood, ld.flood))
 	if err == nil && m.paced {
 		paced, err = sparing(func() (*sample, error) {
-			return t.measure(ctx, ld, l.scale.pace, func(ctx context.Context) error { return ld.pace(ctx, rate) })
+			return l.watched(func() (*sample, error) {
+				return t.measure(ctx, ld, l.scale.pace, func(ctx context.Context) error { return ld.pace(ctx, rate) })
+			})
 		})
 	}
 	return flooded, paced, errors.Join(err, t.verdict())
