@@ -36,7 +36,7 @@ type arrival struct {
 
 // Entrance serves those connections of l that begin with a request for a websocket
 // at path, and leaves the others to whoever accepts from the listener it returns. What is
-// not plain TCP, such as TLS, is among the others. A connection on which nothing
+// not plain TCP, such as TLS, is among the others, and so are all after [Server.Close]. A connection on which nothing
 // comes within patience is closed; 0 means that it may take for ever. Close closes l.
 func (s *Server) Entrance(l net.Listener, path string, patience time.Duration) net.Listener {
 	e := &entrance{Listener: l, srv: s, path: path, patience: patience, others: make(chan arrival), done: make(chan struct{})}
@@ -65,12 +65,8 @@ func (e *entrance) Accept() (net.Conn, error) {
 func (e *entrance) run() {
 	for {
 		conn, err := e.Listener.Accept()
-		if tcp, ok := conn.(*net.TCPConn); ok && err == nil {
-			if e.srv.meet(tcp) {
-				go e.meet(tcp)
-			} else {
-				tcp.Close()
-			}
+		if tcp, ok := conn.(*net.TCPConn); ok && err == nil && e.srv.meet(tcp) {
+			go e.meet(tcp)
 		} else if !e.leave(arrival{conn, err}) {
 			return
 		}
