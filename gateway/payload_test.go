@@ -293,3 +293,33 @@ func FuzzSendPayload(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkSendPayload is a call without the network and without the bus.
+func BenchmarkSendPayload(b *testing.B) {
+	srv := newTestServer(b, pushed)
+	body := `{"userId":"here","topic":"t","text":"` + strings.Repeat("x", 150) + `"}`
+	r := httptest.NewRequest(http.MethodPost, "/sendPayload", nil)
+	r.ContentLength = int64(len(body))
+	r.Header.Set("Content-Type", "application/json")
+	w := &discarded{header: make(http.Header)}
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Body = io.NopCloser(strings.NewReader(body))
+		delete(r.Header, "X-Request-Id")
+		clear(w.header)
+		srv.http.Handler.ServeHTTP(w, r)
+	}
+	if w.status != http.StatusOK {
+		b.Errorf("status %d", w.status)
+	}
+}
+
+// discarded is an answer that nobody reads.
+type discarded struct {
+	header http.Header
+	status int
+}
+
+func (d *discarded) Header() http.Header         { return d.header }
+func (d *discarded) Write(b []byte) (int, error) { return len(b), nil }
+func (d *discarded) WriteHeader(status int)      { d.status = status }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -98,8 +99,8 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 	}
 	hub.server.Store(s.sio)
 	public := s.newEcho(cfg)
-	public.Match([]string{http.MethodPost, http.MethodGet}, "/sendPayload", s.payloads.handle,
-		s.answered.count, (&publishers{cfg.Auth, ev.verdicts, newPace(cfg, client, refusals)}).only, slowEndless(cfg.Sockets.InboundRate), middleware.BodyLimit(bytesText(cfg.MaxBody)))
+	public.Match([]string{http.MethodPost, http.MethodGet}, "/sendPayload", chain(s.payloads.handle,
+		s.answered.count, (&publishers{cfg.Auth, ev.verdicts, newPace(cfg, client, refusals)}).only, slowEndless(cfg.Sockets.InboundRate), middleware.BodyLimit(bytesText(cfg.MaxBody))))
 	public.GET("/openapi.json", document(callersContract))
 	s.health.routes(public)
 	if cfg.TryIt != nil {
@@ -164,8 +165,19 @@ func (s *Server) Reasons(ctx context.Context) map[string]string {
 func (s *Server) newEcho(cfg Config) *echo.Echo {
 	e := echo.New()
 	e.HTTPErrorHandler = s.handleError
-	e.Use(nameRequest, s.recover, cfg.Origins.middleware())
+	routed := func(c echo.Context) error { return c.Handler()(c) }
+	around := chain(routed, nameRequest, s.recover, cfg.Origins.middleware())
+	e.Use(func(echo.HandlerFunc) echo.HandlerFunc { return around }) // what it is given is the route's handler
 	return e
+}
+
+// chain puts middleware around a handler, the first outermost. Echo, were the middleware
+// given to it, would do so anew for each request.
+func chain(h echo.HandlerFunc, around ...echo.MiddlewareFunc) echo.HandlerFunc {
+	for _, m := range slices.Backward(around) {
+		h = m(h)
+	}
+	return h
 }
 
 func (s *Server) newHTTP(h http.Handler, cfg Config) *http.Server {
