@@ -112,7 +112,7 @@ func (n *newcomers) cut() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for conn := range n.conns {
-		conn.Close()
+		_ = conn.Close() // its reader sees that
 	}
 }
 
@@ -161,7 +161,7 @@ func (e *entrance) meet(conn *net.TCPConn) {
 	n, err := conn.Read(f.b[:])
 	e.srv.newcomers.remove(conn)
 	if err != nil {
-		conn.Close()
+		_ = conn.Close() // it is of no use
 		return
 	}
 	var t *turn
@@ -262,7 +262,7 @@ func (a *answer) end() {
 	if a.hijacked {
 		return
 	}
-	defer a.conn.Close()
+	defer func() { _ = a.conn.Close() }() // all is said
 	a.WriteHeader(http.StatusOK)
 	a.header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
 	res := &http.Response{

@@ -2,6 +2,7 @@ package sio
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -167,7 +168,7 @@ func TestNewcomers(t *testing.T) {
 	}
 	web.Close()
 	for _, done := range []chan error{done, hastyDone} {
-		if err := <-done; err != http.ErrServerClosed {
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
 			t.Errorf("Serve: %v", err)
 		}
 	}
