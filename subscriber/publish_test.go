@@ -115,6 +115,12 @@ func TestAskGetsItsReceipt(t *testing.T) {
 			t.Fatal(err, diff)
 		}
 	}
+	for _, err := range manyAsks(ctx, c, 20*convoyFew) {
+		if err != nil {
+			t.Error("one of many:", err)
+		}
+	}
+	nobodyWaits(t, c)
 	if got, err := c.Ask(ctx, Publication{Topic: "t", ID: "a"}); err != nil || got.Outcome != bridge.Duplicate || got.Offset.Seq != 1 {
 		t.Errorf("Ask with a used ID = %v, %v; want duplicate of sequence 1", got, err)
 	}
