@@ -21,7 +21,7 @@ type paper struct {
 	cmds    []redis.Cmder // that are to be sent, in order
 	ids     slab[string]
 	args    slab[any]
-	text    slab[byte]
+	text    slab[byte] // not zero, and so to be appended to
 }
 
 func (p *paper) reset() {
@@ -37,7 +37,7 @@ func (p *paper) reset() {
 	p.cmds = p.cmds[:0]
 	p.ids.reset()
 	p.args.reset()
-	p.text.reset()
+	p.text.items = p.text.items[:0] // megabytes that need not be zero
 }
 
 // list lays out a command's arguments. Pointers to strings cost no allocation, which
