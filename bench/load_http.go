@@ -23,9 +23,7 @@ import (
 type httpLoad struct {
 	*window
 	mill    *mill
-	epoll   int      // watches the connections
-	watched *os.File // the same, for the runtime to wait for and to close
-	events  func() ([]unix.EpollEvent, error)
+	poller  *poller // watches the connections
 	callers []*caller
 	calling int           // callers that wait for their answer
 	heard   time.Duration // when the last answer came
@@ -51,16 +49,13 @@ func dialHTTP(addr string, w *window, m *mill, callers int) (*httpLoad, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect caller: %w", err)
 	}
-	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	poller, err := newPoller(callers + 1)
 	if err != nil {
-		return nil, fmt.Errorf("create epoll: %w", err)
+		return nil, err
 	}
-	if err := unix.SetNonblock(epoll, true); err != nil { // so that the runtime waits for it, see onSchedule
-		return nil, errors.Join(fmt.Errorf("set epoll not to block: %w", err), unix.Close(epoll))
-	}
-	l := &httpLoad{window: w, mill: m, epoll: epoll, watched: os.NewFile(uintptr(epoll), "epoll"), buf: make([]byte, 64<<10)}
-	if l.events, err = waiter(l.watched, callers+1); err != nil {
-		return nil, errors.Join(err, l.watched.Close())
+	l := &httpLoad{window: w, mill: m, poller: poller, buf: make([]byte, 64<<10)}
+	if err := l.wakeSoon(); err != nil {
+		return nil, errors.Join(err, poller.Close())
 	}
 	for i := range callers {
 		c, err := l.dial(to, i)
@@ -87,7 +82,7 @@ func (l *httpLoad) dial(to netip.AddrPort, i int) (*caller, error) {
 		unix.Connect(fd, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}),
 		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
 		unix.SetNonblock(fd, true),
-		unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)}),
+		l.poller.add(fd, unix.EPOLLIN, int32(i)),
 	)
 }
 
@@ -105,33 +100,21 @@ func (l *httpLoad) call(c *caller, due time.Duration) error {
 	return write(c.fd, c.out)
 }
 
-// waiter returns a function that waits for events, so many at a time, but not for long.
-func waiter(watched *os.File, most int) (func() ([]unix.EpollEvent, error), error) {
-	const long = 100 * time.Millisecond
-	conn, err := watched.SyscallConn()
+// events waits for some, but not for long.
+func (l *httpLoad) events() ([]unix.EpollEvent, error) {
+	events, err := l.poller.wait()
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = l.wakeSoon()
+	}
 	if err != nil {
-		return nil, fmt.Errorf("wait for epoll: %w", err)
+		return nil, fmt.Errorf("wait for answers: %w", err)
 	}
-	events := make([]unix.EpollEvent, most)
-	var n int
-	var failure error
-	some := func(fd uintptr) bool {
-		if n, failure = unix.EpollWait(int(fd), events, 0); errors.Is(failure, unix.EINTR) {
-			n, failure = 0, nil
-		}
-		return n != 0 || failure != nil
-	}
-	return func() ([]unix.EpollEvent, error) {
-		n = 0
-		err := conn.Read(some)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			err = watched.SetReadDeadline(time.Now().Add(long))
-		}
-		if err = errors.Join(err, failure); err != nil {
-			return nil, fmt.Errorf("wait for answers: %w", err)
-		}
-		return events[:n], nil
-	}, watched.SetReadDeadline(time.Now().Add(long))
+	return events, nil
+}
+
+// wakeSoon bounds the waits from now on.
+func (l *httpLoad) wakeSoon() error {
+	return l.poller.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 }
 
 // listen waits for events, but not for long, and calls answered for each caller that has its
@@ -322,7 +305,7 @@ func (l *httpLoad) watch(ticks *os.File) error {
 	}
 	var failure error
 	err = timer.Control(func(fd uintptr) {
-		failure = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, int(fd), &unix.EpollEvent{Events: unix.EPOLLIN, Fd: timerEvent})
+		failure = l.poller.add(int(fd), unix.EPOLLIN, timerEvent)
 	})
 	if err = errors.Join(err, failure); err != nil {
 		return fmt.Errorf("watch timer: %w", err)
@@ -336,5 +319,5 @@ func (l *httpLoad) close() {
 	for _, c := range l.callers {
 		_ = unix.Close(c.fd)
 	}
-	_ = l.watched.Close()
+	_ = l.poller.Close()
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,11 +15,10 @@ import (
 // would cost more than what is measured, so one goroutine asks the system which sockets
 // have something to read, and reads them into one buffer.
 type swarm struct {
-	to      unix.SockaddrInet4
-	first   int            // the first one's user
-	epoll   int            // watches the sockets
-	watched *os.File       // the same, for the runtime to wait for and to close
-	done    sync.WaitGroup // the reader
+	to     unix.SockaddrInet4
+	first  int            // the first one's user
+	poller *poller        // watches the sockets
+	done   sync.WaitGroup // the reader
 
 	received atomic.Uint64 // messages, since the beginning
 	bytes    atomic.Uint64 // read, since the beginning
@@ -52,29 +49,22 @@ const (
 
 // newSwarm starts the reader of browsers whose users are numbered from first on. Close ends it.
 func newSwarm(port, first int) (*swarm, error) {
-	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	poller, err := newPoller(512)
 	if err != nil {
-		return nil, fmt.Errorf("create epoll: %w", err)
-	}
-	if err := unix.SetNonblock(epoll, true); err != nil { // so that the runtime waits for it, see onSchedule
-		return nil, errors.Join(fmt.Errorf("set epoll not to block: %w", err), unix.Close(epoll))
+		return nil, err
 	}
 	s := &swarm{
-		to: unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}, first: first, epoll: epoll, watched: os.NewFile(uintptr(epoll), "epoll"),
+		to: unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}, first: first, poller: poller,
 		progress: make(chan struct{}, 1), settled: make(chan struct{}, 1), slots: make(chan struct{}, connecting),
 		latencies: newLatencies(), connects: newLatencies(),
 	}
-	events, err := s.watched.SyscallConn()
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("wait for epoll: %w", err), s.watched.Close())
-	}
-	s.done.Go(func() { s.read(events) })
+	s.done.Go(s.read)
 	return s, nil
 }
 
 // close ends every connection and the reader.
 func (s *swarm) close() {
-	_ = s.watched.Close() // which ends the reader
+	_ = s.poller.Close() // which ends the reader
 	s.done.Wait()
 	for _, c := range s.clients {
 		if c.state != gone {
@@ -152,7 +142,7 @@ func (s *swarm) dial() error {
 		}
 	}
 	if err == nil {
-		err = unix.EpollCtl(s.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLOUT, Fd: int32(i)})
+		err = s.poller.add(fd, unix.EPOLLOUT, int32(i))
 	}
 	if err != nil {
 		s.end(c, err)
@@ -161,22 +151,17 @@ func (s *swarm) dial() error {
 }
 
 // read is the reader. It ends when what it waits for is closed.
-func (s *swarm) read(watched syscall.RawConn) {
-	events := make([]unix.EpollEvent, 512)
+func (s *swarm) read() {
 	buf := make([]byte, readBuffer)
-	n := 0
-	some := func(fd uintptr) bool {
-		var err error
-		n, err = unix.EpollWait(int(fd), events, 0)
-		if err != nil && !errors.Is(err, unix.EINTR) {
+	for {
+		events, err := s.poller.wait()
+		if _, failed := errors.AsType[unix.Errno](err); failed {
 			panic(err) // the descriptor is ours until we return
 		}
-		return n != 0
-	}
-	for watched.Read(some) == nil {
-		if n > 0 {
-			s.round(events[:n], buf)
+		if err != nil {
+			return
 		}
+		s.round(events, buf)
 	}
 }
 
@@ -225,7 +210,7 @@ func (s *swarm) serve(c *client, ev unix.EpollEvent, buf []byte) error {
 			return fmt.Errorf("connect: %w", errors.Join(err, unix.Errno(code)))
 		}
 		c.state = upgrading
-		if err := unix.EpollCtl(s.epoll, unix.EPOLL_CTL_MOD, c.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: ev.Fd}); err != nil {
+		if err := unix.EpollCtl(s.poller.fd, unix.EPOLL_CTL_MOD, c.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: ev.Fd}); err != nil {
 			return fmt.Errorf("watch socket: %w", err)
 		}
 		return write(c.fd, c.request())
