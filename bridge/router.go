@@ -172,22 +172,28 @@ const piece = 256
 // it tries again the store must confirm the term, which a checkpoint at zero
 // does and nothing else.
 func (r *Router) append(ctx context.Context, term uint64, b *batch) error {
-	at, failed := len(b.entries), false
+	failed := false
 	return Retry(ctx, r.log, "append to history", func(ctx context.Context) error {
 		if failed {
 			if err := r.store.SaveCheckpoint(ctx, term, Offset{}); err != nil {
 				return fmt.Errorf("confirm term: %w", err)
 			}
-			at = piece
 		}
 		for len(b.found) < len(b.entries) {
 			rest := b.entries[len(b.found):]
-			found, err := r.store.Append(ctx, rest[:min(at, len(rest))])
+			if failed {
+				rest = rest[:min(piece, len(rest))]
+			}
+			found, err := r.store.Append(ctx, rest)
 			if err != nil {
 				failed = true
 				return err
 			}
-			b.found = append(b.found, found...)
+			if b.found == nil {
+				b.found = found // nearly always all of it, which need not be copied
+			} else {
+				b.found = append(b.found, found...)
+			}
 		}
 		return nil
 	})

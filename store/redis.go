@@ -178,11 +178,7 @@ func (r *Redis) run(ctx context.Context, cmds ...redis.Cmder) error {
 }
 
 func (r *Redis) sendAll(ctx context.Context, cmds []redis.Cmder) error {
-	return r.send(ctx, func(p redis.Pipeliner) {
-		for _, c := range cmds {
-			_ = p.Process(ctx, c) // only queues
-		}
-	})
+	return r.send(ctx, func(p redis.Pipeliner) { _ = p.BatchProcess(ctx, cmds...) }) // only queues
 }
 
 // cmders are script calls as [Redis.run] takes them.

@@ -56,7 +56,8 @@ type appending struct {
 
 func (a *appending) run(ctx context.Context) error {
 	runs := a.runs()
-	known, repeated, unknown := make([]userRun, 0, len(runs)), []userRun(nil), []userRun(nil)
+	known := a.paper.runs.take(len(runs))[:0]
+	var repeated, unknown []userRun
 	for _, u := range runs {
 		switch {
 		case u.tail == nil:
