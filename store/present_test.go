@@ -2,27 +2,19 @@ package store
 
 import (
 	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/codewar/socketbridge/bridge"
-	"github.com/codewar/socketbridge/store/redistest"
 )
 
 // A message that is of no use to an absent user costs one round trip, as any other,
 // while the user is there, and is not appended once it was found that nobody is.
 func TestPresentUsersAreNotLookedUpFirst(t *testing.T) {
 	t.Parallel()
-	server := redistest.Server(t)
-	r, err := OpenRedis(t.Context(), Config{Addrs: []string{server.Addr}, Timeout: 10 * time.Second}, Limits{}, "a", slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = r.Close() })
+	server, r := openInside(t)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr})
 	t.Cleanup(func() { _ = client.Close() })
 	counted := &commands{client: client}

@@ -2,27 +2,19 @@ package store
 
 import (
 	"context"
-	"log/slog"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/codewar/socketbridge/bridge"
-	"github.com/codewar/socketbridge/store/redistest"
 )
 
 // A registration that is on its way while the node joins anew must not leave the
 // socket with a dead incarnation: no message would find it until it reconnects.
 func TestRegisterOvertakenByRejoin(t *testing.T) {
 	t.Parallel()
-	server := redistest.Server(t)
-	r, err := OpenRedis(t.Context(), Config{Addrs: []string{server.Addr}, Timeout: 10 * time.Second}, Limits{}, "a", slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = r.Close() })
+	server, r := openInside(t)
 	late := &lateRegister{reached: make(chan struct{}), release: make(chan struct{})}
 	r.client.AddHook(late)
 	ctx := t.Context()
