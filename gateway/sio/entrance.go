@@ -36,8 +36,9 @@ type arrival struct {
 
 // Entrance serves those connections of l that begin with a request for a websocket
 // at path, and leaves the others to whoever accepts from the listener it returns. What is
-// not plain TCP, such as TLS, is among the others, and so are all after [Server.Close]. A connection on which nothing
-// comes within patience is closed; 0 means that it may take for ever. Close closes l.
+// not plain TCP, such as TLS, is among the others, and so are all after [Server.Close].
+// A connection on which nothing comes within patience is closed; 0 means that it may
+// take for ever. Close closes l.
 func (s *Server) Entrance(l net.Listener, path string, patience time.Duration) net.Listener {
 	e := &entrance{Listener: l, srv: s, path: path, patience: patience, others: make(chan arrival), done: make(chan struct{})}
 	e.close = sync.OnceValue(func() error {
@@ -116,7 +117,8 @@ func (n *newcomers) cut() {
 	}
 }
 
-// meet counts a connection that has just come, until parted. It reports false after Close.
+// meet counts a connection that has just come, until its entrance has served it or left
+// it to others. It reports false after Close.
 func (s *Server) meet(conn *net.TCPConn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
