@@ -23,12 +23,9 @@ func DecodeRequest(body []byte) (Envelope, error) {
 	return e, err2
 }
 
-// Decode reads a message of the stream. Its topic is the subject's rest; one in
-// the body is optional and must agree. An error is an [*InvalidError].
-func Decode(m *Message) (Envelope, error) { return decode(m, nil) }
-
-// decode is Decode with room for the payload, which is allocated where that is less
-// than the body.
+// decode reads a message of the stream. Its topic is the subject's rest; one in
+// the body is optional and must agree. The payload is in room, or allocated where that is
+// less than the body. An error is an [*InvalidError].
 func decode(m *Message, room []byte) (Envelope, error) {
 	parts, err := split(m.Body, room)
 	if err != nil {

@@ -110,7 +110,7 @@ func TestDecodeTopicOfSubject(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			at := Offset{Epoch: 1, Seq: 2}
-			e, err := Decode(&Message{Topic: tt.subject, Body: []byte(tt.body), Offset: at})
+			e, err := decode(&Message{Topic: tt.subject, Body: []byte(tt.body), Offset: at}, nil)
 			var invalid *InvalidError
 			if errors.As(err, &invalid) && invalid.Code == tt.code {
 				return
@@ -179,7 +179,7 @@ func BenchmarkDecode(b *testing.B) {
 			b.SetBytes(int64(len(m.Body)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := Decode(m); err != nil {
+				if _, err := decode(m, nil); err != nil {
 					b.Fatal(err)
 				}
 			}
