@@ -7,7 +7,7 @@ STATIC   ?= go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOSEC    ?= go run github.com/securego/gosec/v2/cmd/gosec@v2.30.0
 SUDO     := $(if $(filter-out 0,$(shell id -u)),sudo)
 
-.PHONY: help run build console test race fuzz chaos attack bench lint audit check deps vet
+.PHONY: help run build console client test race fuzz chaos attack bench lint audit check deps vet
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -20,6 +20,10 @@ build: ## build bin/socketbridge
 
 console: gateway/console/web/node_modules/.package-lock.json ## build the pages in gateway/console/web, which the binary embeds
 	cd gateway/console/web && npm run build
+
+client: gateway/console/web/node_modules/.package-lock.json ## copy the files of the stock JavaScript client, which the binary embeds
+	rm -rf gateway/client-dist && mkdir gateway/client-dist
+	cd gateway/console/web/node_modules/socket.io-client && cp dist/* LICENSE $(CURDIR)/gateway/client-dist/
 
 test: deps vet race ## install what the tests need, check the sources, run all tests
 

@@ -327,6 +327,8 @@ func TestOpenAPIOfARunningBridge(t *testing.T) {
 		{"POST", "/sendPayload", "", `{"userId":"nobody","topic":"t"}`, 404},
 		{"POST", "/sendPayload", "", `[]`, 400},
 		{"GET", "/socket.io/", "/socket.io/?EIO=4&transport=polling", "", 200},
+		{"GET", "/socket.io/{file}", "/socket.io/socket.io.min.js", "", 200},
+		{"HEAD", "/socket.io/{file}", "/socket.io/socket.io.min.js", "", 200},
 		{"GET", "/livez", "", "", 200},
 		{"GET", "/readyz", "", "", 200},
 		{"GET", "/openapi.json", "", "", 200},

@@ -134,6 +134,11 @@ func TestAnswersAreAsTheContractsSay(t *testing.T) {
 		{operation: "GET /socket.io/", target: "/socket.io/?EIO=4&transport=polling", status: 200},
 		{operation: "GET /socket.io/", target: "/socket.io/?EIO=3&transport=polling", status: 400},
 		{operation: "POST /socket.io/", target: "/socket.io/?EIO=4&transport=polling&sid=none", body: "3", status: 400},
+		{operation: "GET /socket.io/{file}", target: "/socket.io/socket.io.js", status: 200},
+		{operation: "GET /socket.io/{file}", target: "/socket.io/socket.io.js.map", status: 200},
+		{operation: "GET /socket.io/{file}", target: "/socket.io/socket.io.css", status: 404},
+		{operation: "HEAD /socket.io/{file}", target: "/socket.io/socket.io.js", status: 200},
+		{operation: "HEAD /socket.io/{file}", target: "/socket.io/socket.io.css", status: 404},
 		{operation: "GET /livez", status: 200},
 		{operation: "GET /readyz", status: 200, ready: true},
 		{operation: "GET /readyz", status: 503},
@@ -196,10 +201,12 @@ func TestAnswersAreAsTheContractsSay(t *testing.T) {
 		seen[tt.operation] = append(seen[tt.operation], tt.status)
 	}
 	elsewhere := map[string][]int{ // whose tests are
-		"POST /sendPayload": {403},                                                        // package main, with tokens
-		"GET /sendPayload":  {202, 400, 401, 403, 404, 408, 413, 415, 429, 500, 503, 504}, // the handler is the one of POST
-		"GET /socket.io/":   {101, 403, 413, 429, 503},                                    // gateway/sio
-		"POST /socket.io/":  {101, 200, 403, 413, 429, 503},
+		"POST /sendPayload":      {403},                                                        // package main, with tokens
+		"GET /sendPayload":       {202, 400, 401, 403, 404, 408, 413, 415, 429, 500, 503, 504}, // the handler is the one of POST
+		"GET /socket.io/":        {101, 403, 413, 429, 503},                                    // gateway/sio
+		"POST /socket.io/":       {101, 200, 403, 413, 429, 503},
+		"GET /socket.io/{file}":  {304}, // TestClientFiles
+		"HEAD /socket.io/{file}": {304},
 	}
 	doc := contract.Open(t, callersContract)
 	for _, operation := range doc.Operations() {

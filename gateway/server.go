@@ -102,6 +102,7 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 	public.Match([]string{http.MethodPost, http.MethodGet}, "/sendPayload", chain(s.payloads.handle,
 		s.answered.count, (&publishers{cfg.Auth, ev.verdicts, newPace(cfg, client, refusals)}).only, slowEndless(cfg.Sockets.InboundRate), middleware.BodyLimit(bytesText(cfg.MaxBody))))
 	public.GET("/openapi.json", document(callersContract))
+	public.Match([]string{http.MethodGet, http.MethodHead}, socketPath+":file", serveClientFile)
 	s.health.routes(public)
 	if cfg.TryIt != nil {
 		read := []string{http.MethodGet, http.MethodHead}

@@ -24,7 +24,7 @@ func (c *conn) zip(payload *buffer, request, answer http.Header) *buffer {
 		return payload
 	}
 	answer.Add("Vary", "Accept-Encoding")
-	if len(payload.b) < least || !acceptsGzip(request["Accept-Encoding"]) {
+	if len(payload.b) < least || !AcceptsGzip(request) {
 		return payload
 	}
 	small := buffers.Get().(*buffer)
@@ -43,9 +43,10 @@ func (c *conn) zip(payload *buffer, request, answer http.Header) *buffer {
 	return small
 }
 
-// acceptsGzip reports whether gzip is named, and not only to refuse it.
-func acceptsGzip(lines []string) bool {
-	for _, line := range lines {
+// AcceptsGzip reports whether a request names gzip in Accept-Encoding, and not only to
+// refuse it.
+func AcceptsGzip(request http.Header) bool {
+	for _, line := range request["Accept-Encoding"] {
 		for coding := range strings.SplitSeq(line, ",") {
 			name, params, _ := strings.Cut(coding, ";")
 			if !strings.EqualFold(strings.TrimSpace(name), "gzip") {
