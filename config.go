@@ -75,8 +75,10 @@ type socketsConfig struct {
 	ConnectsPerSecond int `mapstructure:"connects_per_second"`
 	ConnectBurst      int `mapstructure:"connect_burst"`
 
+	UserConnectsPerSecond int `mapstructure:"user_connects_per_second"`
+	UserConnectBurst      int `mapstructure:"user_connect_burst"`
+
 	PerUser    string        `mapstructure:"per_user"` // perUserAll or perUserLatest
-	SessionTTL time.Duration `mapstructure:"session_ttl"`
 	AckTimeout time.Duration `mapstructure:"ack_timeout"`
 }
 
@@ -157,8 +159,10 @@ func defaultConfig() Config {
 			ConnectsPerSecond: 500,
 			ConnectBurst:      10_000,
 
+			UserConnectsPerSecond: 10,
+			UserConnectBurst:      200,
+
 			PerUser:    perUserAll,
-			SessionTTL: 24 * time.Hour,
 			AckTimeout: 3 * time.Second,
 		},
 		History: historyConfig{TTL: 10 * time.Minute, MaxPerUser: 1000, Traces: 500_000},

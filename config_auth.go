@@ -68,6 +68,7 @@ func openAuth(cfg Config, log *slog.Logger) (gateway.AuthConfig, error) {
 	a := gateway.AuthConfig{
 		Cookie: cfg.Auth.Cookie, WarnBefore: cfg.Auth.WarnBefore, PublishScope: cfg.Auth.PublishScope,
 		APIKeys: apiKeys(cfg.Auth.APIKeys), OpsKeys: apiKeys(cfg.Ops.Keys),
+		ConnectsPerSecond: cfg.Sockets.UserConnectsPerSecond, ConnectBurst: cfg.Sockets.UserConnectBurst,
 	}
 	if cfg.Auth.Mode == authNone {
 		return a, nil

@@ -161,8 +161,9 @@ func (c Config) checkSockets(v *validation) {
 	between(v, "sockets.max_handshakes", s.MaxHandshakes, 0, 1_000_000)
 	between(v, "sockets.connects_per_second", s.ConnectsPerSecond, 0, 1_000_000)
 	between(v, "sockets.connect_burst", s.ConnectBurst, 0, 1_000_000)
+	between(v, "sockets.user_connects_per_second", s.UserConnectsPerSecond, 0, 1_000_000)
+	between(v, "sockets.user_connect_burst", s.UserConnectBurst, 0, 1_000_000)
 	v.require(s.PerUser == perUserAll || s.PerUser == perUserLatest, "sockets.per_user", s.PerUser, "must be all or latest")
-	v.positive("sockets.session_ttl", s.SessionTTL)
 	v.positive("sockets.ack_timeout", s.AckTimeout)
 
 	v.positive("history.ttl", c.History.TTL)

@@ -67,7 +67,8 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	hub := gateway.NewHub(st, gateway.HubConfig{
 		LatestOnly: cfg.Sockets.PerUser == perUserLatest,
 		MaxPending: cfg.Sockets.MaxPending,
-		SessionTTL: cfg.Sockets.SessionTTL,
+		SessionTTL: gateway.SessionTTL(cfg.History.TTL),
+		MaxLeft:    cmp.Or(cfg.Sockets.MaxConnections, 100_000),
 		MaxPerUser: cfg.Sockets.MaxPerUser,
 		MaxBinding: cfg.Sockets.MaxBinding,
 		Begin:      traces.begin(),
@@ -197,7 +198,8 @@ func storeLimits(cfg Config) store.Limits {
 		TraceTTL:    cfg.History.TTL + time.Hour, // so that what nobody took in time is known as that
 		NodeLease:   cfg.Node.Lease,
 		LeaderLease: leaderLease,
-		SessionTTL:  cfg.Sockets.SessionTTL,
+		SessionTTL:  gateway.SessionTTL(cfg.History.TTL),
+		MaxSessions: max(200, 2*cfg.Sockets.MaxPerUser), // so that those of connected sockets are never evicted
 	}
 }
 

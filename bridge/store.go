@@ -142,11 +142,15 @@ type Session struct {
 // socket lives, because a killed node saves nothing at its end.
 type Sessions interface {
 	// SaveSessions stores each session under its private id, for the session
-	// lifetime of the store's configuration.
+	// lifetime of the store's configuration. A user has a bounded number of
+	// sessions: saving one more evicts the one that was saved longest ago. That
+	// holds for [Registry.Register] too, and with any number of nodes.
 	SaveSessions(ctx context.Context, sessions map[string]Session) error
 	// Session returns ErrNoSession when the id is unknown or has lapsed.
 	Session(ctx context.Context, pid string) (Session, error)
-	DropSession(ctx context.Context, pid string) error
+	// DropSession deletes a session of the user. One that is unknown, or has become
+	// another user's, is no error.
+	DropSession(ctx context.Context, user UserID, pid string) error
 }
 
 // ErrNoSession means that a private session id is unknown.

@@ -22,6 +22,7 @@ type events struct {
 	refusals *limit.Tally
 	journal  *journal
 	joins    joins
+	connects *limit.Rates[bridge.UserID]
 	log      *slog.Logger
 }
 
@@ -105,12 +106,14 @@ func (ev *events) Disconnect(c *sio.Socket, reason string) {
 		ev.expiries.drop(s.who)
 	}
 	ev.journal.ended(c, s, reason)
+	user := s.registration().User
 	ev.hub.unbind(s)
-	if final[reason] && c.PID() != "" {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		if err := ev.hub.store.DropSession(ctx, c.PID()); err != nil {
-			ev.log.LogAttrs(ctx, slog.LevelDebug, "session not dropped", slog.Any("err", err))
+	switch {
+	case final[reason]:
+		ev.hub.dropSession(user, c.PID())
+	case user != "" && c.PID() != "":
+		if ev.hub.leaveSession(user, c.PID()) {
+			ev.refusals.Add(limitLeft, c.From())
 		}
 	}
 }

@@ -52,6 +52,7 @@ type Hub struct {
 
 	server  atomic.Pointer[sio.Server] // whose sockets these are; nil until it is made
 	gone    unregistrations
+	left    leftSessions
 	behind  sync.WaitGroup // those that wait for a page to read: see [Hub.resume]
 	resyncs chan struct{}  // capacity 1: a resync is wanted
 }
@@ -62,7 +63,8 @@ type HubConfig struct {
 	MaxPending int              // bytes that one connection may have queued
 	MaxPerUser int              // sockets of one user in the cluster; 0: no limit
 	MaxBinding int              // see [Hub.Overloaded]; 0: no limit
-	SessionTTL time.Duration    // how long the store keeps a session
+	SessionTTL time.Duration    // how long the store keeps a session, see [SessionTTL]
+	MaxLeft    int              // sessions that are kept of pages that have left this node; 0: no limit
 	Begin      bridge.BeginSpan // of pushes that are followed; nil: none is
 }
 
@@ -77,6 +79,7 @@ type shard struct {
 // NewHub makes an empty hub. [Hub.Run] does its work in the background.
 func NewHub(store hubStore, cfg HubConfig, log *slog.Logger) *Hub {
 	h := &Hub{store: store, cfg: cfg, log: log.With("component", "hub"), seed: maphash.MakeSeed(), resyncs: make(chan struct{}, 1)}
+	h.left.most, h.left.ttl = cfg.MaxLeft, cfg.SessionTTL
 	for i := range h.shards {
 		h.shards[i].users = make(map[bridge.UserID][]*socket)
 	}
@@ -152,12 +155,17 @@ func (h *Hub) remove(user bridge.UserID, s *socket) {
 func (h *Hub) all() []*socket {
 	out := make([]*socket, 0, h.Sockets())
 	for i := range h.shards {
-		sh := &h.shards[i]
-		sh.mu.RLock()
-		for _, sockets := range sh.users {
-			out = append(out, sockets...)
-		}
-		sh.mu.RUnlock()
+		out = h.shards[i].all(out)
+	}
+	return out
+}
+
+// all appends the shard's mapped sockets to out.
+func (sh *shard) all(out []*socket) []*socket {
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	for _, sockets := range sh.users {
+		out = append(out, sockets...)
 	}
 	return out
 }
@@ -304,10 +312,12 @@ func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, after *br
 	s.bind(user, after, &h.shard(user).moved)
 	h.add(user, s) // before the store knows, so that nothing it routes here is dropped
 	r := s.registration()
+	h.left.back(s.conn.PID())
 	r.After, r.PID = after, s.conn.PID() // a node that is killed cannot save the session at its end
 	page, err := h.register(ctx, r, away)
 	if errors.Is(err, errTooMany) {
 		h.unbind(s)
+		h.dropSession(user, s.conn.PID())
 	}
 	if err != nil {
 		return err

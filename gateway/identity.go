@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -19,10 +20,13 @@ type AuthConfig struct {
 	Verifier *auth.Verifier
 	Cookie   string // that may carry a page's token; empty: none
 	// WarnBefore is how long before its token expires a page is told.
-	WarnBefore   time.Duration
-	PublishScope string        // that a caller's token must have
-	APIKeys      []auth.APIKey // of callers; with neither these nor a Verifier anybody may call
-	OpsKeys      []auth.APIKey // of operators
+	WarnBefore time.Duration
+	// ConnectsPerSecond is how often the pages of one user may connect to this node, and
+	// ConnectBurst how often at once after a pause. 0: no limit. Needs a Verifier.
+	ConnectsPerSecond, ConnectBurst int
+	PublishScope                    string        // that a caller's token must have
+	APIKeys                         []auth.APIKey // of callers; with neither these nor a Verifier anybody may call
+	OpsKeys                         []auth.APIKey // of operators
 }
 
 // open reports whether anybody may send messages over HTTP.
@@ -54,6 +58,10 @@ func (ev *events) Admit(ctx context.Context, c *sio.Socket) *sio.Refusal {
 	claims, user, err := ev.identify(ctx, authConnect, pageToken(c.Auth(), c.Header(), ev.auth.Cookie))
 	if err != nil {
 		return &sio.Refusal{Message: err.Message, Code: err.Code}
+	}
+	if _, ok := ev.connects.Allow(user, time.Now()); !ok {
+		ev.refusals.Add(limitUserConnect, c.From(), slog.String("user", string(user)))
+		return &sio.Refusal{Message: "Too many connects", Code: codeRateLimited, Later: true}
 	}
 	delete(c.Auth(), "token") // a secret that nobody needs any more
 	c.SetData(&identity{user: user, page: c, expires: claims.Expires, index: -1})

@@ -18,9 +18,11 @@ const (
 	limitPayloadRate = "payload_rate"     // Config.PayloadsPerSecond
 	limitPerUser     = "sockets_per_user" // HubConfig.MaxPerUser
 	limitReadTime    = "read_time"        // Config.ReadTimeout, of a /sendPayload body
+	limitLeft        = "left_sessions"    // HubConfig.MaxLeft
+	limitUserConnect = "user_connects"    // AuthConfig.ConnectsPerSecond
 )
 
-var requestLimits = []string{limitPayloadRate, limitPerUser, limitReadTime}
+var requestLimits = []string{limitPayloadRate, limitPerUser, limitReadTime, limitLeft, limitUserConnect}
 
 // answerTime is how long an answer may take to be written, beside what came before it.
 const answerTime = 10 * time.Second

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
-	"time"
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway/sio"
@@ -73,19 +72,4 @@ func wantsOffset(c *sio.Socket) bool {
 		return true
 	}
 	return strings.Contains(c.RawQuery(), "EIO=4&transport=")
-}
-
-// saveSession saves the session again, because the page has confirmed a message.
-// Failing costs the page its recovered state, not its messages: it presents its
-// offset all the same.
-func (h *Hub) saveSession(ctx context.Context, s *socket) {
-	session := s.session()
-	if s.conn.PID() == "" || session.User == "" {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	if err := h.store.SaveSessions(ctx, map[string]bridge.Session{s.conn.PID(): session}); err != nil {
-		h.log.LogAttrs(ctx, slog.LevelDebug, "session not saved", slog.Any("err", err))
-	}
 }

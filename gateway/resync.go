@@ -53,7 +53,7 @@ func (u *unregistrations) takeAll() []unregistration {
 func (h *Hub) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { h.flushInTurns(ctx) })
-	wg.Go(func() { h.everyTick(ctx, h.cfg.SessionTTL/3, h.keepSessions) })
+	wg.Go(func() { h.keepSessionsInTurns(ctx) })
 	wg.Go(func() {
 		for {
 			select {
@@ -130,9 +130,19 @@ func (h *Hub) removeGone(ctx context.Context) {
 	}
 }
 
-// keepSessions saves every session again before it lapses.
-func (h *Hub) keepSessions(ctx context.Context) {
-	const chunk = 500
+// keepSessionsInTurns saves every session three times in its lifetime, one shard after
+// the other, so that the store gets them at a steady rate.
+func (h *Hub) keepSessionsInTurns(ctx context.Context) {
+	turn := 0
+	h.everyTick(ctx, max(h.cfg.SessionTTL/sessionSaves/time.Duration(len(h.shards)), time.Millisecond), func(ctx context.Context) {
+		h.keepSessions(ctx, h.shards[turn].all(nil))
+		turn = (turn + 1) % len(h.shards)
+	})
+}
+
+// keepSessions saves the sessions of these sockets again before they lapse.
+func (h *Hub) keepSessions(ctx context.Context, sockets []*socket) {
+	const chunk = 250
 	sessions := make(map[string]bridge.Session, chunk)
 	save := func() {
 		if err := h.store.SaveSessions(ctx, sessions); err != nil {
@@ -140,7 +150,7 @@ func (h *Hub) keepSessions(ctx context.Context) {
 		}
 		clear(sessions)
 	}
-	for _, s := range h.all() {
+	for _, s := range sockets {
 		if session := s.session(); s.conn.PID() != "" && session.User != "" {
 			sessions[s.conn.PID()] = session
 		}

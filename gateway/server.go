@@ -83,7 +83,8 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 	log = log.With("component", "gateway")
 	refusals, client := limit.NewTally(log, requestLimits...), clientAddr(cfg.TrustedProxies)
 	cfg.Sockets.ClientAddr, cfg.Sockets.Overloaded = client, hub.Overloaded
-	ev := &events{hub: hub, auth: cfg.Auth, verdicts: newVerdicts(cfg.Auth, log), expiries: &expiries{warnBefore: cfg.Auth.WarnBefore}, refusals: refusals, journal: newJournal(), log: log}
+	ev := &events{hub: hub, auth: cfg.Auth, verdicts: newVerdicts(cfg.Auth, log), expiries: &expiries{warnBefore: cfg.Auth.WarnBefore}, refusals: refusals, journal: newJournal(), log: log,
+		connects: limit.NewRates[bridge.UserID](cfg.Auth.ConnectsPerSecond, cfg.Auth.ConnectBurst)}
 	s := &Server{
 		sio:      sio.New(cfg.Sockets, ev, log),
 		events:   ev,

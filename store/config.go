@@ -55,7 +55,8 @@ type Limits struct {
 	TraceTTL    time.Duration // how long a message's trace is kept; default an hour more than HistoryTTL
 	NodeLease   time.Duration // how long a silent node is believed; default 10s. Beat every third of it.
 	LeaderLease time.Duration // how long a silent leader is believed; default 5s
-	SessionTTL  time.Duration // how long a session can be resumed after it was last saved; default 24h
+	SessionTTL  time.Duration // how long a session can be resumed after it was last saved; default 3/2 of HistoryTTL
+	MaxSessions int           // how many sessions are kept for a user, the newest ones; default 200
 }
 
 // marksTTL is how long a user's marks outlive the last message: a week, so that
@@ -75,7 +76,8 @@ func (l Limits) withDefaults() Limits {
 		TraceTTL:    cmp.Or(l.TraceTTL, history+traceLonger),
 		NodeLease:   cmp.Or(l.NodeLease, 10*time.Second),
 		LeaderLease: cmp.Or(l.LeaderLease, 5*time.Second),
-		SessionTTL:  cmp.Or(l.SessionTTL, 24*time.Hour),
+		SessionTTL:  cmp.Or(l.SessionTTL, history*3/2),
+		MaxSessions: cmp.Or(l.MaxSessions, 200),
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 //	<prefix>:last:{<user>}         string  the user's last offset
 //	<prefix>:marks:{<user>}        hash    taken, seen; and <withdrawn offset> -> the offset before
 //	<prefix>:session:{<pid>}       string  JSON
+//	<prefix>:sessions:{<user>}     zset    private id of a session -> when it was saved, µs
 //	<prefix>:traces:{<block>}      list    see bridge.TraceBlock
 //	<prefix>:{cluster}:nodes       zset    incarnation -> lease deadline, ms by the server's clock
 //	<prefix>:{cluster}:joins       string  the newest join number ever given out
@@ -65,6 +66,11 @@ func (k keyspace) user(id bridge.UserID) userKeys {
 // marks is the one that is asked for alone.
 func (k keyspace) marks(id bridge.UserID) string {
 	return k.prefix + ":marks:{" + escape(string(id)) + "}"
+}
+
+// sessions is the list of a user's sessions.
+func (k keyspace) sessions(id bridge.UserID) string {
+	return k.prefix + ":sessions:{" + escape(string(id)) + "}"
 }
 
 func (k keyspace) session(pid string) string { return k.prefix + ":session:{" + escape(pid) + "}" }

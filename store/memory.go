@@ -39,11 +39,6 @@ type memoryLease struct {
 	ends time.Time
 }
 
-type memorySession struct {
-	bridge.Session
-	ends time.Time
-}
-
 // NewMemory makes an empty store.
 func NewMemory(limits Limits) *Memory {
 	return &Memory{
@@ -103,7 +98,7 @@ func (m *Memory) sweep(now time.Time) {
 	looked = 0
 	for pid, s := range m.sessions {
 		if !now.Before(s.ends) {
-			delete(m.sessions, pid)
+			m.dropSession(pid)
 		}
 		if looked++; looked == few {
 			break

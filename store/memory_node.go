@@ -72,7 +72,7 @@ func (n *MemoryNode) Register(ctx context.Context, r bridge.Registration) (page 
 			token:    r.Token,
 		})
 		if r.PID != "" {
-			m.sessions[r.PID] = memorySession{r.Session(), now.Add(m.limits.SessionTTL)}
+			m.saveSession(r.PID, r.Session(), now)
 		}
 		u.seen = u.last
 		page = u.page(r.After, r.Limit)
@@ -125,37 +125,6 @@ func (n *MemoryNode) Marks(ctx context.Context, user bridge.UserID) (taken, last
 		return nil
 	})
 	return taken, last, err
-}
-
-// SaveSessions stores sessions.
-func (n *MemoryNode) SaveSessions(ctx context.Context, sessions map[string]bridge.Session) error {
-	return n.do(ctx, "save_sessions", func(m *Memory, now time.Time) error {
-		for pid, s := range sessions {
-			m.sessions[pid] = memorySession{s, now.Add(m.limits.SessionTTL)}
-		}
-		return nil
-	})
-}
-
-// Session returns [bridge.ErrNoSession] when the id is unknown or has lapsed.
-func (n *MemoryNode) Session(ctx context.Context, pid string) (found bridge.Session, err error) {
-	err = n.do(ctx, "session", func(m *Memory, now time.Time) error {
-		s, ok := m.sessions[pid]
-		if !ok || !now.Before(s.ends) {
-			return bridge.ErrNoSession
-		}
-		found = s.Session
-		return nil
-	})
-	return found, err
-}
-
-// DropSession forgets a session.
-func (n *MemoryNode) DropSession(ctx context.Context, pid string) error {
-	return n.do(ctx, "drop_session", func(m *Memory, _ time.Time) error {
-		delete(m.sessions, pid)
-		return nil
-	})
 }
 
 // Beat renews this node's lease, or joins.

@@ -9,8 +9,9 @@ import (
 
 // memoryUser is what Memory keeps of one user.
 type memoryUser struct {
-	sockets []memorySocket // oldest first
-	history []memoryEntry  // in order
+	sockets  []memorySocket // oldest first
+	history  []memoryEntry  // in order
+	sessions []string       // private ids, the one saved last at the end
 
 	historyEnds time.Time
 	marksEnd    time.Time
@@ -42,7 +43,7 @@ func (u *memoryUser) expire(now time.Time) {
 }
 
 func (u *memoryUser) empty() bool {
-	return len(u.sockets) == 0 && u.historyEnds.IsZero() && u.marksEnd.IsZero()
+	return len(u.sockets) == 0 && len(u.sessions) == 0 && u.historyEnds.IsZero() && u.marksEnd.IsZero()
 }
 
 // add appends an entry that was found to be newer than everything, and trims.

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -48,16 +47,18 @@ func (r *Redis) register(ctx context.Context, reg bridge.Registration, self stri
 	c := registerScript.call(ctx, []string{k.history, k.last, k.marks, k.presence},
 		after, fetch(reg.Limit), string(reg.Socket), self, reg.Token, r.args.marksTTL)
 	cmds := []redis.Cmder{c}
+	var session sessionSave
 	if reg.PID != "" {
-		set, err := r.setSession(ctx, reg.PID, reg.Session())
-		if err != nil {
+		var err error
+		if session, err = r.saveSession(ctx, reg.PID, reg.Session()); err != nil {
 			return bridge.Replay{}, err
 		}
-		cmds = append(cmds, set)
+		cmds = session.appendTo(cmds)
 	}
 	if err := r.together(ctx, cmds...); err != nil {
 		return bridge.Replay{}, err
 	}
+	r.dropEvicted(ctx, session)
 	reply := c.Val()
 	if len(reply) == 0 {
 		return bridge.Replay{}, errAnswer
@@ -150,68 +151,6 @@ func (r *Redis) Marks(ctx context.Context, user bridge.UserID) (taken, last brid
 		return nil
 	})
 	return taken, last, err
-}
-
-// session is the stored form of [bridge.Session].
-type session struct {
-	User   bridge.UserID   `json:"user"`
-	Socket bridge.SocketID `json:"socket"`
-	Acked  bridge.Offset   `json:"acked,omitzero"`
-}
-
-// SaveSessions writes the sessions in one round trip.
-func (r *Redis) SaveSessions(ctx context.Context, sessions map[string]bridge.Session) error {
-	return r.do(ctx, "save_sessions", func(ctx context.Context) error {
-		cmds := make([]redis.Cmder, 0, len(sessions))
-		for pid, s := range sessions {
-			set, err := r.setSession(ctx, pid, s)
-			if err != nil {
-				return err
-			}
-			cmds = append(cmds, set)
-		}
-		if len(cmds) == 0 {
-			return nil
-		}
-		return r.together(ctx, cmds...)
-	})
-}
-
-// setSession makes the command that saves one session.
-func (r *Redis) setSession(ctx context.Context, pid string, s bridge.Session) (redis.Cmder, error) {
-	value, err := json.Marshal(session(s))
-	if err != nil {
-		return nil, fmt.Errorf("encode session: %w", err)
-	}
-	return redis.NewStatusCmd(ctx, "set", r.keys.session(pid), value, "px", r.limits.SessionTTL.Milliseconds()), nil
-}
-
-// Session returns [bridge.ErrNoSession] when the id is unknown or has lapsed.
-func (r *Redis) Session(ctx context.Context, pid string) (found bridge.Session, err error) {
-	err = r.do(ctx, "session", func(ctx context.Context) error {
-		c := redis.NewStringCmd(ctx, "get", r.keys.session(pid))
-		err := r.together(ctx, c)
-		if errors.Is(err, redis.Nil) {
-			return bridge.ErrNoSession
-		}
-		if err != nil {
-			return err
-		}
-		var s session
-		if err := json.Unmarshal([]byte(c.Val()), &s); err != nil {
-			return fmt.Errorf("decode session: %w", err)
-		}
-		found = bridge.Session(s)
-		return nil
-	})
-	return found, err
-}
-
-// DropSession forgets a session.
-func (r *Redis) DropSession(ctx context.Context, pid string) error {
-	return r.do(ctx, "drop_session", func(ctx context.Context) error {
-		return r.together(ctx, redis.NewIntCmd(ctx, "del", r.keys.session(pid)))
-	})
 }
 
 // get returns redis.Nil when there is no such key.

@@ -29,11 +29,15 @@ var (
 	leadScript       = newScript("clock", "lead")
 	resignScript     = newScript("resign")
 	checkpointScript = newScript("order", "checkpoint")
+
+	listSessionScript = newScript("clock", "list_session")
+	dropSessionScript = newScript("drop_session")
 )
 
 var scripts = []*script{
 	appendLua, withdrawScript, readScript, registerScript, unregisterScript, takenScript,
 	reapScript, nodesScript, beatScript, leadScript, resignScript, checkpointScript,
+	listSessionScript, dropSessionScript,
 }
 
 // usersPerCall is how many users go into one script call: enough that the cost of

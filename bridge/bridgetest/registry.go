@@ -216,34 +216,3 @@ func neverMissed(t *testing.T, open Open) {
 		}
 	}
 }
-
-var sessionTests = map[string]func(*testing.T, Open){
-	"is known on every node until dropped": func(t *testing.T, open Open) {
-		at := open(t, long())
-		a, b := join(t, at, "a"), join(t, at, "b")
-		want := map[string]bridge.Session{"p1": {User: "u", Socket: "s1"}, "p{}2": {User: `"日本"`, Socket: "s2"}}
-		a.check("SaveSessions", a.SaveSessions(t.Context(), want))
-		a.check("SaveSessions", a.SaveSessions(t.Context(), nil))
-		for pid, s := range want {
-			got, err := b.Session(t.Context(), pid)
-			b.check("Session", err)
-			equal(t, pid, got, s)
-		}
-		b.check("DropSession", b.DropSession(t.Context(), "p1"))
-		b.check("DropSession", b.DropSession(t.Context(), "never was"))
-		if _, err := a.Session(t.Context(), "p1"); !errors.Is(err, bridge.ErrNoSession) {
-			t.Errorf("dropped: %v", err)
-		}
-	},
-
-	"lapses": func(t *testing.T, open Open) {
-		limits := long()
-		limits.SessionTTL = short
-		n := one(t, open, limits)
-		n.check("SaveSessions", n.SaveSessions(t.Context(), map[string]bridge.Session{"p": {User: "u", Socket: "s"}}))
-		waitFor(t, "the session lapses", func() bool {
-			_, err := n.Session(t.Context(), "p")
-			return errors.Is(err, bridge.ErrNoSession)
-		})
-	},
-}

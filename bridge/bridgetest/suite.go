@@ -22,6 +22,7 @@ type Limits struct {
 	NodeLease   time.Duration
 	LeaderLease time.Duration
 	SessionTTL  time.Duration
+	MaxSessions int
 }
 
 // Open makes an empty backend and returns how each node opens it. A node id that
@@ -32,7 +33,7 @@ type Open func(t testing.TB, limits Limits) func(node bridge.NodeID) bridge.Stor
 func long() Limits {
 	return Limits{
 		HistoryTTL: time.Hour, MaxPerUser: 1000, MaxTraces: 100_000, TraceTTL: time.Hour,
-		NodeLease: time.Hour, LeaderLease: time.Hour, SessionTTL: time.Hour,
+		NodeLease: time.Hour, LeaderLease: time.Hour, SessionTTL: time.Hour, MaxSessions: 100,
 	}
 }
 

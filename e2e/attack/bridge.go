@@ -57,7 +57,7 @@ func startBridge(ctx context.Context, dir string) (*bridge, error) {
 	b.cmd.Dir, b.cmd.Stdout, b.cmd.Stderr = dir, log, log
 	b.cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LOG_LEVEL=warn", "PORT=" + port, "NATS_URL=" + b.nats,
-		"HTTP_TRUSTED_PROXIES=127.0.0.0/8", "HISTORY_TRACES=0", "HISTORY_MAX_PER_USER=10", "SOCKETS_SESSION_TTL=10s",
+		"HTTP_TRUSTED_PROXIES=127.0.0.0/8", "HISTORY_TRACES=0", "HISTORY_MAX_PER_USER=10", "HISTORY_TTL=10s",
 	}
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := b.cmd.Start(); err != nil {

@@ -106,8 +106,13 @@ func (c *conn) refuseNamespace(p inPacket) error {
 	return nil
 }
 
-// refuseJoin tells a client that it may not join. Its library does not try again by itself.
+// refuseJoin tells a client that it may not join. Unless
+// it may try again later, its library does not do so by itself.
 func (c *conn) refuseJoin(why *Refusal) {
+	if why.Later {
+		c.end(ReasonRefused, flush)
+		return
+	}
 	text, _ := json.Marshal(map[string]any{"message": why.Message, "data": map[string]any{"code": why.Code}}) // cannot fail
 	_ = c.push(textPacket("44" + string(text)))                                                               // a closed connection needs no answer
 	c.end(ReasonRefused, flush)

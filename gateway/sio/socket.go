@@ -39,6 +39,9 @@ type Handler interface {
 type Refusal struct {
 	Message string
 	Code    string
+	// Later closes the connection without CONNECT_ERROR, after which the stock client
+	// would not try again by itself.
+	Later bool
 }
 
 // Restored is the socket that a client gets back.
