@@ -61,6 +61,7 @@ type socketsConfig struct {
 	UpgradeTimeout  time.Duration `mapstructure:"upgrade_timeout"`
 	ConnectTimeout  time.Duration `mapstructure:"connect_timeout"`
 	WriteTimeout    time.Duration `mapstructure:"write_timeout"`
+	MaxConnect      int           `mapstructure:"max_connect"`  // bytes
 	MaxInbound      int64         `mapstructure:"max_inbound"`  // bytes
 	InboundRate     int           `mapstructure:"inbound_rate"` // bytes a second
 	MaxPending      int           `mapstructure:"max_pending"`  // bytes
@@ -145,6 +146,7 @@ func defaultConfig() Config {
 			UpgradeTimeout:  10 * time.Second,
 			ConnectTimeout:  45 * time.Second,
 			WriteTimeout:    10 * time.Second,
+			MaxConnect:      16 << 10,
 			MaxInbound:      1_000_000,
 			InboundRate:     1_000_000,
 			MaxPending:      4 << 20,

@@ -145,6 +145,7 @@ func (c Config) checkSockets(v *validation) {
 	v.positive("sockets.upgrade_timeout", s.UpgradeTimeout)
 	v.positive("sockets.connect_timeout", s.ConnectTimeout)
 	v.positive("sockets.write_timeout", s.WriteTimeout)
+	between(v, "sockets.max_connect", s.MaxConnect, 1024, 1<<20)
 	between(v, "sockets.max_inbound", s.MaxInbound, 1024, 64<<20)
 	between(v, "sockets.inbound_rate", s.InboundRate, 0, 1<<30)
 	read := float64(s.InboundRate) * c.HTTP.ReadTimeout.Seconds() // bytes; 0 without a rate, less for values refused already

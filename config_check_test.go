@@ -51,6 +51,7 @@ func TestValidate(t *testing.T) {
 		{"sockets.upgrade_timeout", func(c *Config) { c.Sockets.UpgradeTimeout = 0 }},
 		{"sockets.connect_timeout", func(c *Config) { c.Sockets.ConnectTimeout = 0 }},
 		{"sockets.write_timeout", func(c *Config) { c.Sockets.WriteTimeout = 0 }},
+		{"sockets.max_connect", func(c *Config) { c.Sockets.MaxConnect = 0 }},
 		{"sockets.max_inbound", func(c *Config) { c.Sockets.MaxInbound = 0 }},
 		{"sockets.inbound_rate", func(c *Config) { c.Sockets.InboundRate = -1 }},
 		{"sockets.inbound_rate", func(c *Config) { c.Sockets.InboundRate = 1000 }},

@@ -231,6 +231,7 @@ func gatewayConfig(cfg Config, believed gateway.AuthConfig) gateway.Config {
 			PingTimeout:     cfg.Sockets.PingTimeout,
 			UpgradeTimeout:  cfg.Sockets.UpgradeTimeout,
 			ConnectTimeout:  cfg.Sockets.ConnectTimeout,
+			MaxConnect:      cfg.Sockets.MaxConnect,
 			MaxInbound:      cfg.Sockets.MaxInbound,
 			InboundRate:     cfg.Sockets.InboundRate,
 			MaxPending:      cfg.Sockets.MaxPending,

@@ -51,10 +51,7 @@ type traceArgument struct {
 
 // wantsTrace decides who is given it: whoever says so. A handler that takes only
 // the payload does not notice.
-func wantsTrace(c *sio.Socket) bool {
-	wish, _ := c.Auth()["trace"].(bool)
-	return wish
-}
+func wantsTrace(c *sio.Socket) bool { return c.Auth().Trace }
 
 // followedPacket is the event of a message that is followed, for a page that asked.
 func followedPacket(e *bridge.Envelope, offset bool) *sio.Packet {

@@ -63,7 +63,6 @@ func (ev *events) Admit(ctx context.Context, c *sio.Socket) *sio.Refusal {
 		ev.refusals.Add(limitUserConnect, c.From(), slog.String("user", string(user)))
 		return &sio.Refusal{Message: "Too many connects", Code: codeRateLimited, Later: true}
 	}
-	delete(c.Auth(), "token") // a secret that nobody needs any more
 	c.SetData(&identity{user: user, page: c, expires: claims.Expires, index: -1})
 	return nil
 }
@@ -85,9 +84,9 @@ func (ev *events) identify(ctx context.Context, of authKind, token string) (auth
 
 // pageToken is what a page presents: `auth: {token}`, else a header `Authorization:
 // Bearer`, else the cookie.
-func pageToken(presented map[string]any, h http.Header, cookie string) string {
-	if token, ok := presented["token"].(string); ok {
-		return token
+func pageToken(presented sio.Auth, h http.Header, cookie string) string {
+	if presented.Token != "" {
+		return presented.Token
 	}
 	if token := bearer(h); token != "" {
 		return token

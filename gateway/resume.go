@@ -47,9 +47,8 @@ func (ev *events) Restore(ctx context.Context, c *sio.Socket, pid, offset string
 
 // claimedOffset is the offset that a page presents whose session is gone: its
 // messages after that are still owed to it, once it says who it is.
-func claimedOffset(auth map[string]any) *bridge.Offset {
-	text, _ := auth["offset"].(string)
-	after, err := bridge.ParseOffset(text)
+func claimedOffset(presented sio.Auth) *bridge.Offset {
+	after, err := bridge.ParseOffset(presented.Offset)
 	if err != nil {
 		return nil
 	}
@@ -65,10 +64,10 @@ func claimedOffset(auth map[string]any) *bridge.Offset {
 // makes in Socket.createTransport; python-engineio writes them the other way.
 func wantsOffset(c *sio.Socket) bool {
 	auth := c.Auth()
-	if wish, said := auth["resume"].(bool); said {
-		return wish
+	if auth.Resume != nil {
+		return *auth.Resume
 	}
-	if _, resuming := auth["pid"].(string); resuming {
+	if auth.PID != "" {
 		return true
 	}
 	return strings.Contains(c.RawQuery(), "EIO=4&transport=")

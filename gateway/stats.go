@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/codewar/socketbridge/gateway/sio"
 )
 
 // HubStats counts what the hub has done, beside [Hub.Pushes], and what it is at.
@@ -29,12 +31,11 @@ type Joins struct {
 
 type joins struct{ fresh, resumed, unknown atomic.Uint64 }
 
-func (j *joins) count(presented map[string]any, recovered bool) {
-	_, back := presented["pid"]
+func (j *joins) count(presented sio.Auth, recovered bool) {
 	switch {
 	case recovered:
 		j.resumed.Add(1)
-	case back:
+	case presented.PID != "":
 		j.unknown.Add(1)
 	default:
 		j.fresh.Add(1)

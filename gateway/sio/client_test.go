@@ -30,7 +30,8 @@ func TestClient(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			acked := make(chan []json.RawMessage, 1)
-			r := &recorder{event: func(s *Socket, name string, args []json.RawMessage, ack func(...any)) {
+			admitted := make(chan Auth, 1)
+			r := &recorder{admit: func(s *Socket) *Refusal { admitted <- s.Auth(); return nil }, event: func(s *Socket, name string, args []json.RawMessage, ack func(...any)) {
 				switch name {
 				case "echo":
 					_ = s.Emit("echo", anySlice(args)...)
@@ -47,9 +48,10 @@ func TestClient(t *testing.T) {
 			if connected.ID != s.ID() || connected.Recovered || s.Recovered() || s.PID() == "" {
 				t.Errorf("connected %+v; socket %q, pid %q", connected, s.ID(), s.PID())
 			}
-			if diff := cmp.Diff(map[string]any{"token": "abc"}, s.Auth()); diff != "" {
+			if diff := cmp.Diff(Auth{Token: "abc"}, <-admitted); diff != "" {
 				t.Error(diff)
 			}
+			waitFor(t, func() bool { return s.Auth() == Auth{} }) // not kept after Connect
 			if name == "polling then upgrade" {
 				if m := c.Upgraded(); m.Transport != "websocket" {
 					t.Errorf("upgraded to %q", m.Transport)

@@ -17,6 +17,7 @@ type Config struct {
 	UpgradeTimeout time.Duration // from the first byte of an upgrade to its last, default 10 s
 	ConnectTimeout time.Duration // a client that has not joined by then is closed, default 45 s
 
+	MaxConnect   int           // bytes of a CONNECT packet, with `auth`; default 16 KiB
 	MaxInbound   int64         // bytes of one message or polling body from a client, default 1 MB
 	InboundRate  int           // bytes a second from one client, after 64 KiB at once; 0 means no limit
 	MaxPending   int           // bytes queued to one connection before it is closed as slow, default 4 MiB
@@ -64,6 +65,7 @@ func (c Config) withDefaults() Config {
 	c.PingTimeout = cmp.Or(c.PingTimeout, 60*time.Second)
 	c.UpgradeTimeout = cmp.Or(c.UpgradeTimeout, 10*time.Second)
 	c.ConnectTimeout = cmp.Or(c.ConnectTimeout, 45*time.Second)
+	c.MaxConnect = cmp.Or(c.MaxConnect, 16<<10)
 	c.MaxInbound = cmp.Or(c.MaxInbound, 1_000_000)
 	c.MaxPending = cmp.Or(c.MaxPending, 4<<20)
 	c.ReadTimeout = cmp.Or(c.ReadTimeout, 30*time.Second)
@@ -93,6 +95,11 @@ const (
 	maxStrangers = 8
 	// maxNamespace is how long the name of a namespace may be, in bytes.
 	maxNamespace = 128
+	// maxArguments is how many arguments an event or an acknowledgement may have, with
+	// the event's name.
+	maxArguments = 64
+	// maxEventName is how long the name of an event may be, in bytes of JSON.
+	maxEventName = 512
 	// maxSessionText is for the private id and the offset that a client presents.
 	maxSessionText = 64
 )

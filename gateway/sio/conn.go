@@ -20,8 +20,8 @@ type conn struct {
 	remoteAddr string
 	from       netip.Addr // who it is to the limits
 	since      time.Time
-	// request is what the client has shown of itself; nil once the Handler's
-	// Connect has returned, because it is a kilobyte or two.
+	// request is what the client has presented. It is nil once the client is refused or
+	// the Handler's Connect has returned. What it points to never changes.
 	request atomic.Pointer[request]
 
 	inbound   sync.Mutex // held while one packet of the client is handled
@@ -56,10 +56,18 @@ type conn struct {
 	pinged bool // a ping is not answered yet
 }
 
-// request is what is kept of a handshake request.
+// request is what is kept of a handshake request and of the CONNECT after it.
 type request struct {
 	header   http.Header
 	rawQuery string
+	auth     Auth
+}
+
+// present adds what the client presents in its CONNECT to the request.
+func (c *conn) present(a Auth) {
+	if r := c.request.Load(); r != nil {
+		c.request.Store(&request{r.header, r.rawQuery, a})
+	}
 }
 
 // farewell is how a connection ends.

@@ -1,7 +1,6 @@
 package sio
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -37,6 +36,10 @@ func (c *conn) handle(text []byte) error {
 		}
 		return nil
 	case '4':
+		if largeConnect(text, c.srv.cfg.MaxConnect) {
+			c.refuseConnect(connectNamespace(text), tooLargeConnect("CONNECT is larger than %d bytes", c.srv.cfg.MaxConnect))
+			return nil
+		}
 		p, err := parsePacket(text[1:])
 		if err != nil {
 			return err
@@ -51,6 +54,9 @@ func (c *conn) handle(text []byte) error {
 func (c *conn) handlePacket(p inPacket, size int) error {
 	s := c.socket()
 	switch {
+	case p.refusal != nil:
+		c.refuseConnect(p.nsp, p.refusal)
+		return nil
 	case p.nsp != "/":
 		return c.refuseNamespace(p)
 	case p.typ == connectType && s == nil:
@@ -104,18 +110,6 @@ func (c *conn) refuseNamespace(p inPacket) error {
 	}
 	_ = c.push(textPacket("44" + p.nsp + `,{"message":"Invalid namespace"}`)) // a closed connection needs no answer
 	return nil
-}
-
-// refuseJoin tells a client that it may not join. Unless
-// it may try again later, its library does not do so by itself.
-func (c *conn) refuseJoin(why *Refusal) {
-	if why.Later {
-		c.end(ReasonRefused, flush)
-		return
-	}
-	text, _ := json.Marshal(map[string]any{"message": why.Message, "data": map[string]any{"code": why.Code}}) // cannot fail
-	_ = c.push(textPacket("44" + string(text)))                                                               // a closed connection needs no answer
-	c.end(ReasonRefused, flush)
 }
 
 // refuseFlood tells a client that it says too much, and to stay away.

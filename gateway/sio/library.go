@@ -223,15 +223,18 @@ func (a *adapter) RestoreSession(sid socket.PrivateSessionId, _ string) (*socket
 }
 
 // join lets a client into the namespace. Called once for a connection.
-func (c *conn) join(auth map[string]any) {
-	s := newSocket(c, auth)
+func (c *conn) join(a Auth) {
+	s := newSocket(c)
 	if !c.setSocket(s) {
 		return
 	}
+	c.present(a)
 	if refusal := c.srv.admitClient(s); refusal != nil {
 		c.refuseJoin(refusal)
 		return
 	}
+	a.Token = "" // no other call needs this secret
+	c.present(a)
 	restored := c.srv.restore(s)
 	c.srv.Turn(c.ctx, func() { // else the connection has ended, and with it the socket
 		if !restored {

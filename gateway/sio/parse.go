@@ -30,7 +30,9 @@ type inPacket struct {
 	id    *uint64 // of an acknowledgement, or of an event that wants one
 	event string  // name of an event
 	args  []json.RawMessage
-	auth  map[string]any // of a CONNECT; never nil there
+	auth  Auth // of a CONNECT
+
+	refusal *Refusal // why a CONNECT exceeds a bound; nil when it does not
 }
 
 // reserved are the event names that neither side may use.
@@ -79,8 +81,8 @@ func validNamespace(b []byte) bool {
 func (p *inPacket) parseData(b []byte) error {
 	switch p.typ {
 	case connectType:
-		p.auth = map[string]any{}
-		if p.id != nil || len(b) > 0 && (json.Unmarshal(b, &p.auth) != nil || p.auth == nil) {
+		var err error
+		if p.auth, p.refusal, err = decodeAuth(b); err != nil || p.id != nil {
 			return fmt.Errorf("%w: CONNECT", errPacket)
 		}
 	case disconnectType:
@@ -88,15 +90,18 @@ func (p *inPacket) parseData(b []byte) error {
 			return fmt.Errorf("%w: DISCONNECT", errPacket)
 		}
 	case eventType:
-		if json.Unmarshal(b, &p.args) != nil || len(p.args) == 0 ||
-			p.args[0][0] != '"' || json.Unmarshal(p.args[0], &p.event) != nil || reserved[p.event] {
+		args, ok := decodeArray(b)
+		if !ok || len(args) == 0 || args[0][0] != '"' || len(args[0]) > maxEventName ||
+			json.Unmarshal(args[0], &p.event) != nil || reserved[p.event] {
 			return fmt.Errorf("%w: EVENT", errPacket)
 		}
-		p.args = p.args[1:]
+		p.args = args[1:]
 	case ackType:
-		if p.id == nil || json.Unmarshal(b, &p.args) != nil || p.args == nil {
+		args, ok := decodeArray(b)
+		if p.id == nil || !ok {
 			return fmt.Errorf("%w: ACK", errPacket)
 		}
+		p.args = args
 	default: // binary, or only for servers to send
 		return fmt.Errorf("%w: type %q", errPacket, p.typ)
 	}

@@ -21,10 +21,10 @@ func TestParsePacket(t *testing.T) {
 		in   string
 		want inPacket
 	}{
-		"connect":             {`0`, inPacket{typ: connectType, nsp: "/", auth: map[string]any{}}},
-		"connect with auth":   {`0{"a":1}`, inPacket{typ: connectType, nsp: "/", auth: map[string]any{"a": 1.0}}},
-		"connect elsewhere":   {`0/admin,{"a":1}`, inPacket{typ: connectType, nsp: "/admin", auth: map[string]any{"a": 1.0}}},
-		"connect no comma":    {`0/admin`, inPacket{typ: connectType, nsp: "/admin", auth: map[string]any{}}},
+		"connect":             {`0`, inPacket{typ: connectType, nsp: "/"}},
+		"connect with auth":   {`0{"pid":"p","a":[1]}`, inPacket{typ: connectType, nsp: "/", auth: Auth{PID: "p"}}},
+		"connect elsewhere":   {`0/admin,{"token":"t"}`, inPacket{typ: connectType, nsp: "/admin", auth: Auth{Token: "t"}}},
+		"connect no comma":    {`0/admin`, inPacket{typ: connectType, nsp: "/admin"}},
 		"disconnect":          {`1`, inPacket{typ: disconnectType, nsp: "/"}},
 		"event":               {`2["e"]`, inPacket{typ: eventType, nsp: "/", event: "e", args: raw()}},
 		"event with args":     {`2["e",1.50,{"b":"\u00e9"}]`, inPacket{typ: eventType, nsp: "/", event: "e", args: raw("1.50", `{"b":"\u00e9"}`)}},
@@ -59,6 +59,7 @@ var badPackets = []string{
 	"0[]", `0"x"`, "0null", "01", "0{", "1x", "11", "4", `4{"message":"x"}`,
 	"50-", "51-", `51-["e",{"_placeholder":true,"num":0}]`, "60-[]", "59999999-[]", "7",
 	"2[\"\xff\"]", "0/a\x1eb,", "0/" + strings.Repeat("n", 200),
+	`2["e"` + strings.Repeat(",1", maxArguments) + "]", "31[1" + strings.Repeat(",1", maxArguments) + "]", `2["` + strings.Repeat("e", maxEventName) + `"]`,
 	"2" + strings.Repeat("[", 20_000), `2["e",` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + "]",
 }
 
@@ -95,7 +96,7 @@ func FuzzDecoder(f *testing.F) {
 		}
 		switch p.typ {
 		case connectType:
-			if p.auth == nil || p.id != nil {
+			if p.id != nil {
 				t.Fatalf("CONNECT %+v", p)
 			}
 		case disconnectType:

@@ -49,7 +49,7 @@ func TestAdmit(t *testing.T) {
 	t.Parallel()
 	r := &recorder{}
 	r.admit = func(s *Socket) *Refusal {
-		switch s.Auth()["token"] {
+		switch s.Auth().Token {
 		case "good":
 			s.SetData("known")
 			return nil

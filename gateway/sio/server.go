@@ -109,7 +109,7 @@ func (s *Server) handshake(r *http.Request, from netip.Addr, transport string) *
 	c.sid = newID()
 	c.from = from
 	c.remoteAddr = r.RemoteAddr
-	c.request.Store(&request{r.Header, r.URL.RawQuery})
+	c.request.Store(&request{header: r.Header, rawQuery: r.URL.RawQuery})
 	s.stats.opened(transport)
 	_ = c.push(textPacket("0" + s.openData(c.sid, transport))) // it has not ended
 	c.startHeartbeat()
@@ -193,8 +193,8 @@ func (s *Server) admitClient(sock *Socket) *Refusal {
 // restore gives a client that comes back the socket it had. It reports false
 // when there is nothing to give back.
 func (s *Server) restore(sock *Socket) bool {
-	pid, _ := sock.auth["pid"].(string)
-	offset, _ := sock.auth["offset"].(string)
+	a := sock.Auth()
+	pid, offset := a.PID, a.Offset
 	if pid == "" || offset == "" || len(pid) > maxSessionText || len(offset) > maxSessionText {
 		return false
 	}

@@ -16,7 +16,7 @@ import (
 type Handler interface {
 	// Admit is asked first of all whether a client may join, by what it presents
 	// in [Socket.Auth] and [Socket.Header]. It may keep what it learns in
-	// [Socket.SetData]. A refused client is sent CONNECT_ERROR, in the stock client a
+	// [Socket.SetData]. The token is in Socket.Auth until Admit has returned. A refused client is sent CONNECT_ERROR, in the stock client a
 	// `connect_error`, and its connection is closed; no other call comes for it.
 	// ctx ends with the connection and when the client has had its time to join.
 	Admit(ctx context.Context, s *Socket) *Refusal
@@ -56,7 +56,6 @@ type Socket struct {
 	conn  *conn
 	calls calls
 	acks  acks
-	auth  map[string]any
 
 	// Set before Connect, then read-only.
 	id, pid   string
@@ -71,8 +70,8 @@ type Socket struct {
 	plain atomic.Bool // see IgnoresOffsets
 }
 
-func newSocket(c *conn, auth map[string]any) *Socket {
-	return &Socket{conn: c, auth: auth, calls: calls{srv: c.srv, done: make(chan struct{})}}
+func newSocket(c *conn) *Socket {
+	return &Socket{conn: c, calls: calls{srv: c.srv, done: make(chan struct{})}}
 }
 
 // seal makes Disconnect the Handler's last call, if there was a Connect. The
@@ -125,9 +124,13 @@ func (s *Socket) Data() any {
 // SetData keeps v with the socket.
 func (s *Socket) SetData(v any) { s.data.Store(&v) }
 
-// Auth is what the client presented when it joined, never nil. Read-only
-// after Admit.
-func (s *Socket) Auth() map[string]any { return s.auth }
+// Auth is what the client presented when it joined. After Connect it is the zero Auth.
+func (s *Socket) Auth() Auth {
+	if r := s.conn.request.Load(); r != nil {
+		return r.auth
+	}
+	return Auth{}
+}
 
 // Header is the header of the handshake request, read-only. After Connect it is
 // nil: who needs more of it keeps it.

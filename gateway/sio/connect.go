@@ -1,0 +1,48 @@
+package sio
+
+import (
+	"bytes"
+	"encoding/json"
+	"unicode/utf8"
+)
+
+// largeConnect reports whether an Engine.IO packet is a CONNECT of more than most bytes.
+func largeConnect(text []byte, most int) bool {
+	return len(text) > most && text[1] == byte(connectType)
+}
+
+// connectNamespace is the namespace of a CONNECT that is too large to be parsed.
+func connectNamespace(text []byte) string {
+	name, _, named := bytes.Cut(text[2:min(len(text), 2+maxNamespace+1)], []byte(","))
+	if !named || len(name) == 0 || name[0] != '/' || !validNamespace(name) || !utf8.Valid(name) {
+		return "/"
+	}
+	return string(name)
+}
+
+// refuseConnect ends a client whose CONNECT exceeds a bound.
+func (c *conn) refuseConnect(namespace string, why *Refusal) {
+	c.endRefused(namespace, why, ReasonTooLarge)
+}
+
+// refuseJoin tells a client that it may not join. Unless it may try again later, its
+// library does not do so by itself.
+func (c *conn) refuseJoin(why *Refusal) {
+	c.request.Store(nil)
+	if why.Later {
+		c.end(ReasonRefused, flush)
+		return
+	}
+	c.endRefused("/", why, ReasonRefused)
+}
+
+// endRefused answers a CONNECT with CONNECT_ERROR and ends the connection.
+func (c *conn) endRefused(namespace string, why *Refusal, reason string) {
+	prefix := "44"
+	if namespace != "/" {
+		prefix += namespace + ","
+	}
+	text, _ := json.Marshal(map[string]any{"message": why.Message, "data": map[string]any{"code": why.Code}}) // cannot fail
+	_ = c.push(textPacket(prefix + string(text)))                                                             // a closed connection needs no answer
+	c.end(reason, flush)
+}
