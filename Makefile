@@ -5,9 +5,10 @@ FUZZTIME ?= 60s
 LINT     ?= go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.0
 STATIC   ?= go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOSEC    ?= go run github.com/securego/gosec/v2/cmd/gosec@v2.30.0
+VULN     ?= go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 SUDO     := $(if $(filter-out 0,$(shell id -u)),sudo)
 
-.PHONY: help run build console client test race fuzz chaos attack bench lint audit check deps vet
+.PHONY: help run build console client test race fuzz chaos attack bench lint audit vuln check deps vet
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -60,9 +61,18 @@ lint: vet ## vet, and golangci-lint at its pinned version
 # G115 integer conversions: of lengths, counts and times; what comes from outside is bounded where it is decoded, and fuzzed
 # G304 file named by a variable: every file that is read is named by whoever runs the process
 # G404 weak random numbers: they spread retries and reconnects; ids and keys are crypto/rand's
-audit: ## staticcheck and gosec at their pinned versions
+audit: vuln ## staticcheck, gosec and govulncheck at their pinned versions
 	$(STATIC) ./...
 	$(GOSEC) -quiet -exclude=G104,G115,G304,G404 $(addprefix -exclude-dir=,e2e bench bridgetest certtest contract natstest redistest siotest) ./...
+
+# A machine that cannot reach vuln.go.dev says so and passes; a finding fails.
+vuln: ## look for known vulnerabilities that the code reaches
+	@out=$$($(VULN) ./... 2>&1); status=$$?; \
+	case "$$status $$out" in \
+	0*|*"govulncheck: fetching vulnerabilities: "*) ;; \
+	*) printf '%s\n' "$$out"; exit 1;; \
+	esac; \
+	test $$status -eq 0 && printf '%s\n' "$$out" || echo "govulncheck: cannot reach the vulnerability database, nothing was checked"
 
 check: ## exactly what CI runs
 	.ci/run
