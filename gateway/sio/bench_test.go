@@ -77,3 +77,31 @@ func BenchmarkCompress(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkPoll has one polling client fetch what was queued for it.
+func BenchmarkPoll(b *testing.B) {
+	payload := fmt.Appendf(nil, `{"submissionId":"sub_123","status":"IN_PROGRESS","testCase":3,"totalTestCases":10,"pad":"%0200d"}`, 0)
+	p := EventPacket("submissionUpdate", payload, "1735689600000-42")
+	for _, batch := range []int{1, 16, 160} {
+		b.Run(fmt.Sprintf("batch=%d", batch), func(b *testing.B) {
+			r := &recorder{}
+			s := New(Config{}, r, slog.New(slog.DiscardHandler))
+			web := httptest.NewServer(s)
+			defer web.Close()
+			defer s.Close(b.Context())
+			c := joinPolling(b, web.URL, "")
+			to := r.socket(b, 0)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for n := 0; n < b.N; n += batch {
+				for range batch {
+					if err := to.Push(p); err != nil {
+						b.Fatal(err)
+					}
+				}
+				c.events(batch)
+			}
+			b.StopTimer()
+		})
+	}
+}

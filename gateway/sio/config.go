@@ -86,6 +86,9 @@ const (
 	// closeGrace is how long a connection that is being closed may take to
 	// receive what was queued before.
 	closeGrace = 2 * time.Second
+	// pollGrace is how long a polling client whose connection has ended may take to
+	// fetch the rest of its queue, when it comes for each answer within closeGrace.
+	pollGrace = 10 * time.Second
 	// restoreTimeout bounds [Handler.Restore] and, when the restored socket is
 	// still connected here, the end of the old connection.
 	restoreTimeout = 3 * time.Second

@@ -36,6 +36,7 @@ type conn struct {
 	sock     *Socket     // from CONNECT on
 	ended    bool        // nothing more is queued
 	kill     *time.Timer // ends the grace of a connection that is closing
+	killBy   time.Time   // while polling, until when kill may be put off
 	finished bool        // nothing is left
 
 	link     *link         // the websocket; nil while polling

@@ -48,7 +48,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	transport := query.Get("transport")
 	switch {
-	case err != nil, len(query["transport"]) > 1, len(query["sid"]) > 1, query.Has("j"), query.Has("b64"):
+	case err != nil, len(query["transport"]) > 1, len(query["sid"]) > 1, query.Has("j"):
 		refuse(w, http.StatusBadRequest, badRequest)
 	case r.Method == http.MethodGet && r.ContentLength != 0: // who sends one drips it while the GET hangs
 		refuse(w, http.StatusBadRequest, badRequest)

@@ -46,7 +46,6 @@ func TestRefusals(t *testing.T) {
 		{"GET", "EIO=4&EIO=3&transport=polling", "", 400, `{"code":5`},
 		{"GET", "EIO=3&transport=polling&sid=" + sid, "", 400, `{"code":5`},
 		{"GET", "EIO=4&transport=polling&j=0", "", 400, `{"code":3`},
-		{"GET", "EIO=4&transport=polling&b64=1", "", 400, `{"code":3`},
 		{"GET", "EIO=4&transport=polling&%zz", "", 400, `{"code":3`},
 		{"GET", "EIO=4", "", 400, `{"code":0,"message":"Transport unknown"}`},
 		{"GET", "EIO=4&transport=tesla", "", 400, `{"code":0`},
@@ -65,10 +64,9 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	for query, want := range map[string]int{
-		"&sid=nobody":               http.StatusBadRequest,
-		"&sid=" + sid + "&EIO=3":    http.StatusBadRequest,
-		"&transport=polling":        http.StatusBadRequest,
-		"&sid=" + sid + "&b64=true": http.StatusBadRequest,
+		"&sid=nobody":            http.StatusBadRequest,
+		"&sid=" + sid + "&EIO=3": http.StatusBadRequest,
+		"&transport=polling":     http.StatusBadRequest,
 	} {
 		ws, resp, err := websocket.DefaultDialer.Dial(wsURL(url, query), nil)
 		if err == nil {

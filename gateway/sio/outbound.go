@@ -9,13 +9,14 @@ import (
 const (
 	separator = 0x1e     // between the packets of a polling payload
 	chunk     = 64 << 10 // bytes written under one deadline
+	minBuffer = 2 << 10  // bytes of a buffer from the pool, at least
 )
 
 // buffer is what waits for a writer. Connections have one only while something
 // waits; it then goes back to the pool.
 type buffer struct{ b []byte }
 
-var buffers = sync.Pool{New: func() any { return &buffer{make([]byte, 0, 2<<10)} }}
+var buffers = sync.Pool{New: func() any { return &buffer{make([]byte, 0, minBuffer)} }}
 
 // Write appends. It never fails.
 func (b *buffer) Write(p []byte) (int, error) {
@@ -24,8 +25,8 @@ func (b *buffer) Write(p []byte) (int, error) {
 }
 
 func (b *buffer) release() {
-	if cap(b.b) > chunk {
-		return // a burst's buffer must not stay for ever
+	if cap(b.b) > chunk || cap(b.b) < minBuffer {
+		return // a burst's buffer must not stay for ever, nor what splitPayload has left of one
 	}
 	b.b = b.b[:0]
 	buffers.Put(b)

@@ -14,8 +14,12 @@ import (
 // leave polling for websocket.
 const pollRelease = 100 * time.Millisecond
 
-// poll serves a GET of a session: it waits until something is queued and hands
-// over all of it. A second GET at the same time ends the session, as the
+// maxPayloadPackets is how many packets one polling answer holds. python-engineio
+// refuses an answer that holds more, and asks for the same packets no second time.
+const maxPayloadPackets = 16
+
+// poll serves a GET of a session: it waits until something is queued and answers with
+// the first packets of it. A second GET at the same time ends the session, as the
 // protocol asks.
 func (c *conn) poll(w http.ResponseWriter, r *http.Request) {
 	if !c.begin(&c.getting) {
@@ -103,16 +107,49 @@ func (c *conn) takePayload(mustGo bool) (payload *buffer, letGo bool) {
 		// The close packet has an answer of its own. Together with events, the
 		// JavaScript client would first close, keep the events for its next
 		// connection and deliver them there a second time.
-		payload, c.out = c.out, nil
+		payload = c.splitPayload()
 		c.linger()
 	default:
 		if mustGo && c.out == nil {
 			c.append(noopPacket)
 		}
-		payload, c.out = c.out, nil
+		payload = c.splitPayload()
 	}
 	c.getting = c.getting && payload == nil
 	return payload, c.letGo
+}
+
+// splitPayload takes up to maxPayloadPackets from the head of the queue; nil when it is
+// empty. The rest stays in its memory and is not copied: a client that has fallen behind
+// by a full queue fetches it in thousands of answers. With c.mu held, while polling.
+func (c *conn) splitPayload() *buffer {
+	queue := c.out
+	if queue == nil {
+		return nil
+	}
+	end := payloadEnd(queue.b)
+	if end == len(queue.b) {
+		c.out = nil
+		return queue
+	}
+	payload := buffers.Get().(*buffer)
+	payload.b = append(payload.b, queue.b[:end]...)
+	queue.b = queue.b[end+1:]
+	c.queued-- // the separator
+	return payload
+}
+
+// payloadEnd returns where the first maxPayloadPackets of a payload end.
+func payloadEnd(payload []byte) int {
+	end := 0
+	for range maxPayloadPackets {
+		n := bytes.IndexByte(payload[end:], separator)
+		if n < 0 {
+			return len(payload)
+		}
+		end += n + 1
+	}
+	return end - 1
 }
 
 // respond writes the payload as the body. Write deadlines belong to the whole
@@ -151,11 +188,15 @@ func (c *conn) endPolling() {
 	}
 }
 
-// linger gives the client closeGrace to poll for the rest. With c.mu held.
+// linger gives the client closeGrace to poll for the rest, anew with each answer that it
+// fetches, and pollGrace for all of them. With c.mu held.
 func (c *conn) linger() {
 	if c.kill == nil {
+		c.killBy = time.Now().Add(pollGrace)
 		c.kill = time.AfterFunc(closeGrace, c.giveUp)
+		return
 	}
+	c.kill.Reset(min(closeGrace, time.Until(c.killBy)))
 }
 
 // letPollsGo sees that no GET hangs, so that the client can leave polling.
