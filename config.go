@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"log/slog"
 	"net"
 	"time"
@@ -169,7 +170,7 @@ func defaultConfig() Config {
 		},
 		History: historyConfig{TTL: 10 * time.Minute, MaxPerUser: 1000, Traces: 500_000},
 		NATS:    subscriber.DefaultConfig(),
-		Redis:   store.Config{Addrs: []string{}, Prefix: "bridge", Timeout: 500 * time.Millisecond},
+		Redis:   store.Config{Addrs: []string{}, Timeout: 500 * time.Millisecond},
 		Node:    nodeConfig{Lease: 10 * time.Second, Env: "development"},
 		Auth:    defaultAuth(),
 		Ops:     opsConfig{Keys: []string{}},
@@ -177,6 +178,13 @@ func defaultConfig() Config {
 		Canary:  canaryConfig{Interval: 2 * time.Second, Limit: 8 * time.Second},
 		Log:     logConfig{Level: slog.LevelInfo, Format: logText},
 	}
+}
+
+// redis is the store's configuration, with keys of this deployment's own.
+func (c Config) redis() store.Config {
+	r := c.Redis
+	r.Prefix = cmp.Or(r.Prefix, c.NATS.KeyPrefix())
+	return r
 }
 
 // warnings names what is allowed but rarely meant; it is logged once at start.

@@ -204,7 +204,7 @@ func (c Config) checkRedis(v *validation) {
 	v.require(r.DB >= 0, "redis.db", r.DB, "must be 0 or more")
 	v.require(!cluster || r.DB == 0, "redis.db", r.DB, "must be 0: several addresses without redis.master_name are a Cluster, which has one database")
 	v.require(r.MasterName != "" || r.SentinelPassword == "", "redis.sentinel_password", r.SentinelPassword, "needs redis.master_name")
-	v.require(r.Prefix != "" && !strings.ContainsAny(r.Prefix, "{} "), "redis.prefix", r.Prefix, "must be text without braces and spaces")
+	v.require(!strings.ContainsAny(r.Prefix, "{} "), "redis.prefix", r.Prefix, "must be text without braces and spaces, or nothing for one that nats.subject_prefix gives")
 	between(v, "redis.pool_size", r.PoolSize, 0, 10_000)
 	v.require(10*time.Millisecond <= r.Timeout && r.Timeout < c.Node.Lease, "redis.timeout", r.Timeout, "must be 10ms or more, and less than node.lease")
 

@@ -372,3 +372,20 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+// TestRedisKeysOfADeployment: deployments that differ in their subject prefix share no key.
+func TestRedisKeysOfADeployment(t *testing.T) {
+	clean(t)
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{nil, "bridge"},
+		{[]string{"--set", "nats.subject_prefix=contest"}, "bridge:contest"},
+		{[]string{"--set", "nats.subject_prefix=contest", "--set", "redis.prefix=mine"}, "mine"},
+	} {
+		if got := mustLoad(t, tt.args...).redis().Prefix; got != tt.want {
+			t.Errorf("%q: keys begin with %q, want %q", tt.args, got, tt.want)
+		}
+	}
+}

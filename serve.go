@@ -210,7 +210,7 @@ func openStore(ctx context.Context, cfg Config, node bridge.NodeID, m *metrics, 
 		memory.Observe = m.observeStore
 		return memory.Node(node), nil
 	}
-	redis, err := store.OpenRedis(ctx, cfg.Redis, limits, node, log)
+	redis, err := store.OpenRedis(ctx, cfg.redis(), limits, node, log)
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ type Config struct {
 	Password         bridge.Secret `mapstructure:"password"`
 	SentinelPassword bridge.Secret `mapstructure:"sentinel_password"`
 	DB               int           `mapstructure:"db"` // always 0 in a Cluster
-	// Prefix starts every key, so that several bridges can share one Redis. Default "bridge".
+	// Prefix starts every key, so that several deployments can share one Redis. Default "bridge".
 	Prefix string `mapstructure:"prefix"`
 	TLS    TLS    `mapstructure:"tls"`
 	// Timeout bounds one call, connecting included. Default 500ms.

@@ -15,9 +15,6 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// ownPrefix begins every subject that is ours and not the publishers'.
-const ownPrefix = "bridge"
-
 // Client is this node's one connection to NATS and all that goes over it.
 // Safe for concurrent use.
 type Client struct {
@@ -51,6 +48,7 @@ func Open(ctx context.Context, cfg Config, node bridge.NodeID, log *slog.Logger)
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	cfg = cfg.withNames()
 	c := &Client{cfg: cfg, node: node, root: log, log: log.With("component", "subscriber"), closed: make(chan struct{})}
 	c.conn = newConnection(c.log)
 	if cfg.URL == "" {
@@ -81,7 +79,7 @@ func (c *Client) open(ctx context.Context) (err error) {
 		return err
 	}
 	c.outbox = newOutbox(c.nc, c.conn)
-	c.links = newLinks(c.nc, c.inbox, c.outbox)
+	c.links = newLinks(c.cfg, c.nc, c.inbox, c.outbox)
 	ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	c.background.Go(func() { c.streams.keep(ctx) })
 	c.background.Go(func() { c.outbox.run(ctx) })

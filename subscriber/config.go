@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +27,8 @@ type Config struct {
 
 	TLS TLSConfig `mapstructure:"tls"`
 
-	// SubjectPrefix comes before the topic in a message's subject.
+	// SubjectPrefix comes before the topic in a message's subject. The names of internal
+	// subjects, and of streams that have none configured, are derived from it.
 	SubjectPrefix string `mapstructure:"subject_prefix"`
 
 	Stream     StreamConfig     `mapstructure:"stream"`
@@ -45,7 +47,7 @@ type TLSConfig struct {
 // StreamConfig is how the stream is created. One that exists is taken as it is:
 // differences are logged, never overwritten.
 type StreamConfig struct {
-	Name     string        `mapstructure:"name"`
+	Name     string        `mapstructure:"name"` // empty: derived from the subject prefix
 	MaxAge   time.Duration `mapstructure:"max_age"`
 	MaxBytes int64         `mapstructure:"max_bytes"`
 	// Duplicates is how long a Nats-Msg-Id is remembered. Each id costs the NATS
@@ -56,7 +58,7 @@ type StreamConfig struct {
 
 // DeadLetterConfig is how the stream of messages that break the rules is created.
 type DeadLetterConfig struct {
-	Stream   string        `mapstructure:"stream"`
+	Stream   string        `mapstructure:"stream"` // empty: derived from the subject prefix
 	MaxAge   time.Duration `mapstructure:"max_age"`
 	MaxBytes int64         `mapstructure:"max_bytes"`
 }
@@ -81,22 +83,23 @@ const syncAlways = "always"
 // DefaultConfig is what applies where nothing is configured.
 func DefaultConfig() Config {
 	return Config{
-		SubjectPrefix: "codewar",
-		Stream:        StreamConfig{Name: "CODEWAR", MaxAge: 24 * time.Hour, MaxBytes: 1 << 30, Duplicates: 2 * time.Minute, Replicas: 1},
-		DeadLetter:    DeadLetterConfig{Stream: "BRIDGE_DEAD", MaxAge: 7 * 24 * time.Hour, MaxBytes: 256 << 20},
+		SubjectPrefix: defaultPrefix,
+		Stream:        StreamConfig{MaxAge: 24 * time.Hour, MaxBytes: 1 << 30, Duplicates: 2 * time.Minute, Replicas: 1},
+		DeadLetter:    DeadLetterConfig{MaxAge: 7 * 24 * time.Hour, MaxBytes: 256 << 20},
 		Embedded:      EmbeddedConfig{Addr: "127.0.0.1:4222", StoreDir: "./data", MaxStore: 4 << 30, Sync: "2s"},
 	}
 }
 
 // Validate names every setting that cannot work.
 func (c Config) Validate() error {
+	c = c.withNames()
 	var errs []error
 	check := func(ok bool, format string, args ...any) {
 		if !ok {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	check(validPrefix(c.SubjectPrefix), "nats.subject_prefix %q: must be NATS tokens of [A-Za-z0-9_-] joined by dots, and not begin with bridge or _INBOX", c.SubjectPrefix)
+	check(validPrefix(c.SubjectPrefix), "nats.subject_prefix %q: must be NATS tokens of [A-Za-z0-9_-] joined by dots, and not begin with bridge, dead, events or _INBOX", c.SubjectPrefix)
 	check(c.identities() <= 1, "nats.user, nats.token, nats.creds and nats.nkey: set only one")
 	check(c.Password == "" || c.User != "", "nats.password: needs nats.user")
 	check((c.TLS.Cert == "") == (c.TLS.Key == ""), "nats.tls.cert and nats.tls.key: set both or none")
@@ -169,7 +172,7 @@ func isLoopback(host string) bool {
 // validPrefix refuses prefixes whose messages would mix with our own subjects.
 func validPrefix(s string) bool {
 	first, _, _ := strings.Cut(s, ".")
-	if first == ownPrefix || first == "_INBOX" {
+	if slices.Contains(reservedPrefixes, first) {
 		return false
 	}
 	for token := range strings.SplitSeq(s, ".") {

@@ -40,9 +40,9 @@ const (
 // DeadLetter stores a message that breaks the rules, with the reason, under the
 // subject bridge.dead.<code>. Storing it again does nothing within two minutes.
 func (c *Client) DeadLetter(ctx context.Context, m *bridge.Message, why *bridge.InvalidError) error {
-	_, err := c.store(ctx, deadLetter(m, why, time.Now()))
+	_, err := c.store(ctx, c.cfg.deadLetter(m, why, time.Now()))
 	if errors.Is(err, bridge.ErrTooLarge) {
-		_, err = c.store(ctx, cut(deadLetter(m, why, time.Now()), c.conn.maxPayload()))
+		_, err = c.store(ctx, cut(c.cfg.deadLetter(m, why, time.Now()), c.conn.maxPayload()))
 	}
 	if err != nil {
 		return fmt.Errorf("store dead letter: %w", err)
@@ -50,8 +50,8 @@ func (c *Client) DeadLetter(ctx context.Context, m *bridge.Message, why *bridge.
 	return nil
 }
 
-func deadLetter(m *bridge.Message, why *bridge.InvalidError, now time.Time) *nats.Msg {
-	d := nats.NewMsg(deadSubjects + strings.ToLower(why.Code))
+func (c Config) deadLetter(m *bridge.Message, why *bridge.InvalidError, now time.Time) *nats.Msg {
+	d := nats.NewMsg(c.deadSubjects() + strings.ToLower(why.Code))
 	d.Data = m.Body
 	for name, values := range m.Header {
 		d.Header[HeaderOriginal+name] = values
@@ -81,6 +81,3 @@ func cut(d *nats.Msg, limit int) *nats.Msg {
 	d.Data = body[:min(len(body), max(0, limit-d.Size()))]
 	return d
 }
-
-// deadSubjects is the prefix of the dead letters' subjects.
-const deadSubjects = ownPrefix + ".dead."

@@ -5,12 +5,15 @@
 //
 // Subjects, with the default prefix:
 //
-//	codewar.<topic>         messages; captured by the stream CODEWAR
-//	bridge.dead.<code>      messages that break the rules; captured by BRIDGE_DEAD
-//	bridge.node.<node>      what the leader forwards to a node, and its heartbeat
-//	bridge.ask.<node>.<k>   what nodes ask each other for operators
-//	bridge.resigned.CODEWAR the leader stops, so that another leads at once
-//	_INBOX.<random>.<n>     receipts and answers to this process
+//	codewar.<topic>               messages; captured by the stream CODEWAR
+//	bridge.dead.<code>            messages that break the rules; captured by BRIDGE_DEAD
+//	bridge.codewar.node.<node>    what the leader forwards to a node, and its heartbeat
+//	bridge.codewar.ask.<node>.<k> what nodes ask each other for operators
+//	bridge.codewar.resigned       the leader stops, so that another leads at once
+//	_INBOX.<random>.<n>           receipts and answers to this process
+//
+// With another prefix p these are p.<topic> in the stream P, bridge.p.dead.<code> in
+// BRIDGE_DEAD_P, and bridge.p.node.<node> and so on: deployments in one account do not meet.
 //
 // What is promised: a message that the stream has acknowledged is handed to the
 // leader's router in stream order, at least once; within one term exactly once.

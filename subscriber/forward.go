@@ -24,6 +24,7 @@ var (
 // links is the leader's side of the links: it numbers what it forwards, for each
 // node from 1 in each term.
 type links struct {
+	cfg    Config
 	nc     *nats.Conn
 	inbox  *inbox
 	outbox *outbox
@@ -34,8 +35,8 @@ type links struct {
 	sent map[bridge.NodeID]uint64 // the last number used
 }
 
-func newLinks(nc *nats.Conn, in *inbox, out *outbox) *links {
-	return &links{nc: nc, inbox: in, outbox: out, sent: make(map[bridge.NodeID]uint64)}
+func newLinks(cfg Config, nc *nats.Conn, in *inbox, out *outbox) *links {
+	return &links{cfg: cfg, nc: nc, inbox: in, outbox: out, sent: make(map[bridge.NodeID]uint64)}
 }
 
 // Forward hands envelopes to a node, in the order of the calls, and calls done
@@ -72,11 +73,9 @@ func (c *Client) Beat(term uint64, nodes []bridge.NodeID) {
 	for _, node := range nodes {
 		data := make([]byte, headSize)
 		head{kindBeat, term, l.sent[node]}.put(data)
-		_ = l.outbox.put(outgoing{Msg: &nats.Msg{Subject: nodeSubject(node), Data: data}}) // the next beat says it again
+		_ = l.outbox.put(outgoing{Msg: &nats.Msg{Subject: l.cfg.nodeSubject(node), Data: data}}) // the next beat says it again
 	}
 }
-
-func nodeSubject(node bridge.NodeID) string { return ownPrefix + ".node." + string(node) }
 
 // enter begins to number anew in a new term. Called with mu held.
 func (l *links) enter(term uint64) {
@@ -97,7 +96,7 @@ func (l *links) send(term uint64, node bridge.NodeID, p part, done func([]bridge
 	l.enter(term)
 	l.sent[node]++
 	head{kindForward, term, l.sent[node]}.put(p.data)
-	m := &nats.Msg{Subject: nodeSubject(node), Reply: c.reply, Data: p.data}
+	m := &nats.Msg{Subject: l.cfg.nodeSubject(node), Reply: c.reply, Data: p.data}
 	err := l.outbox.put(outgoing{m, c.unsent})
 	l.mu.Unlock()
 	if err != nil {

@@ -137,7 +137,7 @@ func TestForwardWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
 	c := ready(t, s, "leader")
-	silent, err := s.Connect().SubscribeSync("bridge.node.silent")
+	silent, err := s.Connect().SubscribeSync("bridge.codewar.node.silent")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +207,7 @@ func TestCloseEndsForwards(t *testing.T) {
 	}
 	waitFor(t, "ready", func() bool { return c.Ready() == nil })
 	nc := s.Connect()
-	if _, err := nc.Subscribe("bridge.node.silent", func(*nats.Msg) {}); err != nil {
+	if _, err := nc.Subscribe("bridge.codewar.node.silent", func(*nats.Msg) {}); err != nil {
 		t.Fatal(err)
 	}
 	if err := nc.Flush(); err != nil {

@@ -32,7 +32,7 @@ func OpenDeadLetters(ctx context.Context, cfg Config, log *slog.Logger) (*DeadLe
 		return nil, err
 	}
 	d := &DeadLetters{visitor: v}
-	name := cfg.DeadLetter.Stream
+	name := v.cfg.DeadLetter.Stream
 	if d.stream, err = d.js.Stream(ctx, name); err != nil {
 		d.Close()
 		return nil, fmt.Errorf("look up stream %s, which a bridge creates at its first start: %w", name, fault(ctx, err))

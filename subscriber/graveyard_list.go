@@ -54,7 +54,7 @@ func (d *DeadLetters) list(ctx context.Context, s Selection, yield func(Letter, 
 	if err != nil {
 		return fault(ctx, err)
 	}
-	consumer, err := d.stream.CreateConsumer(ctx, s.consumer(now))
+	consumer, err := d.stream.CreateConsumer(ctx, s.consumer(d.cfg.deadSubjects(), now))
 	if err != nil {
 		return fault(ctx, err)
 	}
@@ -78,9 +78,10 @@ func (d *DeadLetters) list(ctx context.Context, s Selection, yield func(Letter, 
 	return nil
 }
 
-func (s Selection) consumer(now time.Time) jetstream.ConsumerConfig {
+// consumer configures a reader of the selected letters. subjects is their prefix.
+func (s Selection) consumer(subjects string, now time.Time) jetstream.ConsumerConfig {
 	c := jetstream.ConsumerConfig{
-		FilterSubject: deadSubjects + cmp.Or(strings.ToLower(s.Code), ">"),
+		FilterSubject: subjects + cmp.Or(strings.ToLower(s.Code), ">"),
 		AckPolicy:     jetstream.AckNonePolicy, HeadersOnly: true,
 		MemoryStorage: true, InactiveThreshold: pageLife,
 	}

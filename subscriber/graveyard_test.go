@@ -39,9 +39,9 @@ func openDead(t testing.TB, cfg Config) *DeadLetters {
 }
 
 // poison publishes a message and stores its dead letter, as the router does.
-func poison(t testing.TB, c *Client, code, body string, header map[string][]string) {
+func poison(t testing.TB, c *Client, subject, code, body string, header map[string][]string) {
 	t.Helper()
-	m := &nats.Msg{Subject: "codewar.t", Header: maps.Clone(header), Data: []byte(body)}
+	m := &nats.Msg{Subject: subject, Header: maps.Clone(header), Data: []byte(body)}
 	ack, err := c.js.PublishMsg(t.Context(), m)
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +95,7 @@ func TestGraveyardShowsWhatWasBuried(t *testing.T) {
 	t.Parallel()
 	_, c, d := graveyard(t)
 	header := map[string][]string{"x": {"a", "b"}, "Nats-Msg-Id": {"id"}}
-	poison(t, c, bridge.CodeInvalidJSON, "{not json", header)
+	poison(t, c, "codewar.t", bridge.CodeInvalidJSON, "{not json", header)
 
 	got, err := d.Letter(t.Context(), 1)
 	if err != nil {
@@ -131,11 +131,11 @@ func TestGraveyardSelects(t *testing.T) {
 	if got := listed(t, d, Selection{}); got != nil {
 		t.Errorf("letters in an empty stream: %v", got)
 	}
-	poison(t, c, bridge.CodeInvalidJSON, "1", nil)
-	poison(t, c, bridge.CodeInvalidUTF8, "2", nil)
+	poison(t, c, "codewar.t", bridge.CodeInvalidJSON, "1", nil)
+	poison(t, c, "codewar.t", bridge.CodeInvalidUTF8, "2", nil)
 	between := time.Now()
 	waitFor(t, "half a second to pass", func() bool { return time.Since(between) > 500*time.Millisecond })
-	poison(t, c, bridge.CodeInvalidJSON, "3", nil)
+	poison(t, c, "codewar.t", bridge.CodeInvalidJSON, "3", nil)
 
 	for name, test := range map[string]struct {
 		selection Selection
@@ -177,7 +177,7 @@ func TestGraveyardListsPages(t *testing.T) {
 	_, c, d := graveyard(t)
 	const n = 2*page + 10
 	for i := range n {
-		poison(t, c, bridge.CodeInvalidJSON, fmt.Sprint(i), nil)
+		poison(t, c, "codewar.t", bridge.CodeInvalidJSON, fmt.Sprint(i), nil)
 	}
 	if got := listed(t, d, Selection{}); len(got) != n || !slices.IsSorted(got) {
 		t.Errorf("%d letters listed, want %d in order", len(got), n)
@@ -193,7 +193,7 @@ func TestGraveyardListsPages(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			poison(t, c, bridge.CodeInvalidJSON, "later", nil)
+			poison(t, c, "codewar.t", bridge.CodeInvalidJSON, "later", nil)
 		}
 	}
 	if len(got) != n-page || got[len(got)-1] != n {
@@ -222,8 +222,8 @@ func TestGraveyardReplays(t *testing.T) {
 		"x": {"a", "b"}, "X-Case": {"C"}, "Bridge-Offline": {"drop"},
 		"Nats-Msg-Id": {"id"}, "Nats-Expected-Last-Sequence": {"0"},
 	}
-	poison(t, c, bridge.CodeInvalidUTF8, body, header)
-	poison(t, c, bridge.CodeInvalidJSON, "other", nil)
+	poison(t, c, "codewar.t", bridge.CodeInvalidUTF8, body, header)
+	poison(t, c, "codewar.t", bridge.CodeInvalidJSON, "other", nil)
 	letter, err := d.Letter(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
@@ -273,7 +273,7 @@ func TestGraveyardReplaysWhatWasCut(t *testing.T) {
 	t.Parallel()
 	_, c, d := graveyard(t)
 	body := strings.Repeat("x", c.conn.maxPayload()-100) // too large with a reason beside it
-	poison(t, c, bridge.CodeInvalidJSON, body, nil)
+	poison(t, c, "codewar.t", bridge.CodeInvalidJSON, body, nil)
 	l, err := d.Letter(t.Context(), 1)
 	if err != nil || !l.Cut || l.Size != len(body) || len(l.Body) >= len(body) {
 		t.Fatalf("letter of %d bytes with %d, cut %v: %v", l.Size, len(l.Body), l.Cut, err)
@@ -282,7 +282,7 @@ func TestGraveyardReplaysWhatWasCut(t *testing.T) {
 		t.Errorf("Replay = %+v, %v; want the whole body", r, err)
 	}
 
-	poison(t, c, bridge.CodeInvalidJSON, body, nil)
+	poison(t, c, "codewar.t", bridge.CodeInvalidJSON, body, nil)
 	if err := c.js.DeleteStream(t.Context(), "CODEWAR"); err != nil {
 		t.Fatal(err)
 	}
@@ -299,7 +299,7 @@ func TestGraveyardReplaysWhatWasCut(t *testing.T) {
 func TestGraveyardReplaysOnlyMessages(t *testing.T) {
 	t.Parallel()
 	_, c, d := graveyard(t)
-	forged := []string{"", "$JS.API.STREAM.PURGE.CODEWAR", "bridge.node.a", "codewarfare.t", "codewar.t 5", "codewar."}
+	forged := []string{"", "$JS.API.STREAM.PURGE.CODEWAR", "bridge.codewar.node.a", "codewarfare.t", "codewar.t 5", "codewar."}
 	for _, subject := range forged {
 		m := nats.NewMsg("bridge.dead.forged")
 		m.Header.Set(HeaderDeadSubject, subject)
@@ -335,7 +335,7 @@ func TestGraveyardOfAnEmbeddedServer(t *testing.T) {
 		t.Errorf("without a bridge: %v", err)
 	}
 	c := open(t, cfg, "a", discard)
-	poison(t, c, bridge.CodeInvalidJSON, "x", nil)
+	poison(t, c, "codewar.t", bridge.CodeInvalidJSON, "x", nil)
 	if got := listed(t, openDead(t, cfg), Selection{}); !slices.Equal(got, []uint64{1}) {
 		t.Errorf("letters: %v", got)
 	}
@@ -348,7 +348,7 @@ func TestGraveyardOfAnEmbeddedServer(t *testing.T) {
 func TestGraveyardWhenNATSGoes(t *testing.T) {
 	t.Parallel()
 	s, c, d := graveyard(t)
-	poison(t, c, bridge.CodeInvalidJSON, "x", nil)
+	poison(t, c, "codewar.t", bridge.CodeInvalidJSON, "x", nil)
 	s.Shutdown()
 	if _, err := d.Letter(t.Context(), 1); !errors.Is(err, bridge.ErrUnavailable) {
 		t.Errorf("Letter: %v", err)

@@ -35,7 +35,7 @@ type handover struct {
 }
 
 func newHandover(c *Client, log *slog.Logger) *handover {
-	return &handover{client: c, log: log, subject: ownPrefix + ".resigned." + c.cfg.Stream.Name, told: make(chan struct{}, 1)}
+	return &handover{client: c, log: log, subject: c.cfg.resignedSubject(), told: make(chan struct{}, 1)}
 }
 
 // listen hears of leaders that resign, until the returned function is called.

@@ -39,7 +39,7 @@ func readLetter(seq uint64, at time.Time, subject string, header nats.Header, si
 		User:    userOf(header.Get(HeaderDeadUser)),
 	}
 	if l.Code == "" {
-		l.Code = strings.ToUpper(strings.TrimPrefix(subject, deadSubjects))
+		l.Code = strings.ToUpper(subject[strings.LastIndexByte(subject, '.')+1:])
 	}
 	if o, err := bridge.ParseOffset(header.Get(HeaderDeadOffset)); err == nil {
 		l.Offset = o

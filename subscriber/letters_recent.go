@@ -48,7 +48,7 @@ func (c *Client) recentLetters(ctx context.Context, limit uint64) (newest []Lett
 	if state.Msgs == 0 || limit == 0 {
 		return nil, state.Msgs, nil
 	}
-	config := Selection{}.consumer(state.LastTime)
+	config := Selection{}.consumer(c.cfg.deadSubjects(), state.LastTime)
 	config.DeliverPolicy = jetstream.DeliverByStartSequencePolicy
 	config.OptStartSeq = max(state.FirstSeq, state.LastSeq+1-min(limit, state.LastSeq))
 	consumer, err := stream.CreateConsumer(ctx, config)

@@ -40,7 +40,7 @@ func (c *Client) ServeLinks(receive func(batch []*bridge.Envelope, answer func([
 	if !c.served.CompareAndSwap(nil, s) {
 		return errors.New("serve links: served already")
 	}
-	if _, err := c.nc.Subscribe(nodeSubject(c.node), s.take); err != nil {
+	if _, err := c.nc.Subscribe(c.cfg.nodeSubject(c.node), s.take); err != nil {
 		return fmt.Errorf("serve links: %w", err)
 	}
 	if c.conn.err() == nil {

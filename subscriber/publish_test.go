@@ -157,7 +157,7 @@ func TestReceiptSubjectsAreGuarded(t *testing.T) {
 	}
 	publish(t, c, 0, 3)
 	for _, subject := range []string{
-		"$JS.API.STREAM.PURGE.CODEWAR", "$SYS.x", "codewar.t", "bridge.node.a", "bridge.dead.x",
+		"$JS.API.STREAM.PURGE.CODEWAR", "$SYS.x", "codewar.t", "bridge.codewar.node.a", "bridge.dead.x",
 		"a.*", ">", "a..b", ".a", "a.", "", "a b", "a\r\nPUB x 0", strings.Repeat("a", 300),
 	} {
 		if c.mayReceive(subject) {

@@ -34,7 +34,7 @@ func (c *Client) ServeQuestions(answer AnswerFunc) error {
 	if !c.asked.CompareAndSwap(nil, &asking{answer}) {
 		return errors.New("serve questions: served already")
 	}
-	prefix := questionSubject(c.node, "")
+	prefix := c.cfg.questionSubject(c.node, "")
 	sub, err := c.nc.Subscribe(prefix+"*", func(m *nats.Msg) {
 		data := answer(m.Subject[len(prefix):], m.Data)
 		if m.Reply == "" || data == nil {
@@ -51,10 +51,6 @@ func (c *Client) ServeQuestions(answer AnswerFunc) error {
 		return fmt.Errorf("serve questions: %w", err)
 	}
 	return nil
-}
-
-func questionSubject(node bridge.NodeID, kind string) string {
-	return ownPrefix + ".ask." + string(node) + "." + kind
 }
 
 // AskNodes puts a question to nodes and returns the answers of those that gave
@@ -87,7 +83,7 @@ func (c *Client) AskNodes(ctx context.Context, nodes []bridge.NodeID, kind strin
 			answer <- m.Data
 		})
 		defer c.inbox.forget(subject)
-		if c.outbox.put(outgoing{Msg: &nats.Msg{Subject: questionSubject(node, kind), Reply: subject, Data: body}}) != nil {
+		if c.outbox.put(outgoing{Msg: &nats.Msg{Subject: c.cfg.questionSubject(node, kind), Reply: subject, Data: body}}) != nil {
 			continue
 		}
 		waiting.Go(func() {
@@ -117,5 +113,5 @@ func (c *Client) Tell(node bridge.NodeID, kind string, body []byte) {
 		a.answer(kind, body)
 		return
 	}
-	_ = c.outbox.put(outgoing{Msg: &nats.Msg{Subject: questionSubject(node, kind), Data: body}}) // best effort
+	_ = c.outbox.put(outgoing{Msg: &nats.Msg{Subject: c.cfg.questionSubject(node, kind), Data: body}}) // best effort
 }

@@ -94,7 +94,7 @@ func TestRecentLetters(t *testing.T) {
 		t.Errorf("none yet: %v %d %v", newest, total, err)
 	}
 	for i, body := range []string{`{"userId":"u 1%"`, "{not json", `{"userId":42,]`} {
-		poison(t, c, bridge.CodeInvalidJSON, body, nil)
+		poison(t, c, "codewar.t", bridge.CodeInvalidJSON, body, nil)
 		if newest, total, err = c.RecentLetters(t.Context(), 2); err != nil || total != uint64(i+1) || len(newest) != min(i+1, 2) || newest[0].Seq != total {
 			t.Fatalf("after %d: %+v %d %v", i+1, newest, total, err)
 		}

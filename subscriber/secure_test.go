@@ -177,10 +177,10 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 func TestLeastPermissions(t *testing.T) {
 	t.Parallel()
 	user, seed := newKey(t, nkeys.CreateUser)
-	own := []string{"codewar.>", "bridge.>", "_INBOX.>", "$JS.API.>", "$JS.FC.>"}
+	own := []string{"codewar.>", "bridge.codewar.>", "bridge.dead.>", "_INBOX.>", "$JS.API.>", "$JS.FC.>"}
 	s := natstest.Server(t, func(o *server.Options) {
 		o.Nkeys = []*server.NkeyUser{{Nkey: user, Permissions: &server.Permissions{
-			Publish: &server.SubjectPermission{Allow: own}, Subscribe: &server.SubjectPermission{Allow: []string{"bridge.>", "_INBOX.>"}},
+			Publish: &server.SubjectPermission{Allow: own}, Subscribe: &server.SubjectPermission{Allow: []string{"bridge.codewar.>", "_INBOX.>"}},
 		}}}
 		o.Users = []*server.User{{Username: "publisher", Password: "p", Permissions: &server.Permissions{
 			Publish: &server.SubjectPermission{Allow: []string{"codewar.>"}}, Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.publisher.>"}},
@@ -207,7 +207,7 @@ func TestLeastPermissions(t *testing.T) {
 	run(t, c, &seat{leases: l, node: "a"}, k.handler())
 	waitFor(t, "the intake has read it", func() bool { return k.count() == 1 })
 
-	if err := nc.Publish(nodeSubject("a"), []byte("forged")); err != nil {
+	if err := nc.Publish(c.cfg.nodeSubject("a"), []byte("forged")); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-denied; !strings.Contains(err.Error(), "ermissions") {

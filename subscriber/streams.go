@@ -182,7 +182,7 @@ func (s *streams) mainConfig() jetstream.StreamConfig {
 func (s *streams) deadConfig() jetstream.StreamConfig {
 	c := s.cfg.DeadLetter
 	return jetstream.StreamConfig{
-		Name: c.Stream, Subjects: []string{deadSubjects + ">"},
+		Name: c.Stream, Subjects: []string{s.cfg.deadSubjects() + ">"},
 		Description: "messages that broke the rules, with the reason",
 		Storage:     jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
 		MaxAge: c.MaxAge, MaxBytes: c.MaxBytes, Duplicates: min(2*time.Minute, c.MaxAge), Replicas: s.cfg.Stream.Replicas,
