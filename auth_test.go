@@ -57,6 +57,7 @@ func startAuthProgram(t *testing.T, args ...string) *authProgram {
 		"--set", "auth.issuer=https://id.example", "--set", "auth.audience=bridge", "--set", "auth.leeway=0s",
 		"--set", "auth.api_keys=" + entry, "--set", "node.env=production",
 		"--set", "origins=https://codewar.example", "--set", "auth.cookie=session", "--set", "log.level=debug",
+		"--set", "ops.addr=" + freeAddr(t),
 	}, args...)...)
 	t.Cleanup(func() {
 		p.stop()
@@ -178,7 +179,7 @@ func (p *program) metric(t testing.TB, line string) {
 	t.Helper()
 	name, _, _ := strings.Cut(line, "{")
 	wait.Until(t, "/metrics has "+line, func() string {
-		_, text := p.get("/metrics")
+		_, text := (&program{url: p.inside}).get("/metrics")
 		if strings.Contains(text, line+"\n") {
 			return ""
 		}
@@ -384,8 +385,8 @@ func TestOperators(t *testing.T) {
 	p.stop()
 	<-p.status
 	p = startProgram(t, "--set", "ops.keys="+entry)
-	if here, _ := p.get("/metrics"); here != 200 || ask(p) != 401 || ask(p, "X-API-Key", "x") != 401 || ask(p, "Authorization", "Bearer "+key) != 200 {
-		t.Error("with keys: want 200 here, 401 elsewhere, 200 with the key")
+	if here, _ := p.get("/metrics"); here != 401 || ask(p) != 401 || ask(p, "X-API-Key", "x") != 401 || ask(p, "Authorization", "Bearer "+key) != 200 {
+		t.Error("with keys: want 401 here and elsewhere, 200 with the key")
 	}
 	p.stop()
 	<-p.status

@@ -171,7 +171,7 @@ func defaultConfig() Config {
 		History: historyConfig{TTL: 10 * time.Minute, MaxPerUser: 1000, Traces: 500_000},
 		NATS:    subscriber.DefaultConfig(),
 		Redis:   store.Config{Addrs: []string{}, Timeout: 500 * time.Millisecond},
-		Node:    nodeConfig{Lease: 10 * time.Second, Env: "development"},
+		Node:    nodeConfig{Lease: 10 * time.Second, Env: development},
 		Auth:    defaultAuth(),
 		Ops:     opsConfig{Keys: []string{}},
 		Drain:   drainConfig{Duration: 5 * time.Second},
@@ -198,6 +198,9 @@ func (c Config) warnings() []string {
 	}
 	if host, _, err := net.SplitHostPort(c.Ops.Addr); err == nil && len(c.Ops.Keys) == 0 && !isLoopback(host) {
 		w = append(w, "ops.keys is empty: everybody who reaches ops.addr sees what is inside")
+	}
+	if !c.operatorsRoutes() {
+		w = append(w, "ops.addr and ops.keys are empty: the console, /api/v1, /metrics and /messages are not served, since this is not a plain development start")
 	}
 	if len(c.Origins) == 0 {
 		w = append(w, "origins is empty: pages of every origin may connect")

@@ -37,8 +37,11 @@ const (
 	authJWT  = "jwt"  // a client is whom its token was made for
 )
 
-// production is the node.env in which nothing insecure starts by accident.
-const production = "production"
+// Values of node.env with a meaning. Others are only different from both.
+const (
+	development = "development" // part of a plain development start
+	production  = "production"  // nothing insecure starts by accident
+)
 
 func defaultAuth() authConfig {
 	return authConfig{

@@ -134,7 +134,7 @@ func TestOpsTarget(t *testing.T) {
 		{[]string{"--set", "http.addr=[::]:1"}, "http://127.0.0.1:1"},
 		{[]string{"--set", "http.addr=10.0.0.1:1"}, "http://10.0.0.1:1"},
 		{[]string{"--set", "ops.addr=127.0.0.1:5"}, "http://127.0.0.1:5"},
-		{encrypted, "https://127.0.0.1:3004"},
+		{append([]string{"--set", "ops.keys=me:" + strings.Repeat("0", 64)}, encrypted...), "https://127.0.0.1:3004"},
 		{append([]string{"--set", "ops.addr=:5"}, encrypted...), "http://127.0.0.1:5"},
 		{append([]string{"--set", "ops.addr=:5", "--set", "ops.tls=true"}, encrypted...), "https://127.0.0.1:5"},
 	} {

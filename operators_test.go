@@ -74,7 +74,7 @@ func TestOperatorsGuard(t *testing.T) {
 			}
 		}
 	}
-	p := startProgram(t, "--set", "ops.keys="+entry)
+	p := startProgram(t)
 	check(t, p, tests{
 		{"a program", 200, "", nil},
 		{"localhost", 200, "", []string{"Host", "localhost:3004"}},
@@ -88,13 +88,30 @@ func TestOperatorsGuard(t *testing.T) {
 		{"another port of this machine", 403, "FORBIDDEN_ORIGIN", []string{"Origin", "http://127.0.0.1:1", "Sec-Fetch-Site", "same-site"}},
 		{"rebound name", 403, "FORBIDDEN_HOST", []string{"Host", "evil.example:3004", "Origin", "http://evil.example:3004", "Sec-Fetch-Site", "same-origin"}},
 		{"rebound name that looks like ours", 403, "FORBIDDEN_HOST", []string{"Host", "localhost.evil.example"}},
+		{"from elsewhere", 404, "NOT_FOUND", []string{"X-Forwarded-For", "192.0.2.1"}},
+	})
+	p.metric(t, `bridge_auth_total{kind="operator",result="FORBIDDEN_HOST"} 8`)
+	for _, path := range []string{"/messages/1-1", "/api/v1/openapi.json", "/api/v1/users", "/api/v1/users/u", "/api/v1/logs", "/api/v1/loglevel", "/api/v1/dead", "/console", "/console/x.js"} {
+		for _, method := range []string{"GET", "OPTIONS"} {
+			status, h, body := p.request(t, method, path, "Origin", "https://evil.example", "Access-Control-Request-Method", "GET")
+			if h.Get("Access-Control-Allow-Origin") != "" || status == http.StatusOK {
+				t.Errorf("foreign page, %s %s: %d %.100s, %v", method, path, status, body, h)
+			}
+		}
+	}
+	p.stop()
+	<-p.status
+
+	p = startProgram(t, "--set", "ops.keys="+entry)
+	check(t, p, tests{
+		{"this machine without a key", 401, "UNAUTHORIZED", nil},
+		{"foreign page without a key", 401, "UNAUTHORIZED", []string{"Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site"}},
 		{"key in a header", 200, "", []string{"X-API-Key", key, "Host", "ops.example", "X-Forwarded-For", "192.0.2.1"}},
 		{"key that was typed", 200, "", []string{"Authorization", basic(key), "Host", "ops.example", "Origin", "https://ops.example", "X-Forwarded-For", "192.0.2.1"}},
 		{"key that was typed, foreign page", 403, "FORBIDDEN_ORIGIN", []string{"Authorization", basic(key), "Host", "ops.example", "Origin", "https://evil.example", "X-Forwarded-For", "192.0.2.1"}},
 		{"wrong key", 401, "INVALID_API_KEY", []string{"Authorization", basic("x"), "X-Forwarded-For", "192.0.2.1"}},
 		{"no key", 401, "UNAUTHORIZED", []string{"X-Forwarded-For", "192.0.2.1"}},
 	})
-	p.metric(t, `bridge_auth_total{kind="operator",result="FORBIDDEN_HOST"} 8`)
 	p.stop()
 	<-p.status
 
@@ -104,7 +121,8 @@ func TestOperatorsGuard(t *testing.T) {
 	inside.url = "http://" + ops
 	check(t, &inside, tests{
 		{"own listener, a program", 200, "", nil},
-		{"own listener, from elsewhere", 200, "", []string{"X-Forwarded-For", "192.0.2.1", "Host", "bridge.internal"}},
+		{"own listener, from elsewhere", 200, "", []string{"X-Forwarded-For", "192.0.2.1", "Host", "127.0.0.1"}},
+		{"own listener, a proxy on this machine under another name", 403, "FORBIDDEN_HOST", []string{"X-Forwarded-For", "192.0.2.1", "Host", "bridge.internal"}},
 		{"own listener, foreign page", 403, "FORBIDDEN_ORIGIN", []string{"Origin", "https://evil.example"}},
 		{"own listener, from elsewhere, foreign page", 403, "FORBIDDEN_ORIGIN", []string{"X-Forwarded-For", "192.0.2.1", "Origin", "https://evil.example"}},
 		{"own listener, rebound name", 403, "FORBIDDEN_HOST", []string{"Host", "evil.example"}},
@@ -152,8 +170,7 @@ func TestConsoleGuard(t *testing.T) {
 // TestConsolePage: the page is there, is asked for each time, and may load nothing
 // but its own.
 func TestConsolePage(t *testing.T) {
-	_, entry := auth.NewAPIKey("me")
-	p := startProgram(t, "--set", "ops.keys="+entry)
+	p := startProgram(t)
 	for _, path := range []string{"/console", "/console/"} {
 		status, h, body := p.request(t, "GET", path)
 		if status != 200 || !strings.Contains(body, "<!doctype html>") || h.Get("Content-Type") != "text/html; charset=utf-8" || h.Get("Cache-Control") != "no-cache" ||
@@ -175,7 +192,11 @@ func TestConsolePage(t *testing.T) {
 			t.Errorf("as %s: %d", dest, status)
 		}
 	}
-	status, h, _ := p.request(t, "GET", "/console", "X-Forwarded-For", "192.0.2.1")
+	p.stop()
+	<-p.status
+	_, entry := auth.NewAPIKey("me")
+	p = startProgram(t, "--set", "ops.keys="+entry)
+	status, h, _ := p.request(t, "GET", "/console")
 	if status != http.StatusUnauthorized || !strings.HasPrefix(h.Get("WWW-Authenticate"), "Basic ") {
 		t.Errorf("without a key: %d %v", status, h)
 	}

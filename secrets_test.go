@@ -60,7 +60,9 @@ func TestSecretsAreShownNowhere(t *testing.T) {
 				t.Fatalf("check: exit status %d:\n%s", code, &checked)
 			}
 			addr := freeAddr(t)
+			inside := freeAddr(t)
 			t.Setenv("HTTP_ADDR", addr)
+			t.Setenv("OPS_ADDR", inside)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			var log output
@@ -68,11 +70,11 @@ func TestSecretsAreShownNowhere(t *testing.T) {
 			go func() { status <- run(ctx, []string{"--log-level", "debug"}, &log, &log) }()
 			var ready, metrics, logs string
 			for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-				code, body := (&program{url: "http://" + addr}).get("/readyz")
+				code, body := (&program{url: "http://" + inside}).get("/readyz")
 				ready += body
 				if tt.says == "" && code == http.StatusOK || tt.says != "" && code != 0 && strings.Contains(log.String()+ready, tt.says) {
-					_, metrics = (&program{url: "http://" + addr}).get("/metrics")
-					_, logs = (&program{url: "http://" + addr}).get("/api/v1/logs")
+					_, metrics = (&program{url: "http://" + inside}).get("/metrics")
+					_, logs = (&program{url: "http://" + inside}).get("/api/v1/logs")
 					break
 				}
 			}

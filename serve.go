@@ -265,22 +265,19 @@ func gatewayConfig(cfg Config, believed gateway.AuthConfig) gateway.Config {
 		PayloadsPerSecond: cfg.HTTP.PayloadsPerSecond,
 		PayloadBurst:      cfg.HTTP.PayloadBurst,
 		OpsOnOwnListener:  cfg.Ops.Addr != "",
+		Development:       cfg.plainDevelopment(),
 		Auth:              believed,
 		TryIt:             tryIt(cfg),
 	}
 }
 
-// tryIt is the page for a newcomer who has configured nothing, nil for others: it needs
-// the server inside, and to be believed without a token.
+// tryIt is the page for a newcomer, nil outside of a plain development start: it needs the
+// embedded server and publishes without a key.
 func tryIt(cfg Config) http.Handler {
-	if cfg.NATS.URL != "" || len(cfg.Redis.Addrs) > 0 || cfg.Auth.Mode != authNone || len(cfg.Auth.APIKeys) > 0 {
+	if !cfg.plainDevelopment() {
 		return nil
 	}
-	host, port, _ := net.SplitHostPort(cfg.NATS.Embedded.Addr) // Validate has tried
-	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return console.TryIt{NATS: "nats://" + net.JoinHostPort(host, port), SubjectPrefix: cfg.NATS.SubjectPrefix}
+	return console.TryIt{NATS: "nats://" + cfg.NATS.Embedded.Addr, SubjectPrefix: cfg.NATS.SubjectPrefix}
 }
 
 // receiver pushes what another node forwards to the sockets here. What pages are

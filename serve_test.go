@@ -21,6 +21,7 @@ type output = capture.Text
 // program runs the whole program in this process until the test ends.
 type program struct {
 	url    string
+	inside string // where the operators' routes are: url, or ops.addr where an argument sets it
 	stop   context.CancelFunc
 	status chan int
 	stderr *output
@@ -36,6 +37,12 @@ func startProgramAt(t *testing.T, addr string, args ...string) *program {
 	t.Chdir(t.TempDir())
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &program{url: "http://" + addr, stop: cancel, status: make(chan int, 1), stderr: new(output)}
+	p.inside = p.url
+	for _, arg := range args {
+		if ops, ok := strings.CutPrefix(arg, "ops.addr="); ok {
+			p.inside = "http://" + ops
+		}
+	}
 	args = append([]string{"--set", "http.addr=" + addr, "--set", "nats.embedded.addr=" + freeAddr(t)}, args...)
 	go func() { p.status <- run(ctx, args, io.Discard, p.stderr) }()
 	t.Cleanup(cancel)

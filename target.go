@@ -52,6 +52,8 @@ func opsTarget(cmd *cobra.Command, flag string) (target, error) {
 	switch {
 	case err != nil:
 		return target{}, err
+	case !cfg.operatorsRoutes():
+		return target{}, usagef("the operators' routes are served nowhere: set ops.addr or ops.keys, or name another bridge with --ops-url")
 	case cfg.Ops.Addr == "":
 		return localTarget("http.addr", cfg.HTTP.Addr, "--ops-url", cfg.HTTP.TLS.Cert)
 	case !cfg.Ops.TLS:

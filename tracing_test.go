@@ -127,7 +127,7 @@ func TestTraces(t *testing.T) {
 	redis, server := redistest.Server(t), natstest.Server(t)
 	nodes := make(map[string]*program)
 	for _, id := range []string{"a", "b"} {
-		nodes[id] = startProgram(t, "--set", "node.id="+id, "--set", "nats.url="+server.URL(), "--set", "redis.addrs="+redis.Addr,
+		nodes[id] = startProgram(t, "--set", "ops.addr="+freeAddr(t), "--set", "node.id="+id, "--set", "nats.url="+server.URL(), "--set", "redis.addrs="+redis.Addr,
 			"--set", "traces.endpoint="+receiver.URL, "--set", "canary.interval=0s")
 	}
 	leader, other := "a", "b"

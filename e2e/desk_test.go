@@ -15,7 +15,7 @@ import (
 // ask gets one of the operators' routes.
 func (n *node) ask(t *testing.T, path string, answer any) {
 	t.Helper()
-	res, err := client.Get(n.url + path)
+	res, err := client.Get(n.ops + path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -129,6 +130,7 @@ func (p *process) stop() int {
 type node struct {
 	*process
 	url string
+	ops string // where the operators' routes are
 	id  string
 }
 
@@ -136,8 +138,15 @@ type node struct {
 func startBridge(t testing.TB, id string, env ...string) *node {
 	t.Helper()
 	port := freePort(t)
+	n := &node{url: "http://127.0.0.1:" + port, id: id}
+	n.ops = n.url
+	if !slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, "NATS_EMBEDDED_ADDR=") }) {
+		ops := "127.0.0.1:" + freePort(t) // no plain development start
+		env = append(env, "OPS_ADDR="+ops)
+		n.ops = "http://" + ops
+	}
 	env = append([]string{"PORT=" + port, "NODE_ID=" + id, "LOG_LEVEL=debug"}, env...)
-	n := &node{process: start(t, "bridge "+id, env, binaries.bridge), url: "http://127.0.0.1:" + port, id: id}
+	n.process = start(t, "bridge "+id, env, binaries.bridge)
 	waitFor(t, "bridge "+id+" is ready", func() string {
 		select {
 		case <-n.done:

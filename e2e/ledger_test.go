@@ -14,7 +14,7 @@ import (
 
 // metrics reads /metrics.
 func (n *node) metrics() map[string]float64 {
-	_, body := get(n.url + "/metrics")
+	_, body := get(n.ops + "/metrics")
 	out := make(map[string]float64)
 	for s := bufio.NewScanner(strings.NewReader(body)); s.Scan(); {
 		name, value, ok := strings.Cut(s.Text(), " ")

@@ -30,10 +30,10 @@ func TestQueue(t *testing.T) {
 		t.Errorf("queueing for a user who is there answered %d %v", status, answer)
 	}
 	p.wantNumbers("tick", 0, 2)
-	if status, trace := getJSON(t, n.url+"/messages/"+answer["offset"].(string)); status != http.StatusOK || trace["outcome"] != "inboxed" || trace["userId"] != "late" {
+	if status, trace := getJSON(t, n.ops+"/messages/"+answer["offset"].(string)); status != http.StatusOK || trace["outcome"] != "inboxed" || trace["userId"] != "late" {
 		t.Errorf("trace %d %v", status, trace)
 	}
-	if status, _ := getJSON(t, n.url+"/messages/1-1"); status != http.StatusNotFound {
+	if status, _ := getJSON(t, n.ops+"/messages/1-1"); status != http.StatusNotFound {
 		t.Errorf("trace of a message that never was: %d", status)
 	}
 	balanced(t, n)

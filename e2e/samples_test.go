@@ -62,7 +62,7 @@ func TestSamples(t *testing.T) {
 			shown := runPage(t, dir, n.url, user)
 			// The page of the sample says nothing before its first message: until it is mapped there is one socket.
 			waitFor(t, "the sample's page is mapped", func() string {
-				_, answer := getJSON(t, n.url+"/api/v1/users/"+user)
+				_, answer := getJSON(t, n.ops+"/api/v1/users/"+user)
 				if sockets, _ := answer["sockets"].([]any); len(sockets) == 2 {
 					return ""
 				}

@@ -5,9 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"strings"
-	"sync"
 
 	"github.com/labstack/echo/v4"
 
@@ -18,22 +16,25 @@ import (
 // the operator's wish.
 const (
 	codeForbiddenOrigin = "FORBIDDEN_ORIGIN" // made by a page of another origin
-	codeForbiddenHost   = "FORBIDDEN_HOST"   // from this machine, under a name that is not this machine's
+	codeForbiddenHost   = "FORBIDDEN_HOST"   // from this machine, with a Host that is not a loopback name
 )
 
-// operators guards what tells of users and of the inside: it is for callers on
-// this machine, for those with a key and, where it has a listener of its own and
-// no keys, for everybody who reaches that.
+// operators guards the routes that show users and the state of the process. A
+// request is served
 //
-// All but a key in a header is lent by a browser to any page that it shows: being
-// on this machine, reaching the listener, and a key that was typed into the
-// browser's own form. So whoever comes without one in a header must not have been
-// sent by a foreign page (CSRF), nor by a foreign name that was made to mean this
-// machine (DNS rebinding).
+//   - with one of the keys, wherever keys are configured: then nothing else is enough;
+//   - without keys on a listener of their own: from every client of that listener;
+//   - without keys on the public listener: from this machine (see [fromHere]). NewServer
+//     puts the routes there only in a plain development start.
+//
+// A browser attaches everything but a key in a header to the requests of any page: its
+// place on this machine, its access to the listener, and a key that was typed into its
+// own form. So requests without a key in a header are also checked for foreign pages
+// (CSRF) and for foreign names of this machine (DNS rebinding).
 type operators struct {
-	keys        []auth.APIKey
-	ownListener bool
-	verdicts    *verdicts
+	keys      []auth.APIKey
+	localOnly bool // without keys only this machine is served
+	verdicts  *verdicts
 }
 
 // only serves operators.
@@ -71,23 +72,23 @@ func (o *operators) admit(r *http.Request, page bool) (status int, code, message
 		o.verdicts.ok(authOperator)
 		return 0, "", "" // no browser adds that by itself
 	}
-	here := fromHere(r)
 	_, typed, _ := r.BasicAuth()
 	known := typed != "" && auth.FindAPIKey(o.keys, typed) != ""
 	switch {
-	case here, known, o.ownListener && len(o.keys) == 0:
-	case len(o.keys) == 0:
-		return http.StatusNotFound, codeNotFound, "" // to others it does not exist
-	case presented == "" && typed == "":
+	case known:
+	case len(o.keys) > 0 && presented == "" && typed == "":
 		return http.StatusUnauthorized, codeUnauthorized, "An operators' key is required"
-	default:
+	case len(o.keys) > 0:
 		return http.StatusUnauthorized, codeInvalidKey, "The operators' key is not known"
+	case o.localOnly && !fromHere(r):
+		return http.StatusNotFound, codeNotFound, "" // to others it does not exist
 	}
 	if fromForeignPage(r, page) {
 		return http.StatusForbidden, codeForbiddenOrigin, "Pages of other origins may not do this"
 	}
-	if here && !known && !isOwnName(r.Host) {
-		return http.StatusForbidden, codeForbiddenHost, "Callers on this machine are let in under its own name only, such as localhost; others need an operators' key"
+	// A proxy's header changes nothing here: a page under a rebound name can set it.
+	if !known && fromLoopback(r) && !isLoopbackName(r.Host) {
+		return http.StatusForbidden, codeForbiddenHost, "Requests from this machine must use a loopback name in Host, such as localhost; other names need ops.keys"
 	}
 	if known {
 		o.verdicts.ok(authOperator)
@@ -95,11 +96,21 @@ func (o *operators) admit(r *http.Request, page bool) (status int, code, message
 	return 0, "", ""
 }
 
-// fromHere reports whether a request comes from this machine itself. A proxy on
-// this machine adds X-Forwarded-For, and so is not taken for its clients.
-func fromHere(r *http.Request) bool {
+// admits reports whether a request would be let in.
+func (o *operators) admits(r *http.Request) bool {
+	_, code, _ := o.admit(r, false)
+	return code == ""
+}
+
+// fromHere reports whether a program on this machine has sent the request itself. A
+// proxy on this machine has a loopback address too, so a request with any sign of a
+// proxy is not from here.
+func fromHere(r *http.Request) bool { return fromLoopback(r) && !proxied(r) }
+
+// fromLoopback reports whether the other end of the network connection is on this machine.
+func fromLoopback(r *http.Request) bool {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	return err == nil && from.Addr().Unmap().IsLoopback() && r.Header.Get("X-Forwarded-For") == "" && r.Header.Get("Forwarded") == ""
+	return err == nil && from.Addr().Unmap().IsLoopback()
 }
 
 // fromForeignPage reports whether a browser made the request for a page of another
@@ -120,14 +131,9 @@ func fromForeignPage(r *http.Request, page bool) bool {
 	return !page || !link
 }
 
-var hostname = sync.OnceValue(func() string {
-	name, _ := os.Hostname() // without one, only the loopback's names are ours
-	return name
-})
-
-// isOwnName reports whether a Host header names this machine in a way that nobody
-// else's name server decides about.
-func isOwnName(host string) bool {
+// isLoopbackName reports whether a Host header is a loopback address or a name below
+// localhost, which no name server decides about.
+func isLoopbackName(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
@@ -135,5 +141,5 @@ func isOwnName(host string) bool {
 	if addr, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
 		return addr.Unmap().IsLoopback()
 	}
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || host != "" && host == strings.ToLower(hostname())
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }

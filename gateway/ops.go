@@ -19,7 +19,8 @@ import (
 // Check is one thing that a ready node needs.
 type Check struct {
 	Name string
-	// Err says why it is not there, nil when it is.
+	// Err says why it is not there, nil when it is. Its text is for operators: it may
+	// name addresses.
 	Err func(context.Context) error
 }
 
@@ -34,6 +35,9 @@ const checkTimeout = time.Second
 
 // processCheck is the reason of a node that is starting or leaving.
 const processCheck = "process"
+
+// publicReason stands for the text of each failed check where the client is no operator.
+const publicReason = "failed"
 
 // traces answers what happened to one message.
 type traces struct {
@@ -55,10 +59,11 @@ func (tr *traces) handle(c echo.Context) error {
 	return c.JSON(http.StatusOK, trace)
 }
 
-// routes are what a balancer asks: it tells nothing of users.
-func (h *health) routes(e *echo.Echo) {
+// routes are what a balancer asks. operator reports whether a request may see why a
+// check failed; others see its name only.
+func (h *health) routes(e *echo.Echo, operator func(*http.Request) bool) {
 	e.GET("/livez", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
-	e.GET("/readyz", h.ready)
+	e.GET("/readyz", func(c echo.Context) error { return h.ready(c, operator(c.Request())) })
 }
 
 func metricsHandler(metrics *prometheus.Registry) echo.HandlerFunc {
@@ -73,9 +78,14 @@ func (s *Server) profiles() {
 	s.Operate(http.MethodGet, "/debug/pprof/trace", echo.WrapHandler(http.HandlerFunc(pprof.Trace)))
 }
 
-// ready answers 200, or 503 and what is missing.
-func (h *health) ready(c echo.Context) error {
+// ready answers 200, or 503 and what is missing, with the reasons where detailed.
+func (h *health) ready(c echo.Context, detailed bool) error {
 	reasons := h.reasons(c.Request().Context())
+	if !detailed {
+		for name := range reasons {
+			reasons[name] = publicReason
+		}
+	}
 	status := http.StatusOK
 	if len(reasons) > 0 {
 		status = http.StatusServiceUnavailable

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
@@ -18,10 +17,14 @@ type Origins []string
 // Allow reports whether pages of an origin may talk to the bridge.
 func (o Origins) Allow(origin string) bool { return len(o) == 0 || slices.Contains(o, origin) }
 
-// middleware sets the CORS headers that the Node service set.
-func (o Origins) middleware() echo.MiddlewareFunc {
+// middleware sets the CORS headers that the Node service set, except on operators'
+// routes, which no page of another origin may read.
+func (o Origins) middleware(operators map[string]struct{}) echo.MiddlewareFunc {
 	return middleware.CORSWithConfig(middleware.CORSConfig{
-		Skipper:          func(c echo.Context) bool { return ofNoPage(c.Request()) || ownOrigins(c) },
+		Skipper: func(c echo.Context) bool {
+			_, inside := operators[c.Path()]
+			return inside || ofNoPage(c.Request())
+		},
 		AllowOriginFunc:  func(origin string) (bool, error) { return o.Allow(origin), nil },
 		AllowMethods:     []string{http.MethodGet, http.MethodPost},
 		AllowHeaders:     []string{echo.HeaderContentType, echo.HeaderAuthorization},
@@ -33,18 +36,6 @@ func (o Origins) middleware() echo.MiddlewareFunc {
 // nothing that a cache may give to one. Most callers' are such.
 func ofNoPage(r *http.Request) bool {
 	return r.Method == http.MethodPost && r.Header.Get(echo.HeaderOrigin) == ""
-}
-
-// ownOrigins reports whether a route is an operators', which no page of another
-// origin may read.
-func ownOrigins(c echo.Context) bool {
-	path := c.Request().URL.Path
-	for _, inside := range []string{"/api/", "/console", "/messages/", "/metrics", "/debug/"} {
-		if strings.HasPrefix(path, inside) {
-			return true
-		}
-	}
-	return false
 }
 
 // bytesText is how echo's body limit wants a figure.

@@ -209,12 +209,12 @@ func TestReadyNamesWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	srv := newTestServer(t, pushed)
 	srv.health.checks = []Check{
-		{"nats", func(context.Context) error { return errors.New("not connected") }},
+		{"nats", func(context.Context) error { return errors.New("dial tcp 10.0.0.5:4222: refused") }},
 		{"store", func(context.Context) error { return nil }},
 	}
 	srv.SetReady()
 	status, m := answer(srv, "GET", "/readyz", "", "")
-	if d := cmp.Diff(map[string]any{"ready": false, "reasons": map[string]any{"nats": "not connected"}}, m); status != 503 || d != "" {
+	if d := cmp.Diff(map[string]any{"ready": false, "reasons": map[string]any{"nats": "failed"}}, m); status != 503 || d != "" {
 		t.Errorf("%d (-want +got):\n%s", status, d)
 	}
 	if status, _ := answer(srv, "GET", "/livez", "", ""); status != 200 {
@@ -226,7 +226,7 @@ func TestReadyNamesWhatIsMissing(t *testing.T) {
 // listener of their own.
 func TestTraceIsForOperators(t *testing.T) {
 	t.Parallel()
-	srv := newTestServer(t, pushed)
+	srv := operatorsServer(t, Config{Development: true})
 	for _, tt := range []struct {
 		name, from, forwarded, code string
 		status                      int

@@ -37,7 +37,11 @@ type Config struct {
 	PayloadsPerSecond int  // calls of /sendPayload by one caller; 0: no limit
 	PayloadBurst      int  // of them after a pause
 	OpsOnOwnListener  bool // the operators' routes are not on the public one
-	Auth              AuthConfig
+	// Development serves the operators' routes on the public listener to this machine
+	// when there are neither keys nor a listener of their own. Without it they are then
+	// served nowhere.
+	Development bool
+	Auth        AuthConfig
 	// TryIt answers / and what is below /tryit/, where a newcomer looks first. Nil: nothing is there.
 	TryIt http.Handler
 }
@@ -68,6 +72,7 @@ type Server struct {
 	public   *echo.Echo
 	inside   *echo.Echo // the operators' routes
 	guard    *operators
+	guarded  map[string]struct{} // paths of the operators' routes; read-only once serving
 	answered statuses
 	log      *slog.Logger
 }
@@ -95,6 +100,7 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 			timeout: cfg.ReplyTimeout, wait: patience{limit: cfg.ReplyTimeout}, spare: cfg.spare(),
 		},
 		health:   &health{checks: checks},
+		guarded:  make(map[string]struct{}),
 		answered: newStatuses(),
 		log:      log,
 	}
@@ -104,18 +110,19 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 		s.answered.count, (&publishers{cfg.Auth, ev.verdicts, newPace(cfg, client, refusals)}).only, slowEndless(cfg.Sockets.InboundRate), middleware.BodyLimit(bytesText(cfg.MaxBody))))
 	public.GET("/openapi.json", document(callersContract))
 	public.Match([]string{http.MethodGet, http.MethodHead}, socketPath+":file", serveClientFile)
-	s.health.routes(public)
 	if cfg.TryIt != nil {
 		read := []string{http.MethodGet, http.MethodHead}
 		public.Match(read, "/", echo.WrapHandler(cfg.TryIt))
 		public.Match(read, "/tryit/*", echo.WrapHandler(cfg.TryIt))
 	}
-	inside := public
-	if cfg.OpsOnOwnListener {
-		inside = s.newEcho(cfg)
-		s.health.routes(inside)
+	s.public, s.inside, s.guard = public, public, &operators{cfg.Auth.OpsKeys, !cfg.OpsOnOwnListener, ev.verdicts}
+	if cfg.OpsOnOwnListener || len(cfg.Auth.OpsKeys) == 0 && !cfg.Development {
+		s.inside = s.newEcho(cfg)
+		s.health.routes(s.inside, s.guard.admits)
+		s.health.routes(public, func(*http.Request) bool { return false })
+	} else {
+		s.health.routes(public, s.guard.admits)
 	}
-	s.public, s.inside, s.guard = public, inside, &operators{cfg.Auth.OpsKeys, cfg.OpsOnOwnListener, ev.verdicts}
 	if cfg.OpsOnOwnListener {
 		s.profiles()
 	}
@@ -124,7 +131,7 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 	s.Operate(http.MethodPost, "/api/v1/send", s.payloads.send, middleware.BodyLimit(bytesText(cfg.MaxBody)))
 	s.Operate(http.MethodGet, "/api/v1/openapi.json", document(operatorsContract))
 	s.http = s.newHTTP(s.socketsFirst(public), cfg)
-	s.ops = s.newHTTP(inside, cfg)
+	s.ops = s.newHTTP(s.inside, cfg)
 	return s
 }
 
@@ -142,12 +149,14 @@ func (s *Server) socketsFirst(routes http.Handler) http.Handler {
 
 // Operate adds a route for operators only. It may be called until Serve.
 func (s *Server) Operate(method, path string, h echo.HandlerFunc, more ...echo.MiddlewareFunc) {
+	s.guarded[path] = struct{}{}
 	s.inside.Add(method, path, h, append([]echo.MiddlewareFunc{s.guard.only}, more...)...)
 }
 
 // OperatePage adds a route for operators' browsers: one without a key is made to
 // ask for it. It may be called until Serve.
 func (s *Server) OperatePage(path string, h echo.HandlerFunc) {
+	s.guarded[path] = struct{}{}
 	s.inside.GET(path, h, s.guard.page)
 }
 
@@ -168,7 +177,7 @@ func (s *Server) newEcho(cfg Config) *echo.Echo {
 	e := echo.New()
 	e.HTTPErrorHandler = s.handleError
 	routed := func(c echo.Context) error { return c.Handler()(c) }
-	around := chain(routed, nameRequest, s.recover, cfg.Origins.middleware())
+	around := chain(routed, nameRequest, s.recover, cfg.Origins.middleware(s.guarded))
 	e.Use(func(echo.HandlerFunc) echo.HandlerFunc { return around }) // what it is given is the route's handler
 	return e
 }

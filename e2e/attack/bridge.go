@@ -22,6 +22,7 @@ import (
 // bridge is the program under attack.
 type bridge struct {
 	addr string
+	ops  string         // of its operators' listener
 	nats string         // the URL of its NATS server
 	bus  *procs.Process // which is a process of its own: what it keeps of messages is not the bridge's memory
 	cmd  *exec.Cmd
@@ -49,14 +50,18 @@ func startBridge(ctx context.Context, dir string) (*bridge, error) {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
 	defer func() { _ = log.Close() }()
-	b := &bridge{addr: "127.0.0.1:" + port, cmd: exec.Command(bin), done: make(chan struct{}), log: log.Name()} //nolint:gosec // just built
+	opsPort, err := procs.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	b := &bridge{addr: "127.0.0.1:" + port, ops: "127.0.0.1:" + opsPort, cmd: exec.Command(bin), done: make(chan struct{}), log: log.Name()} //nolint:gosec // just built
 	if b.bus, b.nats, err = procs.StartNATS(dir, server); err != nil {
 		b.stopBus()
 		return nil, fmt.Errorf("start nats: %w", err)
 	}
 	b.cmd.Dir, b.cmd.Stdout, b.cmd.Stderr = dir, log, log
 	b.cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LOG_LEVEL=warn", "PORT=" + port, "NATS_URL=" + b.nats,
+		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LOG_LEVEL=warn", "PORT=" + port, "OPS_ADDR=127.0.0.1:" + opsPort, "NATS_URL=" + b.nats,
 		"HTTP_TRUSTED_PROXIES=127.0.0.0/8", "HISTORY_TRACES=0", "HISTORY_MAX_PER_USER=10", "HISTORY_TTL=10s",
 	}
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -175,7 +180,7 @@ func (b *bridge) metrics(ctx context.Context) (map[string]float64, error) {
 		return nil, fmt.Errorf("the bridge has died: %v\n%s", b.cmd.ProcessState, log)
 	default:
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.addr+"/metrics", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.ops+"/metrics", nil)
 	if err != nil {
 		return nil, fmt.Errorf("read metrics: %w", err)
 	}

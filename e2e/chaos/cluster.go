@@ -27,6 +27,7 @@ type cluster struct {
 type bridgeNode struct {
 	*procs.Process
 	addr string
+	ops  string // of its operators' listener
 }
 
 // startCluster starts everything. On an error the caller still has to kill what
@@ -61,9 +62,13 @@ func (c *cluster) addBridge(path, id string, env []string) error {
 	if err != nil {
 		return err
 	}
-	n := &bridgeNode{addr: "127.0.0.1:" + port, Process: &procs.Process{
+	opsPort, err := procs.FreePort()
+	if err != nil {
+		return err
+	}
+	n := &bridgeNode{addr: "127.0.0.1:" + port, ops: "127.0.0.1:" + opsPort, Process: &procs.Process{
 		Name: "bridge-" + id, Path: path, Dir: c.dir,
-		Env: procs.Environment(append([]string{"HTTP_ADDR=127.0.0.1:" + port, "NODE_ID=" + id}, env...)...),
+		Env: procs.Environment(append([]string{"HTTP_ADDR=127.0.0.1:" + port, "OPS_ADDR=127.0.0.1:" + opsPort, "NODE_ID=" + id}, env...)...),
 	}}
 	c.bridges = append(c.bridges, n)
 	if err := n.Start(); err != nil {

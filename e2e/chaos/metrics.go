@@ -31,7 +31,7 @@ func fetch(addr, path string) (status int, body string) {
 // metrics reads /metrics; empty when the bridge does not answer.
 func (n *bridgeNode) metrics() map[string]float64 {
 	m := make(map[string]float64)
-	_, body := fetch(n.addr, "/metrics")
+	_, body := fetch(n.ops, "/metrics")
 	for s := bufio.NewScanner(strings.NewReader(body)); s.Scan(); {
 		name, value, ok := strings.Cut(s.Text(), " ")
 		if f, err := strconv.ParseFloat(value, 64); ok && err == nil {
