@@ -219,7 +219,6 @@ func openStore(ctx context.Context, cfg Config, node bridge.NodeID, m *metrics, 
 }
 
 func gatewayConfig(cfg Config, believed gateway.AuthConfig) gateway.Config {
-	origins := gateway.Origins(cfg.Origins)
 	proxies := make([]netip.Prefix, len(cfg.HTTP.TrustedProxies))
 	for i, p := range cfg.HTTP.TrustedProxies {
 		proxies[i], _ = parseNetwork(p) // Validate has tried
@@ -245,16 +244,8 @@ func gatewayConfig(cfg Config, believed gateway.AuthConfig) gateway.Config {
 			MaxHandshakes:     cfg.Sockets.MaxHandshakes,
 			ConnectsPerSecond: cfg.Sockets.ConnectsPerSecond,
 			ConnectBurst:      cfg.Sockets.ConnectBurst,
-
-			AllowRequest: func(r *http.Request) error {
-				if origin := r.Header.Get("Origin"); origin != "" && !origins.Allow(origin) {
-					return errors.New("origin not allowed")
-				}
-				return nil
-			},
-			AllowOrigin: origins.Allow,
 		},
-		Origins:           origins,
+		Origins:           gateway.Origins(cfg.Origins),
 		MaxBody:           cfg.HTTP.MaxBody,
 		ReplyTimeout:      cfg.HTTP.ReplyTimeout,
 		ReadHeaderTimeout: cfg.HTTP.ReadHeaderTimeout,

@@ -87,6 +87,16 @@ func TestConsoleKey(t *testing.T) {
 	drive(t, n, "key.test.mjs", "OPS_KEY="+string(key))
 }
 
+// TestPagesSend: pages send in a browser as origins allow, without a key too. A Blob
+// needs no preflight, so nothing else would keep a foreign page from it.
+func TestPagesSend(t *testing.T) {
+	t.Parallel()
+	chromium(t)
+	friend := freePort(t)
+	n := startBridge(t, "solo", "NATS_EMBEDDED_ADDR=127.0.0.1:"+freePort(t), "ORIGIN=http://127.0.0.1:"+friend)
+	drive(t, n, "origins.test.mjs", "FRIEND_PORT="+friend)
+}
+
 // TestTryIt: the page that a newcomer sees first. It is there in embedded mode only.
 func TestTryIt(t *testing.T) {
 	t.Parallel()

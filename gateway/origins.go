@@ -1,12 +1,18 @@
 package gateway
 
 import (
+	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
+
+	"github.com/codewar/socketbridge/gateway/limit"
 )
 
 // Origins are the web origins whose pages may talk to the bridge. An empty list
@@ -16,6 +22,59 @@ type Origins []string
 
 // Allow reports whether pages of an origin may talk to the bridge.
 func (o Origins) Allow(origin string) bool { return len(o) == 0 || slices.Contains(o, origin) }
+
+// pages decides whether the page that made a request may use the bridge, by what a
+// browser says of the page. Requests of other programs say nothing and are allowed.
+type pages struct {
+	origins Origins
+	proxies []netip.Prefix // that may say which scheme the browser used
+}
+
+// allow reports whether the origins allow the request, or its page is the bridge's own.
+// Where the browser sends no Origin, Sec-Fetch-Site tells a page of another site.
+func (p pages) allow(r *http.Request) bool {
+	if len(p.origins) == 0 {
+		return true
+	}
+	switch lines := r.Header.Values(echo.HeaderOrigin); {
+	case len(lines) > 1:
+		return false // no browser sends two
+	case len(lines) == 1 && lines[0] != "":
+		return p.origins.Allow(lines[0]) || p.own(lines[0], r)
+	}
+	site := r.Header.Get("Sec-Fetch-Site")
+	return site == "" || site == "same-origin" || site == "none"
+}
+
+// own reports whether an origin is the address that the request itself was sent to.
+// It must not be used for operators' routes: a page under a rebound name has the same
+// origin as its requests.
+func (p pages) own(origin string, r *http.Request) bool {
+	u, err := url.Parse(origin)
+	return err == nil && u.Host != "" && origin == u.Scheme+"://"+u.Host && u.Scheme == p.scheme(r) &&
+		strings.EqualFold(withPort(u.Host, u.Scheme), withPort(r.Host, u.Scheme))
+}
+
+// scheme is the one that the browser has used, as far as that can be known: TLS may end
+// at a proxy, whose X-Forwarded-Proto counts when its address is trusted.
+func (p pages) scheme(r *http.Request) string {
+	if r.TLS != nil {
+		return "https"
+	}
+	peer := limit.Peer(r)
+	if slices.ContainsFunc(p.proxies, func(n netip.Prefix) bool { return n.Contains(peer) }) && r.Header.Get(echo.HeaderXForwardedProto) == "https" {
+		return "https"
+	}
+	return "http"
+}
+
+// withPort spells a host with its port, which a browser leaves out when it is the scheme's own.
+func withPort(host, scheme string) string {
+	if _, _, err := net.SplitHostPort(host); err == nil {
+		return host
+	}
+	return net.JoinHostPort(strings.Trim(host, "[]"), map[string]string{"http": "80", "https": "443"}[scheme])
+}
 
 // middleware sets the CORS headers that the Node service set, except on operators'
 // routes, which no page of another origin may read.

@@ -55,6 +55,9 @@ func (c Config) spare() time.Duration {
 	return c.ReadTimeout - cmp.Or(c.ReadHeaderTimeout, c.ReadTimeout) - c.ReplyTimeout - c.ReplyTimeout/64
 }
 
+// errOrigin is the text of a refused handshake.
+var errOrigin = errors.New("origin not allowed")
+
 // socketPath is where every Socket.IO client looks by default.
 const socketPath = "/socket.io/"
 
@@ -87,6 +90,14 @@ type serverStore interface {
 func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Check, metrics *prometheus.Registry, log *slog.Logger) *Server {
 	log = log.With("component", "gateway")
 	refusals, client := limit.NewTally(log, requestLimits...), clientAddr(cfg.TrustedProxies)
+	pages := pages{cfg.Origins, cfg.TrustedProxies}
+	cfg.Sockets.AllowOrigin = cfg.Origins.Allow
+	cfg.Sockets.AllowRequest = func(r *http.Request) error {
+		if !pages.allow(r) {
+			return errOrigin
+		}
+		return nil
+	}
 	cfg.Sockets.ClientAddr, cfg.Sockets.Overloaded = client, hub.Overloaded
 	ev := &events{hub: hub, auth: cfg.Auth, verdicts: newVerdicts(cfg.Auth, log), expiries: &expiries{warnBefore: cfg.Auth.WarnBefore}, refusals: refusals, journal: newJournal(), log: log,
 		connects: limit.NewRates[bridge.UserID](cfg.Auth.ConnectsPerSecond, cfg.Auth.ConnectBurst)}
@@ -107,7 +118,7 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 	hub.server.Store(s.sio)
 	public := s.newEcho(cfg)
 	public.Match([]string{http.MethodPost, http.MethodGet}, "/sendPayload", chain(s.payloads.handle,
-		s.answered.count, (&publishers{cfg.Auth, ev.verdicts, newPace(cfg, client, refusals)}).only, slowEndless(cfg.Sockets.InboundRate), middleware.BodyLimit(bytesText(cfg.MaxBody))))
+		s.answered.count, (&publishers{cfg.Auth, pages, ev.verdicts, newPace(cfg, client, refusals)}).only, slowEndless(cfg.Sockets.InboundRate), middleware.BodyLimit(bytesText(cfg.MaxBody))))
 	public.GET("/openapi.json", document(callersContract))
 	public.Match([]string{http.MethodGet, http.MethodHead}, socketPath+":file", serveClientFile)
 	if cfg.TryIt != nil {

@@ -45,7 +45,7 @@ func newVerdicts(cfg AuthConfig, log *slog.Logger) *verdicts {
 	for kind, codes := range map[authKind][]string{
 		authConnect:  append(auth.Codes(), authOK, codeForbiddenUser),
 		authRefresh:  append(auth.Codes(), authOK),
-		authPublish:  append(auth.Codes(), authOK, codeUnauthorized, codeInvalidKey, codeForbiddenScope),
+		authPublish:  append(auth.Codes(), authOK, codeUnauthorized, codeInvalidKey, codeForbiddenScope, codeForbiddenOrigin),
 		authOperator: {authOK, codeUnauthorized, codeInvalidKey, codeForbiddenOrigin, codeForbiddenHost},
 	} {
 		v.counts[kind] = make(map[string]*atomic.Uint64)
