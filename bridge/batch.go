@@ -18,6 +18,7 @@ type batch struct {
 	entries  []Entry    // of the flights, in the same order
 	found    []Appended // what the store answered, in the same order
 	dead     []deadMessage
+	refused  []int // indexes of flights that the store does not take, in order; until leaveOutRefused
 
 	mu sync.Mutex // guards the flights' tries once the batch is handed on
 }
@@ -76,6 +77,32 @@ func newBatch(msgs []Message, ack time.Duration) *batch {
 		})
 	}
 	return b
+}
+
+// leaveOutRefused moves the flights that the store does not take to the dead ones, and returns
+// those.
+func (b *batch) leaveOutRefused() []deadMessage {
+	if len(b.refused) == 0 {
+		return nil
+	}
+	first := len(b.dead)
+	kept := 0
+	for i := range b.flights {
+		f := &b.flights[i]
+		if len(b.refused) > 0 && b.refused[0] == i {
+			b.refused = b.refused[1:]
+			b.dead = append(b.dead, deadMessage{f.msg, errStoreRefused})
+			if f.span != nil {
+				f.span.End(time.Now(), slog.String("outcome", string(Dead)), slog.String("code", errStoreRefused.Code), slog.Any("offset", f.Offset))
+			}
+			continue
+		}
+		b.flights[kept], b.found[kept] = *f, b.found[i]
+		b.entries[kept] = Entry{Envelope: &b.flights[kept].Envelope, OnlyIfPresent: b.entries[i].OnlyIfPresent}
+		kept++
+	}
+	b.flights, b.found, b.entries = b.flights[:kept], b.found[:kept], b.entries[:kept]
+	return b.dead[first:]
 }
 
 // forwards are the flights that go to each node, in order. One that waits for

@@ -20,6 +20,8 @@ const (
 	CodeInvalidUserID = "INVALID_USER_ID"
 	CodeInvalidTopic  = "INVALID_TOPIC"
 	CodeTopicMismatch = "TOPIC_MISMATCH"
+	// CodeStoreRefused is the store's word, not the message's fault: see [ErrRefused].
+	CodeStoreRefused = "STORE_REFUSED"
 )
 
 // missing is the text that the Node service gave for everything that is not an
@@ -36,5 +38,6 @@ var (
 	errUserID       = &InvalidError{CodeInvalidUserID, "userId must be 1 to 128 printable characters, or a number"}
 	errReserved     = &InvalidError{CodeInvalidUserID, "userId is one of the bridge's own"}
 	errTopic        = &InvalidError{CodeInvalidTopic, "topic must be 1 to 128 characters: tokens of [A-Za-z0-9_:-] joined by dots, and not a reserved event name"}
+	errStoreRefused = &InvalidError{CodeStoreRefused, "The store refuses messages of this user: another program has written its keys"}
 	errMismatch     = &InvalidError{CodeTopicMismatch, "topic in the body does not agree with the subject"}
 )

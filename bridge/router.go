@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -65,6 +66,9 @@ type Router struct {
 	counts routerCounters
 	traces traces
 
+	lostDead     Quiet     // lines of lost dead letters
+	refusedSince time.Time // when the bus began to refuse dead letters for now; zero: it takes them. Owned by Route.
+
 	term *routerTerm // of the term in progress
 }
 
@@ -127,6 +131,11 @@ func (r *Router) Route(ctx context.Context, term uint64, msgs []Message) error {
 		if err := r.append(ctx, term, b); err != nil {
 			return err
 		}
+		for _, d := range b.leaveOutRefused() {
+			if err := r.deadLetter(ctx, d); err != nil {
+				return err
+			}
+		}
 		r.counts.located(b.found)
 		b.appended = time.Now()
 		b.chain(r.routes.LatestOnly)
@@ -171,8 +180,12 @@ const piece = 256
 // again first, and users that are not registered yet are not offline. So before
 // it tries again the store must confirm the term, which a checkpoint at zero
 // does and nothing else.
+//
+// Where the store refuses for good ([ErrRefused]), append halves what it asks for until it knows
+// the message, and leaves that one out.
 func (r *Router) append(ctx context.Context, term uint64, b *batch) error {
 	failed := false
+	most := len(b.entries)
 	return Retry(ctx, r.log, "append to history", func(ctx context.Context) error {
 		if failed {
 			if err := r.store.SaveCheckpoint(ctx, term, Offset{}); err != nil {
@@ -182,12 +195,24 @@ func (r *Router) append(ctx context.Context, term uint64, b *batch) error {
 		for len(b.found) < len(b.entries) {
 			rest := b.entries[len(b.found):]
 			if failed {
-				rest = rest[:min(piece, len(rest))]
+				most = min(piece, most)
 			}
+			rest = rest[:min(most, len(rest))]
 			found, err := r.store.Append(ctx, rest)
-			if err != nil {
+			switch {
+			case err == nil:
+				most = min(2*most, len(b.entries))
+			case !errors.Is(err, ErrRefused):
 				failed = true
 				return err
+			case len(rest) > 1:
+				most = len(rest) / 2
+				continue
+			default:
+				b.refused = append(b.refused, len(b.found))
+				found = make([]Appended, 1)
+				r.log.LogAttrs(ctx, slog.LevelWarn, "the store refuses a message", slog.String("user", string(rest[0].User)),
+					slog.Uint64("stream_seq", rest[0].Offset.Seq), slog.Any("err", err))
 			}
 			if b.found == nil {
 				b.found = found // nearly always all of it, which need not be copied
@@ -199,11 +224,41 @@ func (r *Router) append(ctx context.Context, term uint64, b *batch) error {
 	})
 }
 
-// deadLetter stores a poison message before the checkpoint can pass it.
+// deadLetterLimit is how long the bus may answer that it does not take dead letters now, before
+// messages go on without theirs: the account's storage is full, a stream cannot be created.
+const deadLetterLimit = 30 * time.Second
+
+// deadLetter stores an invalid message before the checkpoint can pass it. Where the bus refuses
+// the dead letter for good, or has refused all of them for deadLetterLimit, the message
+// is counted and logged instead: one message must not hold the intake. While the bus does not
+// answer at all deadLetter tries until it does.
 func (r *Router) deadLetter(ctx context.Context, d deadMessage) error {
+	var refused error
 	err := Retry(ctx, r.log, "store dead letter", func(ctx context.Context) error {
-		return r.routes.DeadLetter(ctx, d.msg, d.why)
+		err := r.routes.DeadLetter(ctx, d.msg, d.why)
+		lasting := false
+		switch {
+		case err == nil:
+			r.refusedSince = time.Time{}
+		case errors.Is(err, ErrNotNow):
+			if r.refusedSince.IsZero() {
+				r.refusedSince = time.Now()
+			}
+			lasting = time.Since(r.refusedSince) >= deadLetterLimit
+		}
+		if lasting || errors.Is(err, ErrRefused) {
+			refused, err = err, nil
+		}
+		return err
 	})
+	if refused != nil && err == nil {
+		r.counts.deadLost.Add(1)
+		if times, due := r.lostDead.Due(time.Now()); due {
+			r.log.LogAttrs(ctx, slog.LevelError, "dead letter lost, the message is in the stream until it ages out", slog.String("subject", d.msg.Subject),
+				slog.Uint64("stream_seq", d.msg.Offset.Seq), slog.String("reason", d.why.Code), slog.Any("err", refused), slog.Int("times", times))
+		}
+		return nil
+	}
 	if err == nil {
 		r.log.LogAttrs(ctx, slog.LevelWarn, "dead letter", slog.String("subject", d.msg.Subject),
 			slog.Uint64("stream_seq", d.msg.Offset.Seq), slog.String("reason", d.why.Code))

@@ -11,17 +11,21 @@ type RouterStats struct {
 	// Forwards by how they ended: answered, certainly not received, or not known
 	// because no answer came in time.
 	Answered, Gone, Unsure uint64
+	// DeadLost counts messages that broke the rules and have no dead letter, because the bus
+	// refused it.
+	DeadLost uint64
 }
 
 type routerCounters struct {
 	hits, misses           atomic.Uint64
 	answered, gone, unsure atomic.Uint64
+	deadLost               atomic.Uint64
 }
 
 // Stats returns the counts at this moment.
 func (r *Router) Stats() RouterStats {
 	c := &r.counts
-	return RouterStats{c.hits.Load(), c.misses.Load(), c.answered.Load(), c.gone.Load(), c.unsure.Load()}
+	return RouterStats{c.hits.Load(), c.misses.Load(), c.answered.Load(), c.gone.Load(), c.unsure.Load(), c.deadLost.Load()}
 }
 
 // located counts the look-ups of a batch.

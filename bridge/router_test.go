@@ -32,6 +32,7 @@ type world struct {
 	receipts map[string]bridge.Receipt
 	dead     []string
 
+	bury    func() error // nil: every dead letter is stored
 	push    func(*bridge.Envelope) bridge.Count
 	forward func([]*bridge.Envelope) ([]bridge.Count, error)
 }
@@ -41,6 +42,7 @@ type failingStore struct {
 	bridge.Store
 	failures int
 	most     int // 0: any number will do
+	refuses  map[bridge.UserID]bool
 }
 
 func (f *failingStore) Append(ctx context.Context, entries []bridge.Entry) ([]bridge.Appended, error) {
@@ -49,6 +51,11 @@ func (f *failingStore) Append(ctx context.Context, entries []bridge.Entry) ([]br
 	}
 	if f.most > 0 && len(entries) > f.most {
 		return nil, errors.New("too slow")
+	}
+	for _, e := range entries {
+		if f.refuses[e.User] {
+			return nil, fmt.Errorf("%w: WRONGTYPE", bridge.ErrRefused)
+		}
 	}
 	return f.Store.Append(ctx, entries)
 }
@@ -100,6 +107,11 @@ func newWorld(t *testing.T) *world {
 		},
 		Beat: func(uint64, []bridge.NodeID) {},
 		DeadLetter: func(_ context.Context, _ *bridge.Message, why *bridge.InvalidError) error {
+			if w.bury != nil {
+				if err := w.bury(); err != nil {
+					return err
+				}
+			}
 			w.dead = append(w.dead, why.Code)
 			return nil
 		},

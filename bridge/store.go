@@ -30,7 +30,8 @@ type Log interface {
 	// order, what it found. It is idempotent: an entry whose offset is not after
 	// the user's last one is refused, not appended again. After an error some
 	// entries may have been appended; calling it again with the same entries is
-	// the right thing to do.
+	// the right thing to do. [ErrRefused] means that one of the entries, at least, can never be
+	// appended: what the store has under its user's keys is not the bridge's.
 	Append(ctx context.Context, entries []Entry) ([]Appended, error)
 	// Withdraw removes an entry that was appended and that no socket took, unless
 	// a socket of the user has registered since then and so may have read it. It

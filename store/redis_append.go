@@ -42,7 +42,7 @@ func (r *Redis) Append(ctx context.Context, entries []bridge.Entry) (out []bridg
 		out = a.out
 		return nil
 	})
-	return out, err
+	return out, classify(err)
 }
 
 // appending is one call of Append.

@@ -81,11 +81,11 @@ func parsePresence(socket, value string) (incarnation string, p bridge.Presence,
 	since, _, _ := strings.Cut(rest, "|")
 	us, err := strconv.ParseInt(since, 10, 64)
 	if err != nil {
-		return "", p, fmt.Errorf("presence value: %w", err)
+		return "", p, fmt.Errorf("presence value: %w: %w", errGarbage, err)
 	}
 	node, _, ok := cutIncarnation(incarnation)
 	if !ok {
-		return "", p, fmt.Errorf("presence value: no incarnation in %q", incarnation)
+		return "", p, fmt.Errorf("presence value: %w: no incarnation in %q", errGarbage, incarnation)
 	}
 	return incarnation, bridge.Presence{Socket: bridge.SocketID(socket), Node: node, Since: time.UnixMicro(us)}, nil
 }

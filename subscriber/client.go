@@ -34,6 +34,7 @@ type Client struct {
 	served   atomic.Pointer[linkServer] // nil until ServeLinks
 	asked    atomic.Pointer[asking]     // nil until ServeQuestions
 	slow     bridge.Quiet
+	denials  denials
 	counts   counters
 
 	background sync.WaitGroup     // keeper, outbox and watch
@@ -151,6 +152,7 @@ func (c *Client) back(nc *nats.Conn) {
 // their numbering, and the intake by the consumer's.
 func (c *Client) asyncError(sub *nats.Subscription, err error) {
 	c.counts.errors.Add(1)
+	c.denials.report(err)
 	subject := ""
 	if sub != nil {
 		subject = sub.Subject

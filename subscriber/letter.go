@@ -20,7 +20,7 @@ type Letter struct {
 	Offset  bridge.Offset
 	User    bridge.UserID // empty where none could be read out of the body
 	Size    int           // bytes of the message's body, as it was published
-	// Cut says that Body is only the beginning and Header may be missing, because
+	// Cut says that Body is only the beginning, or that some of Header are missing, because
 	// NATS did not take them together with the reason.
 	Cut    bool
 	Header map[string][]string // the message's own
@@ -46,6 +46,9 @@ func readLetter(seq uint64, at time.Time, subject string, header nats.Header, si
 	}
 	if n, err := strconv.Atoi(header.Get(HeaderDeadCut)); err == nil {
 		l.Size, l.Cut = n, true
+	}
+	if header.Get(HeaderDeadOmitted) != "" {
+		l.Cut = true
 	}
 	for name, values := range header {
 		if own, ok := strings.CutPrefix(name, HeaderOriginal); ok {

@@ -39,7 +39,7 @@ func (c *Client) Publish(ctx context.Context, p Publication) (bridge.Offset, err
 }
 
 // store publishes m and waits for its PubAck.
-func (c *Client) store(ctx context.Context, m *nats.Msg) (*jetstream.PubAck, error) {
+func (c *Client) store(ctx context.Context, m *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
 	if err := c.conn.err(); err != nil {
 		return nil, err
 	}
@@ -47,7 +47,10 @@ func (c *Client) store(ctx context.Context, m *nats.Msg) (*jetstream.PubAck, err
 	defer cancel()
 	ctx, cancelLimit := context.WithTimeoutCause(ctx, ackLimit, errNoAck)
 	defer cancelLimit()
-	ack, err := c.js.PublishMsg(ctx, m)
+	ctx, deny := context.WithCancelCause(ctx)
+	defer deny(nil)
+	defer c.denials.expect(m.Subject, deny)()
+	ack, err := c.js.PublishMsg(ctx, m, opts...)
 	if err != nil {
 		return nil, c.unpublished(ctx, err)
 	}
@@ -72,17 +75,16 @@ func (c *Client) place(ack *jetstream.PubAck) (bridge.Offset, error) {
 	return bridge.Offset{Epoch: c.streams.epoch(), Seq: ack.Sequence}, nil
 }
 
-// unpublished tells why a message was perhaps not stored.
+// unpublished tells why a message was perhaps not stored, and whether trying again can help.
+// Whatever is not for ever is also [bridge.ErrUnavailable].
 func (c *Client) unpublished(ctx context.Context, err error) error {
-	switch {
-	case errors.Is(err, nats.ErrMaxPayload):
-		return fmt.Errorf("publish message: %w", bridge.ErrTooLarge)
-	case errors.Is(err, jetstream.ErrNoStreamResponse):
+	if errors.Is(err, jetstream.ErrNoStreamResponse) {
 		c.streams.look() // deleted, perhaps
-	case ctx.Err() != nil:
+	} else if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	if errors.Is(err, bridge.ErrUnavailable) {
+	err = classify(err)
+	if errors.Is(err, bridge.ErrUnavailable) || errors.Is(err, bridge.ErrRefused) {
 		return fmt.Errorf("publish message: %w", err)
 	}
 	return fmt.Errorf("publish message: %w: %w", bridge.ErrUnavailable, err)
