@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/codewar/socketbridge/bridge"
@@ -67,18 +68,14 @@ func (s *session) run(reading, work context.Context) error {
 
 	s.arrived = newGathering()
 	s.failed = make(chan error, 1)
-	consuming, err := consumer.Consume(func(m jetstream.Msg) { s.arrive(reading, m) },
-		jetstream.PullMaxBytes(max(aheadBytes, 2*c.conn.maxPayload())), // less than one message would stall
-		jetstream.PullExpiry(pullExpiry),
-		jetstream.PullHeartbeat(heartbeat),
-		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) { s.fail(err) }))
+	ahead := max(aheadBytes, 2*c.conn.maxPayload()) // less than one message would stall
+	messages, err := pull(c.nc, c.cfg.Stream.Name, consumer, ahead, func(m *nats.Msg) { s.arrive(reading, m) }, s.fail)
 	if err != nil {
-		return fmt.Errorf("consume: %w", err)
+		return err
 	}
 	defer func() {
 		cancel() // arrive waits no longer
-		consuming.Stop()
-		<-consuming.Closed()
+		messages.stop()
 	}()
 	s.begun = true
 	s.intake.handover.reading(true)
@@ -149,8 +146,8 @@ func (s *session) remove(consumer jetstream.Consumer) {
 
 // arrive takes one message from the library, and waits while the next batch is
 // full: then the library asks the server for no more.
-func (s *session) arrive(ctx context.Context, m jetstream.Msg) {
-	p, ok := parsePlace(m.Reply())
+func (s *session) arrive(ctx context.Context, m *nats.Msg) {
+	p, ok := parsePlace(m.Reply)
 	if !ok || p.consumer != s.seen+1 {
 		s.fail(errHole) // and everything after this one is out of order as well
 		return
@@ -163,14 +160,13 @@ func (s *session) arrive(ctx context.Context, m jetstream.Msg) {
 		s.intake.lost(lost, p.stream)
 	}
 	s.read = p.stream
-	subject := m.Subject()
 	s.arrived.add(ctx, bridge.Message{
 		Offset:  bridge.Offset{Epoch: s.epoch, Seq: p.stream},
-		Subject: subject,
-		Topic:   strings.TrimPrefix(subject, s.prefix),
+		Subject: m.Subject,
+		Topic:   strings.TrimPrefix(m.Subject, s.prefix),
 		Stored:  time.Unix(0, int64(p.stored)),
-		Header:  m.Headers(),
-		Body:    m.Data(),
+		Header:  m.Header,
+		Body:    m.Data,
 	})
 }
 
