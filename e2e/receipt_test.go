@@ -57,7 +57,7 @@ func TestConfirm(t *testing.T) {
 			t.Errorf("POST to %s: %d %v", n.id, status, answer)
 		}
 	}
-	receipts, err := pub.nc.SubscribeSync("receipts.mine")
+	receipts, err := pub.nc.SubscribeSync("_INBOX.receipts.mine")
 	if err != nil {
 		t.Fatal(err)
 	}

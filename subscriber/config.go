@@ -31,6 +31,10 @@ type Config struct {
 	// subjects, and of streams that have none configured, are derived from it.
 	SubjectPrefix string `mapstructure:"subject_prefix"`
 
+	// ReceiptSubjects are subjects, with the wildcards of NATS, to which receipts may go beside
+	// inboxes.
+	ReceiptSubjects []string `mapstructure:"receipt_subjects"`
+
 	Stream     StreamConfig     `mapstructure:"stream"`
 	DeadLetter DeadLetterConfig `mapstructure:"dead_letter"`
 	Embedded   EmbeddedConfig   `mapstructure:"embedded"`
@@ -83,10 +87,11 @@ const syncAlways = "always"
 // DefaultConfig is what applies where nothing is configured.
 func DefaultConfig() Config {
 	return Config{
-		SubjectPrefix: defaultPrefix,
-		Stream:        StreamConfig{MaxAge: 24 * time.Hour, MaxBytes: 1 << 30, Duplicates: 2 * time.Minute, Replicas: 1},
-		DeadLetter:    DeadLetterConfig{MaxAge: 7 * 24 * time.Hour, MaxBytes: 256 << 20},
-		Embedded:      EmbeddedConfig{Addr: "127.0.0.1:4222", StoreDir: "./data", MaxStore: 4 << 30, Sync: "2s"},
+		SubjectPrefix:   defaultPrefix,
+		ReceiptSubjects: []string{},
+		Stream:          StreamConfig{MaxAge: 24 * time.Hour, MaxBytes: 1 << 30, Duplicates: 2 * time.Minute, Replicas: 1},
+		DeadLetter:      DeadLetterConfig{MaxAge: 7 * 24 * time.Hour, MaxBytes: 256 << 20},
+		Embedded:        EmbeddedConfig{Addr: "127.0.0.1:4222", StoreDir: "./data", MaxStore: 4 << 30, Sync: "2s"},
 	}
 }
 
@@ -100,6 +105,9 @@ func (c Config) Validate() error {
 		}
 	}
 	check(validPrefix(c.SubjectPrefix), "nats.subject_prefix %q: must be NATS tokens of [A-Za-z0-9_-] joined by dots, and not begin with bridge, dead, events or _INBOX", c.SubjectPrefix)
+	for _, s := range c.ReceiptSubjects {
+		check(c.validPattern(s), "nats.receipt_subjects %q: must be a subject, with * and > as wildcards, that does not begin with $, bridge, _INBOX or nats.subject_prefix", s)
+	}
 	check(c.identities() <= 1, "nats.user, nats.token, nats.creds and nats.nkey: set only one")
 	check(c.Password == "" || c.User != "", "nats.password: needs nats.user")
 	check((c.TLS.Cert == "") == (c.TLS.Key == ""), "nats.tls.cert and nats.tls.key: set both or none")

@@ -77,7 +77,7 @@ func (h *handover) reading(begun bool) {
 }
 
 func (h *handover) answer(m *nats.Msg) {
-	if err := m.Respond([]byte(h.client.node)); err != nil { // it waits no longer than handoverLimit
+	if err := respond(m, []byte(h.client.node)); err != nil { // it waits no longer than handoverLimit
 		h.log.Debug("resigned leader not answered", "err", err)
 	}
 }

@@ -75,7 +75,7 @@ func (s *linkServer) take(m *nats.Msg) {
 	s.receive(batch, func(counts []bridge.Count) {
 		answer := make([]byte, headSize, headSize+10+6*len(counts))
 		head{kindAnswer, h.term, h.seq}.put(answer)
-		if err := m.Respond(appendCounts(answer, counts)); err != nil {
+		if err := respond(m, appendCounts(answer, counts)); err != nil {
 			s.log.Debug("link not answered", "err", err, "took", time.Since(began))
 		}
 	})

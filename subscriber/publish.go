@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -93,9 +92,9 @@ func (c *Client) unpublished(ctx context.Context, err error) error {
 var errNoAck = fmt.Errorf("wait for PubAck: %w", context.DeadlineExceeded)
 
 // SendReceipt tells a subject what became of a message. It is best effort and
-// never waits. A subject that publishers must not make us write to is ignored.
+// never waits. A subject that [Config.mayReceive] refuses is ignored.
 func (c *Client) SendReceipt(subject string, r bridge.Receipt) {
-	if c.inbox.asks.takeReceipt(subject, r) || !c.mayReceive(subject) {
+	if c.inbox.asks.takeReceipt(subject, r) || !c.cfg.mayReceive(subject) {
 		return
 	}
 	data, err := json.Marshal(r)
@@ -103,24 +102,4 @@ func (c *Client) SendReceipt(subject string, r bridge.Receipt) {
 		panic(err) // a Receipt always encodes
 	}
 	_ = c.outbox.put(outgoing{Msg: &nats.Msg{Subject: subject, Data: data}}) // who does not get one asks again
-}
-
-// mayReceive guards our permissions: a receipt subject comes from whoever
-// publishes, and a message to "$JS.API.STREAM.PURGE.CODEWAR" would empty the stream.
-func (c *Client) mayReceive(subject string) bool {
-	first, _, _ := strings.Cut(subject, ".")
-	if strings.HasPrefix(first, "$") || first == ownPrefix || strings.HasPrefix(subject, c.cfg.SubjectPrefix+".") {
-		return false
-	}
-	return plainSubject(subject) && len(subject) <= 256
-}
-
-// plainSubject reports whether one can publish to s: tokens joined by dots, no wildcards.
-func plainSubject(s string) bool {
-	for token := range strings.SplitSeq(s, ".") {
-		if token == "" || strings.ContainsAny(token, "*> \t\r\n") {
-			return false
-		}
-	}
-	return true
 }

@@ -147,7 +147,14 @@ func TestAskWithoutReceipt(t *testing.T) {
 func TestReceiptSubjectsAreGuarded(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
-	c := ready(t, s, "a")
+	cfg := testConfig(s)
+	cfg.ReceiptSubjects = []string{"my.*", ">"}
+	if err := cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	usual := testConfig(s)
+	c := open(t, cfg, "a", discard)
+	waitFor(t, "client ready", func() bool { return c.Ready() == nil })
 	sub, err := s.Connect().SubscribeSync("my.receipts")
 	if err != nil {
 		t.Fatal(err)
@@ -158,12 +165,21 @@ func TestReceiptSubjectsAreGuarded(t *testing.T) {
 	publish(t, c, 0, 3)
 	for _, subject := range []string{
 		"$JS.API.STREAM.PURGE.CODEWAR", "$SYS.x", "codewar.t", "bridge.codewar.node.a", "bridge.dead.x",
-		"a.*", ">", "a..b", ".a", "a.", "", "a b", "a\r\nPUB x 0", strings.Repeat("a", 300),
+		"a.*", ">", "a..b", ".a", "a.", "", "a b", "a\r\nPUB x 0", strings.Repeat("a", 300), "codewar", "bridge", "bridge.events.user.online", "_INBOX", "_INBOX.", "_INBOX.*", "_INBOX.a.>", "_INBOX.a b",
+		"_INBOX." + strings.Repeat("a", 300),
 	} {
-		if c.mayReceive(subject) {
+		if c.cfg.mayReceive(subject) || usual.mayReceive(subject) {
 			t.Errorf("%q may receive", subject)
 		}
 		c.SendReceipt(subject, bridge.Receipt{})
+	}
+	for _, subject := range []string{"my.receipts", "judge", "judge.a.b"} {
+		if usual.mayReceive(subject) {
+			t.Errorf("%q may receive without nats.receipt_subjects", subject)
+		}
+	}
+	if !usual.mayReceive("_INBOX.x.y") || !usual.mayReceive(c.nc.NewInbox()) {
+		t.Error("an inbox may not receive")
 	}
 	want := bridge.Receipt{Outcome: bridge.Inboxed, Topic: "t", At: time.Unix(1700000000, 0).UTC()}
 	var m *nats.Msg

@@ -40,7 +40,7 @@ func (c *Client) ServeQuestions(answer AnswerFunc) error {
 		if m.Reply == "" || data == nil {
 			return
 		}
-		if err := m.Respond(data); err != nil { // the asker names us as missing
+		if err := respond(m, data); err != nil { // the asker names us as missing
 			c.log.Debug("question not answered", "subject", m.Subject, "payload_bytes", len(data), "err", err)
 		}
 	})
