@@ -35,6 +35,9 @@ func decode(m *Message, room []byte) (Envelope, error) {
 		return Envelope{}, errMismatch
 	}
 	e, err2 := parts.envelope(m.Topic)
+	if err2 == nil {
+		err2 = m.checkOptions()
+	}
 	e.Offset, e.Stored = m.Offset, m.Stored
 	return e, err2
 }
@@ -48,8 +51,10 @@ type parts struct {
 
 func (p parts) envelope(topic string) (Envelope, error) {
 	switch {
-	case p.user == "" || topic == "":
-		return Envelope{}, errMissing
+	case p.user == "":
+		return Envelope{}, errNoUser
+	case topic == "":
+		return Envelope{}, errNoTopic
 	case !ValidUserID(p.user):
 		return Envelope{}, errUserID
 	case !ValidTopic(topic):
@@ -63,7 +68,7 @@ func (p parts) envelope(topic string) (Envelope, error) {
 // it and decodes only the two. The payload is in room, where that is large enough.
 func split(body, room []byte) (parts, *InvalidError) {
 	if !utf8.Valid(body) {
-		return parts{}, errUTF8
+		return parts{}, errUTF8.at(invalidUTF8(body), "UTF-8")
 	}
 	s := scanner{b: body, depth: 1}
 	if !s.next('{') {
@@ -75,16 +80,40 @@ func split(body, room []byte) (parts, *InvalidError) {
 	p := parts{payload: append(room[:0], '{')}
 	end, err := p.members(&s)
 	if err != nil {
-		return parts{}, err
+		return parts{}, s.place(err)
 	}
 	if len(p.payload) == 1 {
 		end = s.i - 1 // an empty object needs no white space
 	}
 	p.payload = append(p.payload, body[end:s.i]...)
 	if s.space(); s.i != len(body) {
-		return parts{}, errJSON
+		return parts{}, s.place(s.fail(wantEnd))
 	}
 	return p, nil
+}
+
+// wantEnd is expected behind the value.
+const wantEnd = "the end of the text"
+
+// place adds where the scanner stands to an error of the text. An error of a member has
+// its name instead.
+func (s *scanner) place(err *InvalidError) *InvalidError {
+	if err.Field != "" {
+		return err
+	}
+	return err.at(s.i, s.want)
+}
+
+// invalidUTF8 returns the index of the first byte that begins no character.
+func invalidUTF8(b []byte) int {
+	for i := 0; i < len(b); {
+		r, size := utf8.DecodeRune(b[i:])
+		if r == utf8.RuneError && size == 1 {
+			return i
+		}
+		i += size
+	}
+	return len(b)
 }
 
 // members consumes an object up to and with its closing brace, and returns where
@@ -106,6 +135,7 @@ func (p *parts) members(s *scanner) (end int, err *InvalidError) {
 		}
 		key := unquote(raw)
 		if !keys.add(key) {
+			s.i, s.want = start, "another key"
 			return 0, errDuplicateKey
 		}
 		s.space()
@@ -133,7 +163,7 @@ func (p *parts) members(s *scanner) (end int, err *InvalidError) {
 			return end, nil
 		}
 		if !s.next(',') {
-			return 0, errJSON
+			return 0, s.fail("a comma or }")
 		}
 	}
 }
@@ -142,10 +172,10 @@ func (p *parts) members(s *scanner) (end int, err *InvalidError) {
 func notAnObject(body []byte) *InvalidError {
 	s := scanner{b: body}
 	if err := s.value(); err != nil {
-		return err
+		return s.place(err)
 	}
 	if s.space(); s.i != len(body) {
-		return errJSON
+		return s.place(s.fail(wantEnd))
 	}
 	return errNotObject
 }

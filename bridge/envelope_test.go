@@ -92,8 +92,94 @@ func TestDecodeManyKeys(t *testing.T) {
 	if _, err := DecodeRequest([]byte(b.String() + `}`)); err != nil {
 		t.Error(err)
 	}
-	if _, err := DecodeRequest([]byte(b.String() + `,"k3":0}`)); !errors.Is(err, errDuplicateKey) {
-		t.Errorf("got %v, want a duplicate key", err)
+	for _, again := range []string{"k3", "k13", "k14", "k50", "k99", "topic"} { // before, at and after the change to a map
+		_, err := DecodeRequest([]byte(b.String() + `,"` + again + `":0}`))
+		if invalid, _ := errors.AsType[*InvalidError](err); invalid == nil || invalid.Code != CodeDuplicateKey || invalid.Position != b.Len()+1 {
+			t.Errorf("%s twice: got %+v, want a duplicate key at %d", again, invalid, b.Len()+1)
+		}
+	}
+}
+
+// TestInvalidTellsWhere: an error names the member that is wrong, or the byte of the
+// text at which it stops being JSON, and what was expected.
+func TestInvalidTellsWhere(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		body, code, field string
+		position          int // -1: none
+		expected          string
+	}{
+		{``, CodeInvalidJSON, "", 0, "a value"},
+		{`hello`, CodeInvalidJSON, "", 0, "a value"},
+		{`  tru`, CodeInvalidJSON, "", 2, "true"},
+		{`[]`, CodeNotAnObject, "", -1, "an object"},
+		{`[1,]`, CodeInvalidJSON, "", 3, "a value"},
+		{`[1 2]`, CodeInvalidJSON, "", 3, "a comma or ]"},
+		{`{"userId":"u","topic":"t"}{}`, CodeInvalidJSON, "", 26, "the end of the text"},
+		{`{"userId":"u","topic":"t",}`, CodeInvalidJSON, "", 26, "a key in double quotes"},
+		{`{"userId":"u","topic":"t","a":}`, CodeInvalidJSON, "", 30, "a value"},
+		{`{"userId":"u","topic":"t","a" 1}`, CodeInvalidJSON, "", 30, "a colon"},
+		{`{"userId":"u","topic":"t","a":1 "b":2}`, CodeInvalidJSON, "", 32, "a comma or }"},
+		{`{"userId":"u","topic":"t","a":{"b":1 2}}`, CodeInvalidJSON, "", 37, "a comma or }"},
+		{`{'userId':"u"}`, CodeInvalidJSON, "", 1, "a key in double quotes"},
+		{`{"a":"b`, CodeInvalidJSON, "", 7, "the end of a string"},
+		{"{\"a\":\"b\n\"}", CodeInvalidJSON, "", 7, `an escape such as \n for a control character`},
+		{`{"a":"\x"}`, CodeInvalidJSON, "", 7, `an escape: \ and one of "\/bfnrt, or u and four hexadecimal digits`},
+		{`{"a":"\u12g4"}`, CodeInvalidJSON, "", 7, `an escape: \ and one of "\/bfnrt, or u and four hexadecimal digits`},
+		{`{"a":-}`, CodeInvalidJSON, "", 6, "a digit"},
+		{`{"a":1.}`, CodeInvalidJSON, "", 7, "a digit"},
+		{`{"a":01}`, CodeInvalidJSON, "", 6, "a comma or }"},
+		{`{"a":1e+}`, CodeInvalidJSON, "", 8, "a digit"},
+		{"{\"a\":\"\xff\"}", CodeInvalidUTF8, "", 6, "UTF-8"},
+		{`{"a":` + strings.Repeat("[", 600) + `}`, CodeTooDeep, "", 5 + MaxDepth, ""},
+		{`{"topic":"t"}`, CodeMissingFields, "userId", -1, userIDRule},
+		{`{"userId":"u"}`, CodeMissingFields, "topic", -1, topicRule},
+		{`{"userId":null,"topic":"t"}`, CodeMissingFields, "userId", -1, userIDRule},
+		{`{"userId":true,"topic":"t"}`, CodeInvalidUserID, "userId", -1, userIDRule},
+		{`{"userId":"u","topic":"a b"}`, CodeInvalidTopic, "topic", -1, topicRule},
+		{`{"userId":"u","topic":7}`, CodeInvalidTopic, "topic", -1, topicRule},
+		{`{"userId":"bridge:canary:x","topic":"t"}`, CodeInvalidUserID, "userId", -1, ""},
+	} {
+		_, err := DecodeRequest([]byte(tt.body))
+		e, _ := errors.AsType[*InvalidError](err)
+		if e == nil {
+			t.Errorf("%q is valid", tt.body)
+			continue
+		}
+		position := -1
+		if e.Positioned {
+			position = e.Position
+		}
+		if e.Code != tt.code || e.Field != tt.field || position != tt.position || e.Expected != tt.expected {
+			t.Errorf("%.60q: got %+v, want %+v", tt.body, *e, tt)
+		}
+	}
+}
+
+// TestUnknownOptions: a publisher's option with an unknown value makes a dead letter:
+// ignoring it would deliver in another way than asked for.
+func TestUnknownOptions(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		header map[string][]string
+		field  string // empty: valid
+	}{
+		{nil, ""},
+		{map[string][]string{"Bridge-Offline": {"drop"}, "Bridge-Ack": {"client"}, "Bridge-Receipt": {"x"}, "X-Mine": {"maybe"}}, ""},
+		{map[string][]string{"Bridge-Offline": {"keep"}}, "Bridge-Offline"},
+		{map[string][]string{"Bridge-Offline": {"Drop"}}, "Bridge-Offline"},
+		{map[string][]string{"Bridge-Offline": {""}}, "Bridge-Offline"},
+		{map[string][]string{"Bridge-Offline": {"drop", "keep"}}, "Bridge-Offline"},
+		{map[string][]string{"Bridge-Ack": {"server"}}, "Bridge-Ack"},
+		{map[string][]string{"Bridge-Ack": {"client", ""}}, "Bridge-Ack"},
+	} {
+		b := newBatch([]Message{{Topic: "t", Body: []byte(`{"userId":"u"}`), Header: tt.header}}, 0)
+		switch {
+		case tt.field == "" && len(b.dead) > 0:
+			t.Errorf("%v: dead: %v", tt.header, b.dead[0].why)
+		case tt.field != "" && (len(b.dead) == 0 || b.dead[0].why.Code != CodeInvalidOption || b.dead[0].why.Field != tt.field):
+			t.Errorf("%v: is no dead letter with %s", tt.header, tt.field)
+		}
 	}
 }
 

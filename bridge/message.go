@@ -33,6 +33,19 @@ func (m *Message) header(key string) string {
 	return ""
 }
 
+// checkOptions refuses an option whose value is not known: ignoring it would do
+// something else than its publisher wants.
+func (m *Message) checkOptions() error {
+	for _, option := range [...]struct{ header, known string }{{HeaderOffline, OfflineDrop}, {HeaderAck, AckClient}} {
+		for _, value := range m.Header[option.header] {
+			if value != option.known {
+				return InvalidOption(option.header, option.known)
+			}
+		}
+	}
+	return nil
+}
+
 // Envelope is one decoded message: for whom, under which name, and what.
 type Envelope struct {
 	User  UserID

@@ -5,13 +5,26 @@ import (
 	"math/bits"
 )
 
+// What a scanner expected.
+const (
+	wantValue  = "a value"
+	wantEscape = "an escape: \\ and one of \"\\/bfnrt, or u and four hexadecimal digits"
+)
+
 // scanner validates JSON (RFC 8259) without decoding it. A payload goes to the
 // browser as it came, so one that the browser cannot parse would cost it the
 // whole connection: nothing may slip through.
 type scanner struct {
 	b     []byte
-	i     int // next byte
+	i     int // next byte; after an error the one that is wrong
 	depth int
+	want  string // after an error: what was expected at i
+}
+
+// fail says what was expected at the next byte.
+func (s *scanner) fail(expected string) *InvalidError {
+	s.want = expected
+	return errJSON
 }
 
 func (s *scanner) space() {
@@ -39,7 +52,7 @@ func (s *scanner) next(c byte) bool {
 func (s *scanner) value() *InvalidError {
 	s.space()
 	if s.i == len(s.b) {
-		return errJSON
+		return s.fail(wantValue)
 	}
 	switch c := s.b[s.i]; {
 	case c == '"':
@@ -55,7 +68,7 @@ func (s *scanner) value() *InvalidError {
 	case c == 'n':
 		return s.literal("null")
 	}
-	return errJSON
+	return s.fail(wantValue)
 }
 
 // nested consumes an array or an object, whose opening byte is next.
@@ -82,7 +95,7 @@ func (s *scanner) nested(open byte) *InvalidError {
 			return nil
 		}
 		if !s.next(',') {
-			return errJSON
+			return s.fail("a comma or " + string(end))
 		}
 	}
 }
@@ -91,7 +104,7 @@ func (s *scanner) nested(open byte) *InvalidError {
 func (s *scanner) key() ([]byte, *InvalidError) {
 	s.space()
 	if s.i == len(s.b) || s.b[s.i] != '"' {
-		return nil, errJSON
+		return nil, s.fail("a key in double quotes")
 	}
 	from := s.i
 	if err := s.string(); err != nil {
@@ -99,7 +112,7 @@ func (s *scanner) key() ([]byte, *InvalidError) {
 	}
 	raw := s.b[from:s.i]
 	if !s.next(':') {
-		return nil, errJSON
+		return nil, s.fail("a colon")
 	}
 	return raw, nil
 }
@@ -123,24 +136,29 @@ func (s *scanner) string() *InvalidError {
 			s.i = i + 1
 			return nil
 		case c < ' ':
-			return errJSON
+			s.i = i
+			return s.fail("an escape such as \\n for a control character")
 		case c == '\\':
 			if i++; i == len(b) {
-				return errJSON
+				s.i = i
+				return s.fail(wantEscape)
 			}
 			switch b[i] {
 			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
 			case 'u':
 				if len(b)-i < 5 || !hex(b[i+1]) || !hex(b[i+2]) || !hex(b[i+3]) || !hex(b[i+4]) {
-					return errJSON
+					s.i = i
+					return s.fail(wantEscape)
 				}
 				i += 4
 			default:
-				return errJSON
+				s.i = i
+				return s.fail(wantEscape)
 			}
 		}
 	}
-	return errJSON
+	s.i = len(b)
+	return s.fail("the end of a string")
 }
 
 // plain is how many of eight bytes, the first one lowest, a string has before one
@@ -162,12 +180,12 @@ func (s *scanner) number() *InvalidError {
 	case s.i < len(s.b) && s.b[s.i] == '0':
 		s.i++
 	case !s.digits():
-		return errJSON
+		return s.fail("a digit")
 	}
 	if s.i < len(s.b) && s.b[s.i] == '.' {
 		s.i++
 		if !s.digits() {
-			return errJSON
+			return s.fail("a digit")
 		}
 	}
 	if s.i < len(s.b) && (s.b[s.i] == 'e' || s.b[s.i] == 'E') {
@@ -176,7 +194,7 @@ func (s *scanner) number() *InvalidError {
 			s.i++
 		}
 		if !s.digits() {
-			return errJSON
+			return s.fail("a digit")
 		}
 	}
 	return nil
@@ -193,7 +211,7 @@ func (s *scanner) digits() bool {
 
 func (s *scanner) literal(word string) *InvalidError {
 	if len(s.b)-s.i < len(word) || string(s.b[s.i:s.i+len(word)]) != word {
-		return errJSON
+		return s.fail(word)
 	}
 	s.i += len(word)
 	return nil

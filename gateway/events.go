@@ -193,6 +193,13 @@ func (ev *events) refuseCrowd(c *sio.Socket, ack func(...any), action string) {
 // connectionID answers with the user's newest socket anywhere in the cluster, or null.
 func (ev *events) connectionID(c *sio.Socket, s *socket, args []json.RawMessage, ack func(...any)) {
 	const action = "getConnectionId"
+	if len(args) == 0 || string(args[0]) == "null" { // of a page without a user yet; the Node service found none either
+		_ = c.Emit("connectionId", nil)
+		if ack != nil {
+			ack(nil)
+		}
+		return
+	}
 	user, ok := ev.named(c, s, args, ack, action)
 	if !ok {
 		return

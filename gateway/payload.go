@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"io"
-	"mime"
+	"maps"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,6 +27,7 @@ type payloads struct {
 	missed  func(*bridge.Envelope) // told of each message that nobody was there for
 	begin   bridge.BeginSpan       // nil: no call is followed
 	timeout time.Duration
+	maxBody int64    // bytes of a decoded body
 	wait    patience // of callers
 	// spare is how long a body may take to arrive before the time for the request could
 	// end while its caller waits for the receipt.
@@ -71,12 +74,15 @@ func (p *payloads) handle(c echo.Context) error {
 		return refused(c, "", http.StatusServiceUnavailable, codeShuttingDown, "Shutting down; try another node")
 	}
 	defer p.calls.Done()
-	if !isJSON(c.Request().Header.Get(echo.HeaderContentType)) {
-		return refused(c, "", http.StatusUnsupportedMediaType, codeUnsupported, "Content-Type must be application/json")
+	if code, message := unsupported(c.Request()); code != "" {
+		return refused(c, "", http.StatusUnsupportedMediaType, code, message)
 	}
 	began := time.Now()
-	body, err := readBody(c.Request())
-	if err != nil {
+	body, err := readJSON(c.Request(), p.maxBody)
+	switch {
+	case errors.Is(err, errEncoding):
+		return refused(c, "", http.StatusBadRequest, codeInvalidEncoding, "Body does not decode as its Content-Encoding says")
+	case err != nil:
 		return err // the error handler tells too large from too slow and cut off
 	}
 	now := time.Now()
@@ -86,10 +92,14 @@ func (p *payloads) handle(c echo.Context) error {
 	}
 	e, err := bridge.DecodeRequest(body)
 	if invalid, bad := errors.AsType[*bridge.InvalidError](err); bad {
-		return refused(c, "", http.StatusBadRequest, invalid.Code, invalid.Message)
+		return refusedInvalid(c, "", invalid, body)
+	}
+	wanted, invalid := wantsOf(c.Request())
+	if invalid != nil {
+		return refusedInvalid(c, e.User, invalid, body)
 	}
 	span := p.beginCall(c)
-	receipt, err := p.deliver(p.wait.of(now), span, &e, body, wantsOf(c.Request()))
+	receipt, err := p.deliver(p.wait.of(now), span, &e, body, wanted)
 	status, code, message := httpStatus(receipt.Outcome, err)
 	endCall(c, span, status, e.Topic)
 	if code != "" {
@@ -99,17 +109,6 @@ func (p *payloads) handle(c echo.Context) error {
 		Message: message, UserID: e.User, Topic: e.Topic, Sockets: receipt.Sockets, Queued: status == http.StatusAccepted,
 		Offset: receipt.Offset, Acks: receipt.Acks, AckMillis: receipt.AckMillis,
 	}.answer(c, status)
-}
-
-// readBody reads a body of known and moderate length into as much memory as it needs.
-func readBody(r *http.Request) ([]byte, error) {
-	const moderate = 64 << 10 // bytes that a caller gets on its word
-	if r.ContentLength <= 0 || r.ContentLength > moderate {
-		return io.ReadAll(r.Body)
-	}
-	body := make([]byte, r.ContentLength)
-	_, err := io.ReadFull(r.Body, body)
-	return body, err
 }
 
 // Headers of a call's message. Whoever is given one of them must not change it.
@@ -178,36 +177,84 @@ type wants struct {
 }
 
 // wantsOf reads `?queue=true` or `Prefer: respond-async` (RFC 7240), and `?ack=client`.
-func wantsOf(r *http.Request) wants {
-	var w wants
+// A value that it does not know is an error: ignoring it, as RFC 7240 lets servers do
+// with preferences, would answer 404 where the caller has misspelled that it may wait.
+func wantsOf(r *http.Request) (w wants, err *bridge.InvalidError) {
 	if r.URL.RawQuery != "" {
-		query := r.URL.Query()
-		w = wants{queue: query.Get("queue") == "true", ack: query.Get("ack") == bridge.AckClient}
-	}
-	for _, line := range r.Header.Values("Prefer") {
-		for preference := range strings.SplitSeq(line, ",") {
-			w.queue = w.queue || strings.EqualFold(strings.TrimSpace(preference), "respond-async")
+		query, bad := url.ParseQuery(r.URL.RawQuery)
+		if bad != nil {
+			return w, bridge.InvalidOption("query", "percent-encoded names and values")
+		}
+		for _, value := range query["queue"] {
+			if value != "true" && value != "false" || value != query["queue"][0] {
+				return w, bridge.InvalidOption("queue", "true or false")
+			}
+			w.queue = value == "true"
+		}
+		for _, value := range query["ack"] {
+			if value != bridge.AckClient {
+				return w, bridge.InvalidOption("ack", bridge.AckClient)
+			}
+			w.ack = true
 		}
 	}
-	return w
+	for _, line := range r.Header["Prefer"] {
+		for preference := range strings.SplitSeq(line, ",") {
+			switch preference = strings.ToLower(strings.TrimSpace(preference)); {
+			case preference == "respond-async":
+				w.queue = true
+			case preference != "" && !otherPreference(preference):
+				return w, bridge.InvalidOption("Prefer", "respond-async")
+			}
+		}
+	}
+	return w, nil
 }
 
-// isJSON accepts JSON media types and, as the Node service's clients may leave it
-// out, none at all.
-func isJSON(contentType string) bool {
-	if contentType == "" || contentType == echo.MIMEApplicationJSON {
-		return true
-	}
-	t, _, err := mime.ParseMediaType(contentType)
-	return err == nil && (t == echo.MIMEApplicationJSON || strings.HasSuffix(t, "+json"))
+// otherPreference reports whether RFC 7240 defines a preference that says nothing about
+// waiting for a user. Clients' libraries add these.
+func otherPreference(preference string) bool {
+	name, _, _ := strings.Cut(preference, "=")
+	name, _, _ = strings.Cut(name, ";")
+	return slices.Contains([]string{"return", "wait", "handling"}, strings.TrimSpace(name))
 }
 
 // refused answers a call that was not served, in the one error format.
 func refused(c echo.Context, user bridge.UserID, status int, code, message string) error {
+	return refusedWith(c, user, status, code, message, nil)
+}
+
+// refusedInvalid answers a call that breaks the rules: the details name the field or the
+// option, or the place in the text, and what was expected there.
+func refusedInvalid(c echo.Context, user bridge.UserID, e *bridge.InvalidError, body []byte) error {
+	return refusedWith(c, user, http.StatusBadRequest, e.Code, e.Message, invalidDetails(e, body))
+}
+
+// invalidDetails is what the details of an answer say of an error. Lines and columns
+// count from 1, a column in bytes; the position counts bytes from 0.
+func invalidDetails(e *bridge.InvalidError, body []byte) map[string]any {
+	details := make(map[string]any)
+	if e.Field != "" {
+		details["field"] = e.Field
+	}
+	if e.Expected != "" {
+		details["expected"] = e.Expected
+	}
+	if e.Positioned {
+		before := body[:min(e.Position, len(body))]
+		details["position"] = e.Position
+		details["line"] = bytes.Count(before, []byte{'\n'}) + 1
+		details["column"] = len(before) - bytes.LastIndexByte(before, '\n')
+	}
+	return details
+}
+
+func refusedWith(c echo.Context, user bridge.UserID, status int, code, message string, more map[string]any) error {
 	details := map[string]any{"action": "sendPayload", "userId": nil, "requestId": requestID(c)}
 	if user != "" {
 		details["userId"] = user
 	}
+	maps.Copy(details, more)
 	if status == http.StatusServiceUnavailable {
 		c.Response().Header().Set("Retry-After", "1")
 	}

@@ -1,10 +1,10 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"time"
 
@@ -72,11 +72,14 @@ func (p *payloads) send(c echo.Context) error {
 		return Refuse(c, http.StatusServiceUnavailable, codeShuttingDown, "Shutting down; try another node", action)
 	}
 	defer p.calls.Done()
-	if c.Request().Header.Get(echo.HeaderContentType) == "" || !isJSON(c.Request().Header.Get(echo.HeaderContentType)) {
-		return Refuse(c, http.StatusUnsupportedMediaType, codeUnsupported, "Content-Type must be application/json", action)
+	if code, message := unsupported(c.Request()); code != "" || c.Request().Header.Get(echo.HeaderContentType) == "" {
+		return Refuse(c, http.StatusUnsupportedMediaType, cmp.Or(code, codeUnsupported), cmp.Or(message, "Content-Type must be application/json"), action)
 	}
-	raw, err := io.ReadAll(c.Request().Body)
-	if err != nil {
+	raw, err := readJSON(c.Request(), p.maxBody)
+	switch {
+	case errors.Is(err, errEncoding):
+		return Refuse(c, http.StatusBadRequest, codeInvalidEncoding, "Body does not decode as its Content-Encoding says", action)
+	case err != nil:
 		return err // as in handle
 	}
 	_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Time{}) // as in handle

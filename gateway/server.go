@@ -10,8 +10,10 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -108,7 +110,7 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 		client:   client,
 		payloads: &payloads{
 			here: hub.Has, locate: store.Locate, ask: ask, begin: hub.cfg.Begin, missed: ev.journal.missedBy,
-			timeout: cfg.ReplyTimeout, wait: patience{limit: cfg.ReplyTimeout}, spare: cfg.spare(),
+			timeout: cfg.ReplyTimeout, maxBody: cfg.MaxBody, wait: patience{limit: cfg.ReplyTimeout}, spare: cfg.spare(),
 		},
 		health:   &health{checks: checks},
 		guarded:  make(map[string]struct{}),
@@ -117,7 +119,7 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 	}
 	hub.server.Store(s.sio)
 	public := s.newEcho(cfg)
-	public.Match([]string{http.MethodPost, http.MethodGet}, "/sendPayload", chain(s.payloads.handle,
+	public.Match([]string{http.MethodPost, http.MethodGet}, sendPath, chain(s.payloads.handle,
 		s.answered.count, (&publishers{cfg.Auth, pages, ev.verdicts, newPace(cfg, client, refusals)}).only, slowEndless(cfg.Sockets.InboundRate), middleware.BodyLimit(bytesText(cfg.MaxBody))))
 	public.GET("/openapi.json", document(callersContract))
 	public.Match([]string{http.MethodGet, http.MethodHead}, socketPath+":file", serveClientFile)
@@ -146,6 +148,16 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 	return s
 }
 
+// sendPath is the route of callers.
+const sendPath = "/sendPayload"
+
+// isSendPath reports whether Express would take a path for [sendPath]: it ignores case
+// and one slash at the end, and does not decode the path.
+func isSendPath(u *url.URL) bool {
+	path := strings.TrimSuffix(u.Path, "/")
+	return len(path) == len(sendPath) && strings.EqualFold(path, sendPath) && u.RawPath == ""
+}
+
 // socketsFirst serves the Socket.IO endpoint itself, which needs nothing of what
 // the routes share and is asked by thousands at a time, and leaves the rest to them.
 func (s *Server) socketsFirst(routes http.Handler) http.Handler {
@@ -153,6 +165,9 @@ func (s *Server) socketsFirst(routes http.Handler) http.Handler {
 		if r.URL.Path == socketPath {
 			s.sio.ServeHTTP(w, r)
 			return
+		}
+		if r.URL.Path != sendPath && isSendPath(r.URL) {
+			r.URL.Path = sendPath
 		}
 		routes.ServeHTTP(w, r)
 	})
@@ -317,8 +332,8 @@ func (s *Server) handleError(err error, c echo.Context) {
 		status = http.StatusRequestEntityTooLarge
 	} else if errors.Is(err, os.ErrDeadlineExceeded) {
 		status = http.StatusRequestTimeout
-	} else if c.Request().Context().Err() != nil || errors.Is(err, net.ErrClosed) {
-		status = http.StatusBadRequest // the caller left in the middle of its body
+	} else if cutOff(err) || c.Request().Context().Err() != nil {
+		status = http.StatusBadRequest
 	}
 	switch status {
 	case http.StatusNotFound:

@@ -131,6 +131,9 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Claims, error) {
 
 // keysFor returns the keys that may have signed the token.
 func (v *Verifier) keysFor(ctx context.Context, t *jwt.Token) (any, error) {
+	if claims, ok := t.Claims.(jwt.MapClaims); !ok || !validDates(claims) {
+		return nil, errMalformed
+	}
 	kid, ok := t.Header["kid"].(string)
 	if _, has := t.Header["kid"]; has && !ok || t.Header["crit"] != nil {
 		return nil, errMalformed // extensions that must be understood: we know none
@@ -158,6 +161,30 @@ func (v *Verifier) keysFor(ctx context.Context, t *jwt.Token) (any, error) {
 		return nil, errAlgorithm
 	}
 	return set, nil
+}
+
+// lastDate is the last second of the year 9999. Larger numbers overflow the library's
+// time: an `nbf` of 1e300 would be long ago.
+const lastDate = 253402300799
+
+// validDates reports whether each date of a token is a number of seconds, from 1970 to
+// [lastDate]. Dates that are missing are the parser's business.
+func validDates(claims jwt.MapClaims) bool {
+	for _, name := range []string{"exp", "nbf", "iat"} {
+		value, has := claims[name]
+		if !has {
+			continue
+		}
+		number, ok := value.(json.Number)
+		if !ok {
+			return false
+		}
+		seconds, err := number.Float64()
+		if err != nil || seconds < 0 || seconds > lastDate {
+			return false
+		}
+	}
+	return true
 }
 
 // known returns the keys of that id that are here now. loaded is false when more
