@@ -39,6 +39,7 @@ var (
 	checkDesc = desc("bridge_ready_check", "1 for each of those things that is there, else 0.", "check")
 
 	connectionsDesc = desc("bridge_gateway_connections", "Connections of this node, by transport.", "transport")
+	openDesc        = desc("bridge_gateway_open_connections", "Connections that are open, whatever they are for, by listener: http, ops. Those of Socket.IO are among them.", "listener")
 	connectsDesc    = desc("bridge_gateway_connects_total", "Connections that were made.")
 	socketsDesc     = desc("bridge_gateway_sockets", "Sockets of this node that are mapped to a user.")
 	usersDesc       = desc("bridge_gateway_users", "Users with a socket on this node.")
@@ -136,6 +137,9 @@ func (c *collector) gateway(s scrape) {
 	stats := c.srv.Stats()
 	s.gauge(connectionsDesc, float64(stats.Websocket), "websocket")
 	s.gauge(connectionsDesc, float64(stats.Polling), "polling")
+	for listener, n := range c.srv.OpenConnections() {
+		s.gauge(openDesc, float64(n), listener)
+	}
 	s.counter(connectsDesc, stats.Opened)
 	for reason, n := range stats.Drops {
 		s.counter(dropsDesc, n, reason)

@@ -35,18 +35,20 @@ type Config struct {
 }
 
 type httpConfig struct {
-	Addr              string        `mapstructure:"addr"`
-	ReplyTimeout      time.Duration `mapstructure:"reply_timeout"`
-	ReadHeaderTimeout time.Duration `mapstructure:"read_header_timeout"`
-	ReadTimeout       time.Duration `mapstructure:"read_timeout"`
-	IdleTimeout       time.Duration `mapstructure:"idle_timeout"`
-	MaxHeader         int           `mapstructure:"max_header"`      // bytes
-	MaxBody           int64         `mapstructure:"max_body"`        // bytes
-	TrustedProxies    []string      `mapstructure:"trusted_proxies"` // networks or addresses
-	PayloadsPerSecond int           `mapstructure:"payloads_per_second"`
-	PayloadBurst      int           `mapstructure:"payload_burst"`
-	ShutdownDelay     time.Duration `mapstructure:"shutdown_delay"`
-	TLS               tlsConfig     `mapstructure:"tls"`
+	Addr                     string        `mapstructure:"addr"`
+	ReplyTimeout             time.Duration `mapstructure:"reply_timeout"`
+	ReadHeaderTimeout        time.Duration `mapstructure:"read_header_timeout"`
+	ReadTimeout              time.Duration `mapstructure:"read_timeout"`
+	IdleTimeout              time.Duration `mapstructure:"idle_timeout"`
+	MaxHeader                int           `mapstructure:"max_header"`      // bytes
+	MaxBody                  int64         `mapstructure:"max_body"`        // bytes
+	TrustedProxies           []string      `mapstructure:"trusted_proxies"` // networks or addresses
+	PayloadsPerSecond        int           `mapstructure:"payloads_per_second"`
+	PayloadBurst             int           `mapstructure:"payload_burst"`
+	MaxConnections           int           `mapstructure:"max_connections"`
+	MaxConnectionsPerAddress int           `mapstructure:"max_connections_per_address"`
+	ShutdownDelay            time.Duration `mapstructure:"shutdown_delay"`
+	TLS                      tlsConfig     `mapstructure:"tls"`
 }
 
 // tlsConfig names the PEM files of our certificate. Both or none.
@@ -103,9 +105,10 @@ type nodeConfig struct {
 }
 
 type opsConfig struct {
-	TLS  bool     `mapstructure:"tls"`  // with the certificate of http.tls
-	Addr string   `mapstructure:"addr"` // empty: on http.addr
-	Keys []string `mapstructure:"keys"` // name:sha256
+	TLS            bool     `mapstructure:"tls"`  // with the certificate of http.tls
+	Addr           string   `mapstructure:"addr"` // empty: on http.addr
+	Keys           []string `mapstructure:"keys"` // name:sha256
+	MaxConnections int      `mapstructure:"max_connections"`
 }
 
 type drainConfig struct {
@@ -128,16 +131,18 @@ const (
 func defaultConfig() Config {
 	return Config{
 		HTTP: httpConfig{
-			Addr:              ":3004",
-			ReplyTimeout:      5 * time.Second,
-			ReadHeaderTimeout: 10 * time.Second,
-			ReadTimeout:       30 * time.Second,
-			IdleTimeout:       2 * time.Minute,
-			MaxHeader:         32 << 10,
-			MaxBody:           1 << 20,
-			TrustedProxies:    []string{},
-			PayloadsPerSecond: 2000,
-			PayloadBurst:      4000,
+			Addr:                     ":3004",
+			ReplyTimeout:             5 * time.Second,
+			ReadHeaderTimeout:        10 * time.Second,
+			ReadTimeout:              30 * time.Second,
+			IdleTimeout:              2 * time.Minute,
+			MaxHeader:                32 << 10,
+			MaxBody:                  1 << 20,
+			TrustedProxies:           []string{},
+			PayloadsPerSecond:        2000,
+			PayloadBurst:             4000,
+			MaxConnections:           150_000,
+			MaxConnectionsPerAddress: 30_000,
 		},
 		Origins: []string{},
 		Sockets: socketsConfig{
@@ -173,7 +178,7 @@ func defaultConfig() Config {
 		Redis:   store.Config{Addrs: []string{}, Timeout: 500 * time.Millisecond},
 		Node:    nodeConfig{Lease: 10 * time.Second, Env: development},
 		Auth:    defaultAuth(),
-		Ops:     opsConfig{Keys: []string{}},
+		Ops:     opsConfig{Keys: []string{}, MaxConnections: 100},
 		Drain:   drainConfig{Duration: 5 * time.Second},
 		Canary:  canaryConfig{Interval: 2 * time.Second, Limit: 8 * time.Second},
 		Log:     logConfig{Level: slog.LevelInfo, Format: logText},

@@ -121,6 +121,9 @@ func (c Config) checkHTTP(v *validation) {
 	}
 	between(v, "http.payloads_per_second", c.HTTP.PayloadsPerSecond, 0, 1_000_000)
 	between(v, "http.payload_burst", c.HTTP.PayloadBurst, 0, 1_000_000)
+	between(v, "http.max_connections", c.HTTP.MaxConnections, 0, 10_000_000)
+	between(v, "http.max_connections_per_address", c.HTTP.MaxConnectionsPerAddress, 0, 10_000_000)
+	between(v, "ops.max_connections", c.Ops.MaxConnections, 0, 10_000_000)
 	v.require(c.HTTP.ShutdownDelay >= 0, "http.shutdown_delay", c.HTTP.ShutdownDelay, "must be 0s or more")
 	v.require((c.HTTP.TLS.Cert == "") == (c.HTTP.TLS.Key == ""), "http.tls.cert", c.HTTP.TLS.Cert, "must be set together with http.tls.key, or not at all")
 

@@ -34,6 +34,9 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	node := bridge.NodeID(cmp.Or(cfg.Node.ID, rand.Text()))
 	book := newLogBook(cfg.Log, stderr).WithAttrs([]slog.Attr{slog.String("node", string(node))}).(*logBook)
 	log := slog.New(book)
+	if n, known := descriptorLimit(); known {
+		cfg = cfg.fitDescriptors(n, log)
+	}
 	for _, w := range cfg.warnings() {
 		log.LogAttrs(ctx, slog.LevelWarn, "configuration", slog.String("warning", w))
 	}
@@ -133,24 +136,22 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	}
 	down.add("desk", 2*time.Second, background(desk.Run))
 
-	public, operators := srv.Serve, srv.ServeOps
+	var cert, opsCert *gateway.Certificate
 	if cfg.HTTP.TLS.Cert != "" {
-		cert, err := gateway.OpenCertificate(cfg.HTTP.TLS.Cert, cfg.HTTP.TLS.Key, log)
-		if err != nil {
+		if cert, err = gateway.OpenCertificate(cfg.HTTP.TLS.Cert, cfg.HTTP.TLS.Key, log); err != nil {
 			return err
 		}
 		down.add("certificate", time.Second, background(cert.Watch))
 		m.watchCertificate(cert)
-		public = func(l net.Listener) error { return srv.Serve(cert.Over(l)) }
 		if cfg.Ops.TLS {
-			operators = func(l net.Listener) error { return srv.ServeOps(cert.Over(l)) }
+			opsCert = cert
 		}
 	}
-	if err := listen("http.addr", cfg.HTTP.Addr, public, fail, log); err != nil {
+	if err := listen("http.addr", cfg.HTTP.Addr, func(l net.Listener) error { return srv.Serve(l, cert) }, fail, log); err != nil {
 		return err
 	}
 	if cfg.Ops.Addr != "" {
-		if err := listen("ops.addr", cfg.Ops.Addr, operators, fail, log); err != nil {
+		if err := listen("ops.addr", cfg.Ops.Addr, func(l net.Listener) error { return srv.ServeOps(l, opsCert) }, fail, log); err != nil {
 			return err
 		}
 	}
@@ -255,6 +256,7 @@ func gatewayConfig(cfg Config, believed gateway.AuthConfig) gateway.Config {
 		TrustedProxies:    proxies,
 		PayloadsPerSecond: cfg.HTTP.PayloadsPerSecond,
 		PayloadBurst:      cfg.HTTP.PayloadBurst,
+		Connections:       gateway.ConnectionLimits{Most: cfg.HTTP.MaxConnections, PerAddress: cfg.HTTP.MaxConnectionsPerAddress, Operators: cfg.Ops.MaxConnections},
 		OpsOnOwnListener:  cfg.Ops.Addr != "",
 		Development:       cfg.plainDevelopment(),
 		Auth:              believed,

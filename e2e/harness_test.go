@@ -137,6 +137,12 @@ type node struct {
 // startBridge runs a bridge and waits until it is ready.
 func startBridge(t testing.TB, id string, env ...string) *node {
 	t.Helper()
+	return runBridge(t, id, env, binaries.bridge)
+}
+
+// runBridge does the same with a command that becomes the bridge.
+func runBridge(t testing.TB, id string, env []string, path string, args ...string) *node {
+	t.Helper()
 	port := freePort(t)
 	n := &node{url: "http://127.0.0.1:" + port, id: id}
 	n.ops = n.url
@@ -146,7 +152,7 @@ func startBridge(t testing.TB, id string, env ...string) *node {
 		n.ops = "http://" + ops
 	}
 	env = append([]string{"PORT=" + port, "NODE_ID=" + id, "LOG_LEVEL=debug"}, env...)
-	n.process = start(t, "bridge "+id, env, binaries.bridge)
+	n.process = start(t, "bridge "+id, env, path, args...)
 	waitFor(t, "bridge "+id+" is ready", func() string {
 		select {
 		case <-n.done:

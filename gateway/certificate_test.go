@@ -43,7 +43,7 @@ func serveTLS(t *testing.T, cert *Certificate) (addr string) {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	go func() { done <- srv.Serve(cert.Over(l)) }()
+	go func() { done <- srv.Serve(l, cert) }()
 	t.Cleanup(func() {
 		if err := errors.Join(srv.Shutdown(context.Background(), 0), <-done); err != nil {
 			t.Error(err)

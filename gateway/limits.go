@@ -22,7 +22,8 @@ const (
 	limitUserConnect = "user_connects"    // AuthConfig.ConnectsPerSecond
 )
 
-var requestLimits = []string{limitPayloadRate, limitPerUser, limitReadTime, limitLeft, limitUserConnect}
+var requestLimits = []string{limitPayloadRate, limitPerUser, limitReadTime, limitLeft, limitUserConnect,
+	limitOpen, limitOpenPerAddress, limitIdle}
 
 // answerTime is how long an answer may take to be written, beside what came before it.
 const answerTime = 10 * time.Second

@@ -36,6 +36,7 @@ type Config struct {
 	IdleTimeout       time.Duration // between two requests of a connection
 	MaxHeader         int           // bytes of a request's headers
 	TrustedProxies    []netip.Prefix
+	Connections       ConnectionLimits
 	PayloadsPerSecond int  // calls of /sendPayload by one caller; 0: no limit
 	PayloadBurst      int  // of them after a pause
 	OpsOnOwnListener  bool // the operators' routes are not on the public one
@@ -70,6 +71,7 @@ type Server struct {
 	ops      *http.Server
 	sio      *sio.Server
 	events   *events
+	conns    connections
 	refusals *limit.Tally
 	client   limit.AddrFunc
 	payloads *payloads
@@ -106,6 +108,7 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 	s := &Server{
 		sio:      sio.New(cfg.Sockets, ev, log),
 		events:   ev,
+		conns:    connections{limits: cfg.Connections, proxies: cfg.TrustedProxies, reached: func(name string, from netip.Addr) { refusals.Add(name, from) }},
 		refusals: refusals,
 		client:   client,
 		payloads: &payloads{
@@ -226,16 +229,28 @@ func (s *Server) newHTTP(h http.Handler, cfg Config) *http.Server {
 		IdleTimeout:       cfg.IdleTimeout,
 		MaxHeaderBytes:    cfg.MaxHeader,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ConnState:         connState,
 	}
 }
 
-// Serve serves clients until Shutdown; it then returns nil.
-func (s *Server) Serve(l net.Listener) error {
+// Serve serves clients until Shutdown; it then returns nil. With a certificate the
+// connections are encrypted.
+func (s *Server) Serve(l net.Listener, cert *Certificate) error {
+	l = s.conns.bound(l) // before TLS, whose handshakes count too
+	if cert != nil {
+		l = cert.Over(l)
+	}
 	return serve(s.http, s.sio.Entrance(l, socketPath, cmp.Or(s.http.ReadHeaderTimeout, s.http.ReadTimeout)))
 }
 
 // ServeOps serves the operators' routes on a listener of their own until Shutdown.
-func (s *Server) ServeOps(l net.Listener) error { return serve(s.ops, l) }
+func (s *Server) ServeOps(l net.Listener, cert *Certificate) error {
+	l = s.conns.boundOperators(l)
+	if cert != nil {
+		l = cert.Over(l)
+	}
+	return serve(s.ops, l)
+}
 
 func serve(srv *http.Server, l net.Listener) error {
 	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {

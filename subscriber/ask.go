@@ -38,6 +38,7 @@ func (c *Client) Ask(ctx context.Context, p Publication) (bridge.Receipt, error)
 	case end.refused:
 		return c.duplicate(ctx, p, ack)
 	case end.err == nil:
+		c.embedded.repairs().stored()
 		return end.receipt, nil
 	case ack == nil:
 		return bridge.Receipt{}, c.unpublished(ctx, end.err)

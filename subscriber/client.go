@@ -85,6 +85,9 @@ func (c *Client) open(ctx context.Context) (err error) {
 	c.background.Go(func() { c.streams.keep(ctx) })
 	c.background.Go(func() { c.outbox.run(ctx) })
 	c.background.Go(func() { c.inbox.asks.watch(ctx, c.conn) })
+	if r := c.embedded.repairs(); r != nil {
+		c.background.Go(func() { r.run(ctx, c.streams.look) })
+	}
 	return nil
 }
 

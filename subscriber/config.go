@@ -79,6 +79,8 @@ type EmbeddedConfig struct {
 	// for each write. It matters when the machine dies; a killed process loses
 	// nothing that was acknowledged.
 	Sync string `mapstructure:"sync"`
+	// MaxConnections is how many connections it accepts, ours among them.
+	MaxConnections int `mapstructure:"max_connections"`
 }
 
 // syncAlways is the value of [EmbeddedConfig.Sync] that is no duration.
@@ -91,7 +93,7 @@ func DefaultConfig() Config {
 		ReceiptSubjects: []string{},
 		Stream:          StreamConfig{MaxAge: 24 * time.Hour, MaxBytes: 1 << 30, Duplicates: 2 * time.Minute, Replicas: 1},
 		DeadLetter:      DeadLetterConfig{MaxAge: 7 * 24 * time.Hour, MaxBytes: 256 << 20},
-		Embedded:        EmbeddedConfig{Addr: "127.0.0.1:4222", StoreDir: "./data", MaxStore: 4 << 30, Sync: "2s"},
+		Embedded:        EmbeddedConfig{Addr: "127.0.0.1:4222", StoreDir: "./data", MaxStore: 4 << 30, Sync: "2s", MaxConnections: 1000},
 	}
 }
 
@@ -150,6 +152,8 @@ func (c Config) validateEmbedded() error {
 		return errors.New("nats.creds, nats.nkey and nats.tls: need nats.url, the embedded server does not use them")
 	case c.Stream.Replicas > 1:
 		return errors.New("nats.stream.replicas: the embedded server keeps one, more need nats.url")
+	case e.MaxConnections < 2:
+		return fmt.Errorf("nats.embedded.max_connections %d: must be 2 or more", e.MaxConnections)
 	case e.StoreDir == "":
 		return errors.New("nats.embedded.store_dir: must not be empty")
 	case e.MaxStore < c.Stream.MaxBytes+c.DeadLetter.MaxBytes:

@@ -18,6 +18,7 @@ import (
 type embedded struct {
 	server *server.Server
 	lock   *os.File // held while the server uses the directory
+	repair *repair
 }
 
 const (
@@ -73,6 +74,7 @@ func (e *embedded) start(ctx context.Context, addr string, opts *server.Options,
 	if !e.server.ReadyForConnections(limit) || !e.server.JetStreamEnabled() {
 		return fmt.Errorf("start embedded nats: %w", fatal.reason())
 	}
+	e.repair = newRepair(e.server, opts, log)
 	log.Info("embedded nats is ready", "addr", e.server.Addr().String(), "store_dir", opts.StoreDir)
 	return nil
 }
@@ -99,6 +101,8 @@ func embeddedOptions(cfg Config) (*server.Options, error) {
 		Port:       port,
 		NoSigs:     true, // signals are the program's business
 
+		MaxConn: cfg.Embedded.MaxConnections,
+
 		Username:      cfg.User,
 		Password:      cfg.Password.Reveal(),
 		Authorization: cfg.Token.Reveal(),
@@ -122,6 +126,14 @@ func (e *embedded) nats() *server.Server {
 		return nil
 	}
 	return e.server
+}
+
+// repairs returns what starts JetStream again, nil when e is.
+func (e *embedded) repairs() *repair {
+	if e == nil {
+		return nil
+	}
+	return e.repair
 }
 
 // stop ends the server and then lets go of its files.

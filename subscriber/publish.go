@@ -53,6 +53,7 @@ func (c *Client) store(ctx context.Context, m *nats.Msg, opts ...jetstream.Publi
 	if err != nil {
 		return nil, c.unpublished(ctx, err)
 	}
+	c.embedded.repairs().stored()
 	return ack, nil
 }
 
@@ -81,6 +82,9 @@ func (c *Client) unpublished(ctx context.Context, err error) error {
 		c.streams.look() // deleted, perhaps
 	} else if ctx.Err() != nil {
 		err = context.Cause(ctx)
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, jetstream.ErrNoStreamResponse) {
+		c.embedded.repairs().failed(time.Now()) // any other answer comes from a stream that works
 	}
 	err = classify(err)
 	if errors.Is(err, bridge.ErrUnavailable) || errors.Is(err, bridge.ErrRefused) {

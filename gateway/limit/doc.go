@@ -3,6 +3,7 @@
 //
 //	Rates    so many a second for each key, in a table of bounded size
 //	Counts   so many at a time for each address
+//	Listener so many connections at a time, whatever comes on them
 //	Flow     so many bytes a second of one connection
 //	Tally    how often each limit was reached, as a metric and in the log
 //

@@ -41,7 +41,7 @@ func (l *link) attempt(a *attempt, b []byte) (int, error) {
 
 // rawConn is a plain TCP connection's way around the runtime's waiting, or nil.
 func rawConn(nc net.Conn) syscall.RawConn {
-	tcp, ok := nc.(*net.TCPConn)
+	tcp, ok := nc.(tcpConn)
 	if !ok {
 		return nil
 	}

@@ -8,9 +8,12 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/codewar/socketbridge/gateway/limit"
 )
 
 // entrance is a listener that stands before an HTTP server. It reads what each
@@ -26,6 +29,14 @@ type entrance struct {
 	others   chan arrival // for whoever calls Accept
 	done     chan struct{}
 	close    func() error
+}
+
+// tcpConn is plain TCP: *net.TCPConn, or [limit.Conn] around it.
+type tcpConn interface {
+	net.Conn
+	syscall.Conn
+	io.ReaderFrom
+	CloseWrite() error
 }
 
 // arrival is what Accept returns.
@@ -66,7 +77,7 @@ func (e *entrance) Accept() (net.Conn, error) {
 func (e *entrance) run() {
 	for {
 		conn, err := e.Listener.Accept()
-		if tcp, ok := conn.(*net.TCPConn); ok && err == nil && e.srv.meet(tcp) {
+		if tcp, ok := conn.(tcpConn); ok && err == nil && e.srv.meet(tcp) {
 			go e.meet(tcp)
 		} else if !e.leave(arrival{conn, err}) {
 			return
@@ -90,19 +101,19 @@ func (e *entrance) leave(a arrival) bool {
 // newcomers are connections on which nothing has come yet.
 type newcomers struct {
 	mu    sync.Mutex // guards what follows
-	conns map[*net.TCPConn]struct{}
+	conns map[tcpConn]struct{}
 }
 
-func (n *newcomers) add(conn *net.TCPConn) {
+func (n *newcomers) add(conn tcpConn) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.conns == nil {
-		n.conns = make(map[*net.TCPConn]struct{})
+		n.conns = make(map[tcpConn]struct{})
 	}
 	n.conns[conn] = struct{}{}
 }
 
-func (n *newcomers) remove(conn *net.TCPConn) {
+func (n *newcomers) remove(conn tcpConn) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.conns, conn)
@@ -119,7 +130,7 @@ func (n *newcomers) cut() {
 
 // meet counts a connection that has just come, until its entrance has served it or left
 // it to others. It reports false after Close.
-func (s *Server) meet(conn *net.TCPConn) bool {
+func (s *Server) meet(conn tcpConn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -152,7 +163,7 @@ func (f *first) release() {
 }
 
 // meet reads what the connection begins with and serves it, or leaves it to others.
-func (e *entrance) meet(conn *net.TCPConn) {
+func (e *entrance) meet(conn tcpConn) {
 	defer e.srv.work.Done()
 	roomy()
 	f := firsts.Get().(*first)
@@ -177,6 +188,9 @@ func (e *entrance) meet(conn *net.TCPConn) {
 		_ = conn.SetReadDeadline(time.Time{})
 		e.leave(arrival{conn: &begun{conn, bytes.Clone(f.b[:n])}})
 		return
+	}
+	if c := limit.ConnOf(conn); c != nil {
+		c.SetIdle(false) // to the HTTP server's connections it happens in its ConnState
 	}
 	r.RemoteAddr = conn.RemoteAddr().String()
 	a := &answer{conn: conn, turn: t, out: f.out, header: make(http.Header)}
@@ -207,13 +221,16 @@ func (f *first) request(n int, path string) *http.Request {
 
 // begun is a connection of which something was read, which is read again.
 type begun struct {
-	*net.TCPConn
+	tcpConn
 	first []byte
 }
 
+// NetConn is the connection below, by which [limit.ConnOf] finds it.
+func (c *begun) NetConn() net.Conn { return c.tcpConn }
+
 func (c *begun) Read(b []byte) (int, error) {
 	if len(c.first) == 0 {
-		return c.TCPConn.Read(b)
+		return c.tcpConn.Read(b)
 	}
 	n := copy(b, c.first)
 	c.first = c.first[n:]
@@ -228,7 +245,7 @@ func (c *begun) WriteTo(w io.Writer) (int64, error) {
 // answer is the response to a request for a websocket. Unless that takes the
 // connection over, it is the last on it.
 type answer struct {
-	conn     *net.TCPConn
+	conn     tcpConn
 	turn     *turn // in which it is made; nil: there was none, or begin has ended it
 	out      *bufio.ReadWriter
 	header   http.Header

@@ -75,7 +75,7 @@ func (w *withholding) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	if b, ok := nc.(*begun); ok && len(b.first) == 0 {
-		nc = b.TCPConn
+		nc = b.tcpConn
 	}
 	return &heldConn{Conn: nc, holds: true, in: inflow{Flow: limit.Flow{PerSecond: w.inboundRate}}}, rw, nil
 }

@@ -1,0 +1,90 @@
+package gateway
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+
+	"github.com/codewar/socketbridge/gateway/limit"
+)
+
+// ConnectionLimits bound how many connections are open at a time, whatever they are
+// for. 0 is no limit.
+type ConnectionLimits struct {
+	Most       int // of the public listener
+	PerAddress int // of one address, on the public listener; not of Config.TrustedProxies
+	Operators  int // of the operators' own listener
+}
+
+// Limits of connections, as [Server.Refusals] counts them.
+const (
+	limitOpen           = "open_connections"             // refused, as all others were in use
+	limitOpenPerAddress = "open_connections_per_address" // refused
+	limitIdle           = "idle_connections"             // closed for a new one
+)
+
+// connections are those that are open on each listener.
+type connections struct {
+	limits  ConnectionLimits
+	proxies []netip.Prefix
+	reached func(string, netip.Addr)
+
+	public, operators atomic.Pointer[limit.Listener] // nil until they serve
+}
+
+var listenerLimits = map[limit.ListenerLimit]string{
+	limit.TotalReached:   limitOpen,
+	limit.AddressReached: limitOpenPerAddress,
+	limit.IdleEvicted:    limitIdle,
+}
+
+func (c *connections) config(most, perAddress int) limit.ListenerConfig {
+	return limit.ListenerConfig{
+		Most: most, PerAddress: perAddress,
+		Exempt: func(from netip.Addr) bool {
+			for _, p := range c.proxies {
+				if p.Contains(from) {
+					return true
+				}
+			}
+			return false
+		},
+		Reached: func(l limit.ListenerLimit, from netip.Addr) { c.reached(listenerLimits[l], from) },
+	}
+}
+
+// bound bounds the connections of the public listener.
+func (c *connections) bound(l net.Listener) net.Listener {
+	bounded := limit.Listen(l, c.config(c.limits.Most, c.limits.PerAddress))
+	c.public.Store(bounded)
+	return bounded
+}
+
+// boundOperators does the same for the operators' own listener, which a flood on the
+// other one must not fill.
+func (c *connections) boundOperators(l net.Listener) net.Listener {
+	bounded := limit.Listen(l, c.config(c.limits.Operators, 0))
+	c.operators.Store(bounded)
+	return bounded
+}
+
+// connState tells the listener which connections are idle, see [http.Server.ConnState].
+func connState(nc net.Conn, state http.ConnState) {
+	if c := limit.ConnOf(nc); c != nil {
+		c.SetIdle(state == http.StateNew || state == http.StateIdle)
+	}
+}
+
+// OpenConnections is how many connections are open, by listener: http, ops. They are
+// more than those of Socket.IO: callers, polling browsers and idle ones count.
+func (s *Server) OpenConnections() map[string]int {
+	open := make(map[string]int)
+	for name, l := range map[string]*limit.Listener{"http": s.conns.public.Load(), "ops": s.conns.operators.Load()} {
+		open[name] = 0
+		if l != nil {
+			open[name] = l.Open()
+		}
+	}
+	return open
+}

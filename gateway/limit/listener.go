@@ -1,0 +1,198 @@
+package limit
+
+import (
+	"container/list"
+	"net"
+	"net/netip"
+	"sync"
+)
+
+// ListenerConfig bounds the connections of a [Listener].
+type ListenerConfig struct {
+	Most       int // connections at a time; 0 is no limit
+	PerAddress int // connections of one address at a time; 0 is no limit
+	// Exempt tells the addresses to which PerAddress does not apply, beside those of
+	// this machine: proxies, with everybody behind them. Nil: no others.
+	Exempt func(netip.Addr) bool
+	// Reached is told of each connection that was closed for a limit. It must not wait.
+	Reached func(l ListenerLimit, from netip.Addr)
+}
+
+// ListenerLimit says why a [Listener] closed a connection.
+type ListenerLimit int
+
+// Limits of a [Listener].
+const (
+	// TotalReached: a new connection was refused, all others were in use.
+	TotalReached ListenerLimit = iota
+	// AddressReached: a new connection was refused, its address had too many.
+	AddressReached
+	// IdleEvicted: the connection that had been idle the longest was closed for a new one.
+	IdleEvicted
+)
+
+// Listener accepts a bounded number of connections, whatever they are for and
+// whatever comes on them, or nothing. When there are too many, the connection that
+// has been idle for the longest time is closed for a new one; without an idle one the
+// new one is closed. A connection is idle until its owner says otherwise with
+// [Conn.SetIdle], which it does when a request has been read.
+//
+// What it accepts are [*Conn]. A net.Listener below it must return *net.TCPConn;
+// anything else is passed on and not counted.
+type Listener struct {
+	net.Listener
+	cfg       ListenerConfig
+	addresses *Counts
+	peer      func(net.Conn) netip.Addr // of a connection; tests have others
+
+	mu   sync.Mutex // guards what follows
+	open int
+	idle list.List // of *Conn, the one that has been idle the longest at the front
+}
+
+// Listen bounds the connections of l.
+func Listen(l net.Listener, cfg ListenerConfig) *Listener {
+	if cfg.Reached == nil {
+		cfg.Reached = func(ListenerLimit, netip.Addr) {}
+	}
+	return &Listener{Listener: l, cfg: cfg, addresses: NewCounts(cfg.PerAddress), peer: peerOf}
+}
+
+// Open is how many connections are open.
+func (l *Listener) Open() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.open
+}
+
+// Accept returns the next connection that no limit refuses.
+func (l *Listener) Accept() (net.Conn, error) {
+	for {
+		nc, err := l.Listener.Accept()
+		tcp, ok := nc.(*net.TCPConn)
+		if err != nil || !ok {
+			return nc, err
+		}
+		if c := l.admit(tcp); c != nil {
+			return c, nil
+		}
+		_ = tcp.Close() // the client learns nothing else
+	}
+}
+
+// admit counts a connection, or returns nil when it must not stay.
+func (l *Listener) admit(tcp *net.TCPConn) *Conn {
+	c := &Conn{TCPConn: tcp, l: l}
+	from := l.peer(tcp)
+	if shared, limited := Shared(from); limited && (l.cfg.Exempt == nil || !l.cfg.Exempt(from)) {
+		if !l.addresses.Take(shared) {
+			l.cfg.Reached(AddressReached, from)
+			return nil
+		}
+		c.shares = shared
+	}
+	oldest, ok := l.enter(c)
+	switch {
+	case !ok:
+		if c.shares.IsValid() {
+			l.addresses.Release(c.shares)
+		}
+		l.cfg.Reached(TotalReached, from)
+		return nil
+	case oldest != nil:
+		l.cfg.Reached(IdleEvicted, l.peer(oldest.TCPConn))
+		_ = oldest.Close() // its reader sees that
+	}
+	return c
+}
+
+// enter counts c as open and idle. When there are too many, oldest is the one to be
+// closed for it; until it is closed, there is one more than the limit. When none can
+// be closed, c is not counted and ok is false.
+func (l *Listener) enter(c *Conn) (oldest *Conn, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cfg.Most > 0 && l.open >= l.cfg.Most {
+		front := l.idle.Front()
+		if front == nil {
+			return nil, false
+		}
+		oldest = l.idle.Remove(front).(*Conn)
+		oldest.place = nil
+	}
+	l.open++
+	c.open, c.place = true, l.idle.PushBack(c)
+	return oldest, true
+}
+
+// leave counts c no more. It may be called again.
+func (l *Listener) leave(c *Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !c.open {
+		return
+	}
+	c.open = false
+	l.open--
+	if c.place != nil {
+		l.idle.Remove(c.place)
+		c.place = nil
+	}
+	if c.shares.IsValid() {
+		l.addresses.Release(c.shares)
+	}
+}
+
+// Conn is a connection that a [Listener] counts until it is closed. Safe for concurrent
+// use, as a net.Conn is.
+type Conn struct {
+	*net.TCPConn
+	l      *Listener
+	shares netip.Addr // the address for which it is counted; zero: for none
+
+	// Guarded by l.mu.
+	open  bool
+	place *list.Element // among the idle ones; nil: it is in use, or closed
+}
+
+// ConnOf returns the [Conn] below a connection that has a method NetConn, such as that
+// of TLS, or nil.
+func ConnOf(nc net.Conn) *Conn {
+	for {
+		switch c := nc.(type) {
+		case *Conn:
+			return c
+		case interface{ NetConn() net.Conn }:
+			nc = c.NetConn()
+		default:
+			return nil
+		}
+	}
+}
+
+// SetIdle says whether the connection may be closed for a new one.
+func (c *Conn) SetIdle(idle bool) {
+	c.l.mu.Lock()
+	defer c.l.mu.Unlock()
+	switch {
+	case !c.open || idle == (c.place != nil):
+	case idle:
+		c.place = c.l.idle.PushBack(c)
+	default:
+		c.l.idle.Remove(c.place)
+		c.place = nil
+	}
+}
+
+// Close closes the connection, which then counts no more.
+func (c *Conn) Close() error {
+	err := c.TCPConn.Close() // first, so that its descriptor is free when it is not counted
+	c.l.leave(c)
+	return err
+}
+
+// peerOf is the other end of a connection.
+func peerOf(nc net.Conn) netip.Addr {
+	peer, _ := nc.RemoteAddr().(*net.TCPAddr)
+	return peer.AddrPort().Addr().Unmap() // of nil the zero address
+}
