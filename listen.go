@@ -64,7 +64,8 @@ func newListenCommand() *cobra.Command {
 	cmd.Flags().IntVar(&most, "count", 0, "end after `n` events; 0 goes on until interrupted")
 	cmd.Flags().BoolVar(&l.asJSON, "json", false, "one JSON object a line")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if _, err := bridge.ParseOffset(after); after != "" && err != nil {
+		from, err := cursorOf(args[0], after)
+		if err != nil {
 			return usagef("--after %q: %w", after, err)
 		}
 		if most < 0 {
@@ -79,11 +80,22 @@ func newListenCommand() *cobra.Command {
 			URL:     t.url,
 			Dialer:  &websocket.Dialer{TLSClientConfig: t.tls, HandshakeTimeout: 10 * time.Second},
 			Token:   cmp.Or(token, os.Getenv(envUserToken)),
-			Session: sioclient.Session{Offset: after},
+			Session: sioclient.Session{Offset: from},
 		}
 		return l.run(cmd.Context())
 	}
 	return cmd
+}
+
+// cursorOf is what a client of the user presents to begin after an offset, or a cursor,
+// that was given as text.
+func cursorOf(user, after string) (string, error) {
+	if after == "" {
+		return "", nil
+	}
+	c, err := bridge.ParseCursor(after)
+	c.Tag = bridge.UserTag(bridge.UserID(user))
+	return c.String(), err
 }
 
 // oneUser wants a user id as the only argument.
@@ -170,7 +182,10 @@ func (l *listener) print(e sioclient.Event, at time.Time) error {
 		out.Payload = e.Args[0]
 	}
 	if len(e.Args) > 1 {
-		_ = json.Unmarshal(e.Args[1], &out.Offset) // else it is none
+		var c bridge.Cursor
+		if json.Unmarshal(e.Args[1], &c) == nil { // else it is none
+			out.Offset = c.Offset.String()
+		}
 	}
 	if l.asJSON {
 		return newJSONEncoder(l.out).Encode(out)

@@ -74,6 +74,7 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 		MaxLeft:    cmp.Or(cfg.Sockets.MaxConnections, 100_000),
 		MaxPerUser: cfg.Sockets.MaxPerUser,
 		MaxBinding: cfg.Sockets.MaxBinding,
+		Stream:     sub,
 		Begin:      traces.begin(),
 	}, log)
 	down.add("hub", 2*time.Second, background(hub.Run))

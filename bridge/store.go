@@ -74,14 +74,16 @@ type Registry interface {
 	// Registering a socket again overwrites its earlier registration.
 	Register(ctx context.Context, r Registration) (Replay, error)
 	// Unregister removes this registration of the socket, and no later one of the
-	// same id, and records taken as what the user has received.
-	Unregister(ctx context.Context, r Registration, taken Offset) error
+	// same id, and records what the socket was given, as Taken does.
+	Unregister(ctx context.Context, r Registration, given Delivered) error
 	// Locate returns the user's sockets on live nodes, oldest first.
 	Locate(ctx context.Context, user UserID) ([]Presence, error)
 	// Read returns the next messages of a user after an offset, at most limit.
 	Read(ctx context.Context, user UserID, after Offset, limit int) (Replay, error)
-	// Taken records how far each user's sockets have received. Marks never go back.
-	Taken(ctx context.Context, marks map[UserID]Offset) error
+	// Taken records what users' sockets were given. A user's delivered offset moves
+	// from within such a range to its end: it never goes back, and never over a
+	// message that no socket was given.
+	Taken(ctx context.Context, given []Delivered) error
 	// Marks returns how far any socket of the user has received, as Taken and
 	// Unregister have recorded it, and the user's last message. Each is zero when it
 	// is not known.
@@ -106,14 +108,30 @@ type Registration struct {
 	PID string
 }
 
-// Session is the session that is saved with the registration: its page has what
-// it presents as After.
-func (r Registration) Session() Session {
-	s := Session{User: r.User, Socket: r.Socket}
-	if r.After != nil {
-		s.Acked = *r.After
+// Session is the session that is saved with the registration.
+func (r Registration) Session() Session { return Session{User: r.User, Socket: r.Socket} }
+
+// Delivered says that sockets of a user were given each message after From, up to To.
+// What a client claims to have received is in no such range.
+type Delivered struct {
+	User     UserID
+	From, To Offset
+}
+
+// IsZero reports whether d says nothing.
+func (d Delivered) IsZero() bool { return !d.To.After(d.From) }
+
+// Join returns the union of two ranges of one user. It reports false when they do not
+// meet, so that a message between them may have been given to no socket.
+func (d Delivered) Join(o Delivered) (Delivered, bool) {
+	if d.From.After(o.To) || o.From.After(d.To) {
+		return d, false
 	}
-	return s
+	if d.From.After(o.From) {
+		d.From = o.From
+	}
+	d.To = d.To.Max(o.To)
+	return d, true
 }
 
 // Replay is one page of a user's history.
@@ -123,8 +141,11 @@ type Replay struct {
 	// Gap is true when messages between the offset asked for and the first one
 	// returned are no longer kept.
 	Gap  bool
-	From Offset // where the page starts: what was asked for, or the user's taken mark
+	From Offset // where the page starts: what was asked for, or the user's delivered offset
 	Last Offset // the user's last offset; zero when none is known
+	// Before is the user's message before the first entry, and Last when there is no
+	// entry. With a gap it is one that is no longer kept.
+	Before Offset
 	// Sockets is, of [Registry.Register], how many of the user's are recorded, this
 	// one among them. Some may be those of dead nodes: Locate knows.
 	Sockets int
@@ -134,9 +155,6 @@ type Replay struct {
 type Session struct {
 	User   UserID
 	Socket SocketID
-	// Acked is the last message that the page has confirmed, and so every one
-	// before it. The stock client does not remember the offset of such a message.
-	Acked Offset
 }
 
 // Sessions is what connection state recovery needs. A session is saved while the

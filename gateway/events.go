@@ -46,11 +46,11 @@ func (ev *events) Connect(c *sio.Socket) {
 	ev.log.LogAttrs(c.Context(), slog.LevelDebug, "connected", slog.String("socket", c.ID()), slog.String("transport", c.Transport()), slog.Bool("recovered", rec != nil))
 	switch {
 	case rec != nil:
-		_ = ev.bind(c, s, rec.user, &rec.after, nil, nil, actionResume) // bind has answered
+		_ = ev.bind(c, s, rec.user, &claim{after: rec.after}, nil, nil, actionResume) // bind has answered
 	case s.who != nil:
-		_ = ev.bind(c, s, s.who.user, claimedOffset(c.Auth()), nil, nil, "connect")
+		_ = ev.bind(c, s, s.who.user, claimOf(presented(c.Auth()), s.who.user), nil, nil, "connect")
 	default:
-		s.claimed = claimedOffset(c.Auth())
+		s.claimed = presented(c.Auth())
 	}
 }
 
@@ -59,10 +59,10 @@ const actionResume = "resume"
 
 // bind maps the socket. It fails when the user has too many, which it answers
 // itself, and when the socket is gone: then nobody is left to answer.
-func (ev *events) bind(c *sio.Socket, s *socket, user bridge.UserID, after *bridge.Offset, away func(), ack func(...any), action string) error {
+func (ev *events) bind(c *sio.Socket, s *socket, user bridge.UserID, has *claim, away func(), ack func(...any), action string) error {
 	ev.journal.ended(c, s, reasonMoved)
 	ev.left(c, s, "now another user's")
-	if err := ev.hub.bind(c.Context(), s, user, after, away); err != nil {
+	if err := ev.hub.bind(c.Context(), s, user, has, away); err != nil {
 		if errors.Is(err, errTooMany) {
 			ev.refuseCrowd(c, ack, action)
 		}
@@ -149,22 +149,24 @@ func (ev *events) setUserID(c *sio.Socket, s *socket, args []json.RawMessage, ac
 	}
 	after, err := afterArgument(args)
 	if err != nil {
-		ev.refuse(c, ack, "after must be an offset as an acknowledgement or event carries it", codeInvalidOffset, action)
+		ev.refuse(c, ack, "after must be an offset as an answer, an acknowledgement or an event carries it", codeInvalidOffset, action)
 		return
 	}
-	if after == nil {
-		after, s.claimed = s.claimed, nil
+	has := explicitClaim(after, user)
+	if has == nil {
+		has = claimOf(s.claimed, user)
 	}
+	s.claimed = nil
 	answer := func() {
 		if ack != nil {
-			ack(map[string]any{"ok": true, "userId": user, "socketId": c.ID(), "offset": s.lastGiven()})
+			ack(map[string]any{"ok": true, "userId": user, "socketId": c.ID(), "offset": s.cursor()})
 		}
 	}
 	if s.registration().User != user {
 		away := func() {
 			_ = c.Emit("error", clientError{codeUnavailable, "The user cannot be registered yet; trying again", map[string]any{"action": action}})
 		}
-		if err := ev.bind(c, s, user, after, away, ack, action); err != nil {
+		if err := ev.bind(c, s, user, has, away, ack, action); err != nil {
 			return
 		}
 		ev.hub.turn(c.Context(), answer)
@@ -241,12 +243,12 @@ func userArgument(args []json.RawMessage) (bridge.UserID, error) {
 
 // afterArgument reads `{after: offset}`, the optional second argument of
 // setUserId. The Node service took only one, so anything but an object is ignored.
-func afterArgument(args []json.RawMessage) (*bridge.Offset, error) {
+func afterArgument(args []json.RawMessage) (*bridge.Cursor, error) {
 	if len(args) < 2 || args[1][0] != '{' {
 		return nil, nil
 	}
 	var options struct {
-		After *bridge.Offset `json:"after"`
+		After *bridge.Cursor `json:"after"`
 	}
 	if err := json.Unmarshal(args[1], &options); err != nil {
 		return nil, err

@@ -54,16 +54,12 @@ type traceArgument struct {
 func wantsTrace(c *sio.Socket) bool { return c.Auth().Trace }
 
 // followedPacket is the event of a message that is followed, for a page that asked.
-func followedPacket(e *bridge.Envelope, offset bool) *sio.Packet {
+func followedPacket(e *bridge.Envelope, cursor string) *sio.Packet {
 	argument, err := json.Marshal(traceArgument{e.Parent})
 	if err != nil {
 		panic(err) // a string always encodes
 	}
-	at := ""
-	if offset {
-		at = e.Offset.String()
-	}
-	return sio.EventPacket(e.Topic, slices.Concat(e.Payload, []byte(","), argument), at)
+	return sio.EventPacket(e.Topic, slices.Concat(e.Payload, []byte(","), argument), cursor)
 }
 
 // ackedArguments are those of an event that a page is to confirm.

@@ -65,7 +65,16 @@ type HubConfig struct {
 	MaxBinding int              // see [Hub.Overloaded]; 0: no limit
 	SessionTTL time.Duration    // how long the store keeps a session, see [SessionTTL]
 	MaxLeft    int              // sessions that are kept of pages that have left this node; 0: no limit
+	Stream     Stream           // nil: no offset is beyond its end
 	Begin      bridge.BeginSpan // of pushes that are followed; nil: none is
+}
+
+// Stream is what the hub must know of the stream of messages.
+type Stream interface {
+	// Reaches reports whether the stream is the one that o belongs to, has come as far
+	// as o, and keeps every message after it. What it goes by is not older than the call
+	// when the answer is no. An error says that the stream cannot be asked now.
+	Reaches(ctx context.Context, o bridge.Offset) (bool, error)
 }
 
 // shard is a part of the users. Slices are replaced, never changed in place, so
@@ -253,8 +262,6 @@ func (h *Hub) pushAcked(e *bridge.Envelope, done func(bridge.Count)) {
 			var ack bridge.Count
 			if confirmed {
 				ack.Acked = 1
-				h.saveSession(context.Background(), s) // it must not come again, also when the page leaves now
-				h.Flush()
 			}
 			settle(ack)
 		})
@@ -266,6 +273,7 @@ func (h *Hub) pushAcked(e *bridge.Envelope, done func(bridge.Count)) {
 			settle(bridge.Count{})
 		}
 	}
+	h.Flush() // the event and the cursor behind it: see [socket.pushAcked]
 	h.pushed(e, pushed)
 	settle(bridge.Count{})
 }
@@ -301,20 +309,24 @@ type Pushes struct {
 // Pushes returns the counts.
 func (h *Hub) Pushes() Pushes { return Pushes{h.took.Load(), h.seen.Load()} }
 
-// bind maps a socket to a user and brings it up to date: registered in the
-// store first, with its session, its history read after that. When it returns without an error,
-// every message appended from then on is pushed. While the store is away it tries
-// again, and away is called once; it gives up only when ctx, the socket's, ends,
-// and with errTooMany. What the page is told of its offset goes out with the next Flush.
-func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, after *bridge.Offset, away func()) error {
+// bind maps a socket to a user and replays what it has missed: registered in the store
+// first, with its session, its history read after that. When it returns without an error,
+// every message appended from then on is pushed. c says what the client has already; nil:
+// the socket begins at the user's inbox. While the store is away bind tries again, and
+// away is called; it gives up only when ctx, the socket's, ends, and with errTooMany.
+// What the client is told of its offset goes out with the next Flush.
+func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, c *claim, away func()) error {
 	h.unbind(s)
-	given := h.given(user)
-	s.bind(user, after, &h.shard(user).moved)
+	local := h.delivered(user)
+	s.bind(user, &h.shard(user).moved)
 	h.add(user, s) // before the store knows, so that nothing it routes here is dropped
 	r := s.registration()
 	h.left.back(s.conn.PID())
-	r.After, r.PID = after, s.conn.PID() // a node that is killed cannot save the session at its end
-	page, err := h.register(ctx, r, away)
+	r.PID = s.conn.PID() // a node that is killed cannot save the session at its end
+	if c != nil && !c.unknown {
+		r.After = &c.after
+	}
+	page, err := h.begin(ctx, &r, away)
 	if errors.Is(err, errTooMany) {
 		h.unbind(s)
 		h.dropSession(user, s.conn.PID())
@@ -322,13 +334,57 @@ func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, after *br
 	if err != nil {
 		return err
 	}
-	from := page.From
-	if after == nil {
-		from = from.Max(given) // the store learns of it a moment later than the hub
+	if r.After == nil {
+		s.startAt(page.From, reach(page.From, local)) // the store learns of it a moment later than the hub
+	} else {
+		s.startAt(received(*r.After, &page), *r.After)
 	}
-	s.startAt(from)
+	if c != nil && r.After == nil {
+		h.tellGap(s, c.after)
+	}
 	wait := func(room int) error { return s.conn.WaitDrained(ctx, room) }
 	return h.untilDone(ctx, away, func() error { return h.replay(ctx, s, user, &page, wait) })
+}
+
+// begin registers the socket where it says, or at the inbox, with r.After set to nil,
+// when the stream has never come that far. Nearly always the user's own history tells
+// that it has.
+func (h *Hub) begin(ctx context.Context, r *bridge.Registration, away func()) (page bridge.Replay, err error) {
+	page, err = h.register(ctx, *r, away)
+	if err != nil || r.After == nil || !r.After.After(page.Last) || h.cfg.Stream == nil {
+		return page, err
+	}
+	var reached bool
+	err = h.untilDone(ctx, away, func() (err error) {
+		reached, err = h.cfg.Stream.Reaches(ctx, *r.After)
+		return err
+	})
+	if err != nil || reached {
+		return page, err
+	}
+	r.After = nil
+	return h.register(ctx, *r, away)
+}
+
+// received is up to where the user's messages, as the store has them, need not have been
+// given to the socket although its client claims everything up to after: the last
+// message that the claim covers. Claims are not evidence, so [bridge.Delivered] ranges of
+// the socket begin there.
+func received(after bridge.Offset, page *bridge.Replay) bridge.Offset {
+	if after.After(page.Last) || page.Before.After(after) {
+		return after // the store may not have all of them yet, or no longer
+	}
+	return page.Before
+}
+
+// reach follows a delivered offset through what sockets were given.
+func reach(taken bridge.Offset, given []bridge.Delivered) bridge.Offset {
+	for _, d := range given {
+		if !d.From.After(taken) {
+			taken = taken.Max(d.To)
+		}
+	}
+	return taken
 }
 
 // register records the socket in the store, unless the user has too many. The
@@ -375,26 +431,26 @@ func (h *Hub) untilDone(ctx context.Context, away func(), op func() error) error
 	}
 }
 
-// given is how far the user's sockets on this node have received.
-func (h *Hub) given(user bridge.UserID) (last bridge.Offset) {
+// delivered is what the user's sockets on this node were given.
+func (h *Hub) delivered(user bridge.UserID) (given []bridge.Delivered) {
 	for _, s := range h.of(user) {
-		last = last.Max(s.lastGiven())
+		given = append(given, s.delivered())
 	}
-	return last
+	return given
 }
 
 // unbind ends the socket's mapping, if it has one. The store may be away: the
 // removal is then tried again until it is done.
 func (h *Hub) unbind(s *socket) {
-	r, taken := s.unbind()
+	r, given := s.unbind()
 	if r.User == "" {
 		return
 	}
 	h.remove(r.User, s)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	if err := h.store.Unregister(ctx, r, taken); err != nil {
-		h.gone.add(unregistration{r, taken})
+	if err := h.store.Unregister(ctx, r, given); err != nil {
+		h.gone.add(unregistration{r, given})
 	}
 }
 
@@ -404,7 +460,7 @@ func (h *Hub) unbind(s *socket) {
 func (h *Hub) replay(ctx context.Context, s *socket, user bridge.UserID, page *bridge.Replay, wait func(room int) error) error {
 	for {
 		if page.Gap {
-			h.tellGap(s, page)
+			h.tellGap(s, page.From)
 		}
 		for _, e := range page.Entries {
 			if err := wait(h.room(e)); errors.Is(err, errBehind) {
@@ -441,14 +497,14 @@ func (h *Hub) room(e *bridge.Envelope) int {
 	return max(min(h.cfg.MaxPending/2, h.cfg.MaxPending-len(e.Payload)-around), 1)
 }
 
-// tellGap tells the page that messages it has missed are no longer kept, so that
-// it can fetch its state anew.
-func (h *Hub) tellGap(s *socket, page *bridge.Replay) {
+// tellGap tells the client that messages after an offset, which it has missed, are no
+// longer kept or cannot be told from those that it has, so that it can load its state anew.
+func (h *Hub) tellGap(s *socket, after bridge.Offset) {
 	h.gaps.Add(1)
 	err := s.conn.Emit("error", clientError{
 		Type:    "HISTORY_GAP",
 		Message: "Messages were missed that are no longer kept; load the current state again",
-		Details: map[string]any{"after": page.From},
+		Details: map[string]any{"after": after},
 	})
 	if err != nil {
 		h.log.LogAttrs(context.Background(), slog.LevelDebug, "gap not told", slog.String("socket", s.conn.ID()), slog.Any("err", err))

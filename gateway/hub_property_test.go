@@ -123,13 +123,13 @@ func (c *pageConn) Push(p *sio.Packet) error {
 		return nil
 	}
 	text := strings.TrimSuffix(p.String(), `"]`)
-	o, err := bridge.ParseOffset(text[strings.LastIndexByte(text, '"')+1:])
-	if err != nil {
+	at, err := bridge.ParseCursor(text[strings.LastIndexByte(text, '"')+1:])
+	if err != nil || c.page.user != "" && at.Tag != bridge.UserTag(c.page.user) {
 		panic(p.String())
 	}
 	c.page.mu.Lock()
 	defer c.page.mu.Unlock()
-	c.page.got = append(c.page.got, o)
+	c.page.got = append(c.page.got, at.Offset)
 	return nil
 }
 
@@ -259,7 +259,7 @@ func (c *cluster) visit(p *page) func() {
 	conn := &pageConn{page: p, node: c.nodes[c.rnd.IntN(len(c.nodes))], id: fmt.Sprint("s", c.rnd.Uint64())}
 	conn.ctx, conn.cancel = context.WithCancel(context.Background())
 	conn.socket = &socket{conn: conn, offsets: true}
-	var after *bridge.Offset
+	var has *claim
 	if p.from >= 0 {
 		last := bridge.Offset{Epoch: 1}
 		if n := len(p.got); n > 0 {
@@ -267,11 +267,11 @@ func (c *cluster) visit(p *page) func() {
 		} else {
 			last.Seq = 0
 		}
-		after = &last
+		has = &claim{after: last}
 	}
 	p.open = conn
 	return func() {
-		if err := conn.node.hub.bind(conn.ctx, conn.socket, p.user, after, nil); err != nil {
+		if err := conn.node.hub.bind(conn.ctx, conn.socket, p.user, has, nil); err != nil {
 			c.t.Error(err)
 		}
 	}

@@ -110,7 +110,7 @@ func (j *journal) ended(c *sio.Socket, s *socket, reason string) {
 	}
 	j.events.add(SocketEvent{
 		At: time.Now(), Event: SocketDisconnected, User: session.User, Socket: session.Socket, Transport: c.Transport(),
-		Reason: reason, Took: time.Since(c.Since()), Given: s.lastGiven(), Acked: session.Acked,
+		Reason: reason, Took: time.Since(c.Since()), Given: s.lastGiven(), Acked: s.lastConfirmed(),
 	})
 }
 
@@ -146,7 +146,7 @@ type SocketState struct {
 // SocketsOf describes the user's sockets on this node, oldest first.
 func (h *Hub) SocketsOf(user bridge.UserID) (found []SocketState) {
 	for _, s := range h.of(user) {
-		state := SocketState{Socket: bridge.SocketID(s.conn.ID()), Given: s.lastGiven(), Acked: s.session().Acked}
+		state := SocketState{Socket: bridge.SocketID(s.conn.ID()), Given: s.lastGiven(), Acked: s.lastConfirmed()}
 		if c, ok := s.conn.(*sio.Socket); ok {
 			state.Since, state.Transport, state.Queued = c.Since(), c.Transport(), c.Pending()
 		}

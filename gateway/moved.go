@@ -63,14 +63,14 @@ func (s *socket) noteAgain() {
 	s.note()
 }
 
-// progress returns the socket's user and last offset, which the caller records. It
-// is false when the socket has left, or has moved to another user since it was noted.
-func (s *socket) progress() (user bridge.UserID, last bridge.Offset, noted bool) {
+// progress returns what the socket was given, which the caller records. It is false
+// when the socket has left, or has moved to another user since it was noted.
+func (s *socket) progress() (given bridge.Delivered, noted bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	noted = s.noted && s.user != ""
 	s.noted = false
-	return s.user, s.last, noted
+	return s.given(), noted
 }
 
 // recordTaken tells the store how far the users of some shards have received, at
@@ -83,16 +83,26 @@ func (h *Hub) recordTaken(ctx context.Context, shards []shard, most int) {
 	if len(sockets) == 0 {
 		return
 	}
-	marks := make(map[bridge.UserID]bridge.Offset, len(sockets))
+	given := make([]bridge.Delivered, 0, len(sockets))
+	of := make(map[bridge.UserID]int, len(sockets)) // the newest in given
 	for _, s := range sockets {
-		if user, last, noted := s.progress(); noted {
-			marks[user] = marks[user].Max(last)
+		d, noted := s.progress()
+		if !noted {
+			continue
 		}
+		if i, more := of[d.User]; more {
+			if joined, ok := given[i].Join(d); ok {
+				given[i] = joined
+				continue
+			}
+		}
+		of[d.User] = len(given)
+		given = append(given, d)
 	}
-	if len(marks) == 0 {
+	if len(given) == 0 {
 		return
 	}
-	if err := h.store.Taken(ctx, marks); err != nil {
+	if err := h.store.Taken(ctx, given); err != nil {
 		h.log.LogAttrs(ctx, slog.LevelDebug, "progress not recorded", slog.Any("err", err))
 		for _, s := range sockets {
 			s.noteAgain()

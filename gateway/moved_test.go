@@ -21,12 +21,12 @@ type awayStore struct {
 	took []int // how many marks each call brought
 }
 
-func (s *awayStore) Taken(ctx context.Context, marks map[bridge.UserID]bridge.Offset) error {
+func (s *awayStore) Taken(ctx context.Context, given []bridge.Delivered) error {
 	if s.away {
 		return errors.New("away")
 	}
-	s.took = append(s.took, len(marks))
-	return s.MemoryNode.Taken(ctx, marks)
+	s.took = append(s.took, len(given))
+	return s.MemoryNode.Taken(ctx, given)
 }
 
 func movedHub(t *testing.T, users int) (*Hub, *awayStore) {

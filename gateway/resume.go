@@ -10,19 +10,29 @@ import (
 	"github.com/codewar/socketbridge/gateway/sio"
 )
 
-// recovered is what a returning page is recognised by.
+// recovered is what a returning client is recognised by.
 type recovered struct {
 	user  bridge.UserID
 	after bridge.Offset
 	who   *identity // as in [socket]
 }
 
-// Restore recognises a page that lost its connection, on whichever node it was.
+// claim is what a client says that it has: every message of its user up to an offset.
+// It decides what the client is sent, and nothing else: a claim is no evidence that a
+// socket of the user was given anything. No claim, a nil one, begins at the inbox.
+type claim struct {
+	after bridge.Offset
+	// unknown: what the client has presented does not say where it is. It begins at the
+	// inbox too, and is told that it may have missed something.
+	unknown bool
+}
+
+// Restore recognises a client that lost its connection, on whichever node it was.
 // It is refused, and `socket.recovered` stays false, when the session is unknown or
-// another user's than the page's token, or the history no longer reaches back to
-// the page's offset.
+// another user's than the client's token, when the cursor is another user's or one that
+// the stream has not reached, or when the history no longer reaches back to it.
 func (ev *events) Restore(ctx context.Context, c *sio.Socket, pid, offset string) (sio.Restored, bool) {
-	after, err := bridge.ParseOffset(offset)
+	cursor, err := bridge.ParseCursor(offset)
 	if err != nil {
 		return sio.Restored{}, false
 	}
@@ -37,22 +47,62 @@ func (ev *events) Restore(ctx context.Context, c *sio.Socket, pid, offset string
 	if who != nil && who.user != session.User {
 		return sio.Restored{}, false
 	}
-	after = after.Max(session.Acked)
-	page, err := ev.hub.store.Read(ctx, session.User, after, 1)
-	if err != nil || page.Gap {
+	if cursor.Tag != "" && cursor.Tag != bridge.UserTag(session.User) { // a plain offset is one of an older version
 		return sio.Restored{}, false
 	}
-	return sio.Restored{ID: string(session.Socket), Data: &recovered{session.User, after, who}}, true
+	if !ev.hub.complete(ctx, session.User, cursor.Offset) {
+		return sio.Restored{}, false
+	}
+	return sio.Restored{ID: string(session.Socket), Data: &recovered{session.User, cursor.Offset, who}}, true
 }
 
-// claimedOffset is the offset that a page presents whose session is gone: its
-// messages after that are still owed to it, once it says who it is.
-func claimedOffset(presented sio.Auth) *bridge.Offset {
-	after, err := bridge.ParseOffset(presented.Offset)
-	if err != nil {
+// complete reports whether everything that the user was sent after an offset is kept.
+func (h *Hub) complete(ctx context.Context, user bridge.UserID, after bridge.Offset) bool {
+	page, err := h.store.Read(ctx, user, after, 1)
+	if err != nil || page.Gap {
+		return false
+	}
+	if !after.After(page.Last) || h.cfg.Stream == nil {
+		return true
+	}
+	reached, err := h.cfg.Stream.Reaches(ctx, after)
+	return err == nil && reached
+}
+
+// presented is the cursor that a client presents as it connects, without a session
+// that could be restored. nil: none; its tag is empty when it cannot be read, or when it is
+// a plain offset of an older version, which does not say whose it is.
+func presented(auth sio.Auth) *bridge.Cursor {
+	if auth.Offset == "" {
 		return nil
 	}
-	return &after
+	cursor, err := bridge.ParseCursor(auth.Offset)
+	if err != nil {
+		return new(bridge.Cursor)
+	}
+	return &cursor
+}
+
+// claimOf is what the cursor that a client presented as it connected says of a user.
+// The JavaScript client presents that of the user before, after another has logged in:
+// that one says nothing of this user.
+func claimOf(c *bridge.Cursor, user bridge.UserID) *claim {
+	switch {
+	case c == nil || c.Tag != "" && c.Tag != bridge.UserTag(user):
+		return nil
+	case c.Tag == "":
+		return &claim{after: c.Offset, unknown: true}
+	}
+	return &claim{after: c.Offset}
+}
+
+// explicitClaim is what `{after}` says of the user who is named beside it. A plain
+// offset is of that user then. A cursor of another user cannot be applied.
+func explicitClaim(c *bridge.Cursor, user bridge.UserID) *claim {
+	if c == nil {
+		return nil
+	}
+	return &claim{after: c.Offset, unknown: c.Tag != "" && c.Tag != bridge.UserTag(user)}
 }
 
 // wantsOffset decides who is given the offset as an event's last argument. A page

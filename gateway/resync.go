@@ -18,7 +18,7 @@ const resyncWorkers = 16
 // unregistration is a registration that ended while the store was away.
 type unregistration struct {
 	r     bridge.Registration
-	taken bridge.Offset
+	given bridge.Delivered
 }
 
 // unregistrations wait for the store to come back. At most maxGone are kept:
@@ -113,7 +113,7 @@ func (h *Hub) removeGone(ctx context.Context) {
 		failed := make([]bool, len(some))
 		var wg sync.WaitGroup
 		for i, u := range some {
-			wg.Go(func() { failed[i] = h.store.Unregister(ctx, u.r, u.taken) != nil })
+			wg.Go(func() { failed[i] = h.store.Unregister(ctx, u.r, u.given) != nil })
 		}
 		wg.Wait()
 		gone = gone[len(some):]

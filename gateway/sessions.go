@@ -87,21 +87,6 @@ func (h *Hub) leaveSession(user bridge.UserID, pid string) (full bool) {
 	return full
 }
 
-// saveSession saves the session again, because the page has confirmed a message.
-// Failing costs the page its recovered state, not its messages: it presents its
-// offset all the same.
-func (h *Hub) saveSession(ctx context.Context, s *socket) {
-	session := s.session()
-	if s.conn.PID() == "" || session.User == "" {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	if err := h.store.SaveSessions(ctx, map[string]bridge.Session{s.conn.PID(): session}); err != nil {
-		h.log.LogAttrs(ctx, slog.LevelDebug, "session not saved", slog.Any("err", err))
-	}
-}
-
 // dropSession deletes the session of a page that does not come back. A session that
 // is not deleted lapses.
 func (h *Hub) dropSession(user bridge.UserID, pid string) {

@@ -45,9 +45,11 @@ type socket struct {
 	// shard's lock is released, never inside it.
 	mu    sync.Mutex
 	user  bridge.UserID // empty: not mapped
+	tag   string        // of its user's cursors
 	token string        // of its registration
-	last  bridge.Offset // of the last message it was given; what is not after it is dropped
-	acked bridge.Offset // up to here the page has said that it has everything
+	from  bridge.Offset // it was given every message of the user after from, up to last
+	last  bridge.Offset // what is not after it is dropped
+	acked bridge.Offset // of the last message that its client has confirmed
 	moved *moved        // of its user's shard
 	noted bool          // it is in there: the store does not know of last yet
 	// replaying: live messages wait in the history, from where a replay brings
@@ -57,7 +59,7 @@ type socket struct {
 	announce               bool // the page has not been given any offset yet
 
 	mapped  time.Time      // when the user was last told to the log; zero: it is not mapped
-	claimed *bridge.Offset // what the browser presented when it connected, until used
+	claimed *bridge.Cursor // what the client presented when it connected, until used
 }
 
 // packets are the forms of one event: encoded when first needed, shared by all
@@ -88,11 +90,11 @@ func (p *packets) release() {
 
 func (p *packets) of(s *socket) *sio.Packet {
 	if s.traces && p.e.Parent != "" {
-		return followedPacket(p.e, s.offsets)
+		return followedPacket(p.e, s.cursorAt(p.e.Offset))
 	}
 	if s.offsets {
 		if !p.madeWith {
-			p.with.SetEvent(p.e.Topic, p.e.Payload, p.e.Offset.String())
+			p.with.SetEvent(p.e.Topic, p.e.Payload, s.cursorAt(p.e.Offset))
 			p.madeWith = true
 		}
 		return &p.with
@@ -109,17 +111,24 @@ func (s *socket) push(p *packets) bridge.Count {
 	return s.offer(p.e, func() error { return s.conn.Queue(p.of(s)) })
 }
 
-// pushAcked does the same with a message that the page is to confirm. done is
-// called once when the socket was given it, with whether the page has confirmed.
+// pushAcked does the same with a message that the client is to confirm. done is
+// called once when the socket was given it, with whether the client has confirmed. The
+// last argument of such an event is the confirming function, so the cursor follows in an
+// event of its own: confirmed or not, the message is not shown again after a resume, and
+// it is when neither has arrived.
 func (s *socket) pushAcked(e *bridge.Envelope, done func(confirmed bool)) (c bridge.Count, waits bool) {
 	c = s.offer(e, func() error {
 		waits = true
-		return s.conn.EmitWithAck(e.Topic, e.Ack, s.ackedArguments(e), func(_ []json.RawMessage, err error) {
+		err := s.conn.EmitWithAck(e.Topic, e.Ack, s.ackedArguments(e), func(_ []json.RawMessage, err error) {
 			if err == nil {
 				s.confirmed(e)
 			}
 			done(err == nil)
 		})
+		if err == nil {
+			s.tellCursor(e.Offset)
+		}
+		return err
 	})
 	return c, waits && c.Took > 0
 }
@@ -167,25 +176,31 @@ func (s *socket) caughtUp(user bridge.UserID, o bridge.Offset) {
 	}
 }
 
-// confirmed notes that the page has this message and, as they come in order,
-// every one before it. The stock client does not remember the offset of an event
-// that it confirms, so it is told where it is.
+// confirmed notes that the client has this message and, as they come in order,
+// every one before it.
 func (s *socket) confirmed(e *bridge.Envelope) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.user != e.User {
-		return
+	if s.user == e.User {
+		s.acked = s.acked.Max(e.Offset)
 	}
-	s.acked = s.acked.Max(e.Offset)
-	s.tellOffset()
 }
 
-// tellOffset tells a page that keeps offsets the last one it was given, with the next
-// [Hub.Flush]. With s.mu held.
-func (s *socket) tellOffset() {
+// tellCursor tells a client that keeps cursors where it is, with the next [Hub.Flush].
+// With s.mu held.
+func (s *socket) tellCursor(at bridge.Offset) {
 	if s.offsets {
-		_ = s.conn.Queue(sio.EventPacket(offsetEvent, []byte("{}"), s.last.String())) // a closed page needs none
+		_ = s.conn.Queue(sio.EventPacket(offsetEvent, []byte("{}"), s.cursorAt(at))) // a closed socket needs none
 	}
+}
+
+// cursorAt is the text of the user's cursor at an offset, and empty for a client that
+// does not keep cursors. With s.mu held.
+func (s *socket) cursorAt(o bridge.Offset) string {
+	if !s.offsets {
+		return ""
+	}
+	return bridge.Cursor{Offset: o, Tag: s.tag}.String()
 }
 
 // give gives the socket a message of its history.
@@ -250,7 +265,7 @@ func (s *socket) endReplay() bool {
 	s.replaying, s.busy = false, false
 	if s.announce {
 		s.announce = false
-		s.tellOffset()
+		s.tellCursor(s.last)
 	}
 	return true
 }
@@ -270,36 +285,51 @@ func (s *socket) registration() bridge.Registration {
 	return bridge.Registration{User: s.user, Socket: bridge.SocketID(s.conn.ID()), Token: s.token, Limit: pageSize}
 }
 
-// bind maps the socket to a user, with the replay still to come. The page has
-// everything up to after, if it says so.
-func (s *socket) bind(user bridge.UserID, after *bridge.Offset, m *moved) {
+// bind maps the socket to a user, with the replay still to come.
+func (s *socket) bind(user bridge.UserID, m *moved) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.user, s.token = user, rand.Text()
-	s.last, s.acked = bridge.Offset{}, bridge.Offset{}
+	s.user, s.tag, s.token = user, bridge.UserTag(user), rand.Text()
+	s.from, s.last, s.acked = bridge.Offset{}, bridge.Offset{}, bridge.Offset{}
 	s.moved, s.noted = m, false
-	if after != nil {
-		s.acked = *after
-	}
 	s.replaying, s.again, s.busy, s.announce = true, false, true, true
 }
 
-// unbind ends the mapping and returns the registration to remove and how far
-// the user has received.
-func (s *socket) unbind() (bridge.Registration, bridge.Offset) {
+// unbind ends the mapping and returns the registration to remove and what the
+// socket was given.
+func (s *socket) unbind() (bridge.Registration, bridge.Delivered) {
 	r := s.registration()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	last := s.last
+	given := s.given()
 	s.user, s.replaying, s.busy = "", false, false
-	return r, last
+	return r, given
 }
 
-// startAt sets where the socket's messages begin: nothing up to there is pushed.
-func (s *socket) startAt(o bridge.Offset) {
+// startAt sets where the socket's messages begin: nothing up to o is pushed. The user's
+// messages after from and up to o were given to sockets of the user.
+func (s *socket) startAt(from, o bridge.Offset) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.last = s.last.Max(o)
+	s.from, s.last = from, o
+}
+
+// given is what the socket was given. With s.mu held.
+func (s *socket) given() bridge.Delivered {
+	return bridge.Delivered{User: s.user, From: s.from, To: s.last}
+}
+
+func (s *socket) delivered() bridge.Delivered {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.given()
+}
+
+// cursor is the text of the socket's cursor as an answer to its client has it.
+func (s *socket) cursor() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bridge.Cursor{Offset: s.last, Tag: s.tag}.String()
 }
 
 func (s *socket) lastGiven() bridge.Offset {
@@ -308,9 +338,16 @@ func (s *socket) lastGiven() bridge.Offset {
 	return s.last
 }
 
-// session is what the page is recognised by when it comes back.
+// lastConfirmed is the last message that the client has confirmed.
+func (s *socket) lastConfirmed() bridge.Offset {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.acked
+}
+
+// session is what the client is recognised by when it comes back.
 func (s *socket) session() bridge.Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return bridge.Session{User: s.user, Socket: bridge.SocketID(s.conn.ID()), Acked: s.acked}
+	return bridge.Session{User: s.user, Socket: bridge.SocketID(s.conn.ID())}
 }

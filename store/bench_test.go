@@ -111,7 +111,7 @@ func BenchmarkRegister(b *testing.B) {
 			if _, err := r.Register(b.Context(), reg); err != nil {
 				b.Error(err)
 			}
-			if err := r.Unregister(b.Context(), reg, bridge.Offset{}); err != nil {
+			if err := r.Unregister(b.Context(), reg, bridge.Delivered{}); err != nil {
 				b.Error(err)
 			}
 		}

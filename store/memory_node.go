@@ -82,14 +82,14 @@ func (n *MemoryNode) Register(ctx context.Context, r bridge.Registration) (page 
 	return page, err
 }
 
-// Unregister removes this registration and moves the user's taken mark.
-func (n *MemoryNode) Unregister(ctx context.Context, r bridge.Registration, taken bridge.Offset) error {
+// Unregister removes this registration and records what the socket was given.
+func (n *MemoryNode) Unregister(ctx context.Context, r bridge.Registration, given bridge.Delivered) error {
 	return n.do(ctx, "unregister", func(m *Memory, now time.Time) error {
 		u := m.user(r.User, now)
 		u.sockets = slices.DeleteFunc(u.sockets, func(s memorySocket) bool {
 			return s.Socket == r.Socket && s.Node == n.id && s.token == r.Token
 		})
-		u.take(taken, now.Add(m.limits.marksTTL()))
+		u.take(given, now.Add(m.limits.marksTTL()))
 		return nil
 	})
 }
@@ -105,11 +105,13 @@ func (n *MemoryNode) Locate(ctx context.Context, user bridge.UserID) (found []br
 	return found, err
 }
 
-// Taken moves the taken marks of many users.
-func (n *MemoryNode) Taken(ctx context.Context, marks map[bridge.UserID]bridge.Offset) error {
+// Taken moves the delivered offsets of many users.
+func (n *MemoryNode) Taken(ctx context.Context, given []bridge.Delivered) error {
 	return n.do(ctx, "taken", func(m *Memory, now time.Time) error {
-		for user, o := range marks {
-			m.user(user, now).take(o, now.Add(m.limits.marksTTL()))
+		for _, d := range given {
+			if !d.IsZero() {
+				m.user(d.User, now).take(d, now.Add(m.limits.marksTTL()))
+			}
 		}
 		return nil
 	})

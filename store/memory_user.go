@@ -80,10 +80,10 @@ func (u *memoryUser) find(at bridge.Offset) (int, bool) {
 	return slices.BinarySearchFunc(u.history, at, func(e memoryEntry, at bridge.Offset) int { return e.Offset.Compare(at) })
 }
 
-// take moves the taken mark, never back.
-func (u *memoryUser) take(o bridge.Offset, ends time.Time) {
-	if o.After(u.taken) {
-		u.taken, u.marksEnd = o, ends
+// take moves the delivered offset, if it lies within the range.
+func (u *memoryUser) take(d bridge.Delivered, ends time.Time) {
+	if !d.From.After(u.taken) && d.To.After(u.taken) {
+		u.taken, u.marksEnd = d.To, ends
 	}
 }
 
@@ -103,6 +103,7 @@ func (u *memoryUser) page(after *bridge.Offset, limit int) bridge.Replay {
 	if len(rest) > 0 {
 		before = rest[0].before
 	}
+	r.Before = before
 	r.Gap = after != nil && before.After(r.From)
 	n := min(len(rest), max(limit, 0))
 	r.More = len(rest) > n

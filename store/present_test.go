@@ -47,7 +47,7 @@ func TestPresentUsersAreNotLookedUpFirst(t *testing.T) {
 			t.Fatalf("%+v, appends and look-ups: %v; want its socket, appended and looked up at once", found, by)
 		}
 	}
-	if err := r.Unregister(ctx, reg, bridge.Offset{}); err != nil {
+	if err := r.Unregister(ctx, reg, bridge.Delivered{}); err != nil {
 		t.Fatal(err)
 	}
 	if found, by := send(); found.Absent || len(found.Sockets) != 0 || by != [2]int{1, 1} {

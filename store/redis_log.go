@@ -54,14 +54,11 @@ func parsePage(reply []string, user bridge.UserID, after *bridge.Offset, limit i
 	if err1 != nil || err2 != nil || err3 != nil {
 		return bridge.Replay{}, fmt.Errorf("page: marks %q: %w", reply[:head], bridge.ErrOffset)
 	}
-	page := bridge.Replay{From: from, Last: last}
-
 	rows := reply[head:]
 	if len(rows) == 0 {
-		page.Gap = after != nil && last.After(from)
-	} else {
-		page.Gap = after != nil && before.After(from)
+		before = last
 	}
+	page := bridge.Replay{From: from, Last: last, Before: before, Gap: after != nil && before.After(from)}
 	n := min(len(rows)/3, max(limit, 0))
 	page.More = len(rows)/3 > n
 	for i := range n {

@@ -40,7 +40,7 @@ func (r *Redis) Register(ctx context.Context, reg bridge.Registration) (page bri
 // register records a socket under an incarnation of this node.
 func (r *Redis) register(ctx context.Context, reg bridge.Registration, self string) (bridge.Replay, error) {
 	k := r.keys.user(reg.User)
-	after := "" // the script starts at the taken mark
+	after := "" // the script starts at the delivered offset
 	if reg.After != nil {
 		after = reg.After.String()
 	}
@@ -73,16 +73,16 @@ func (r *Redis) register(ctx context.Context, reg bridge.Registration, self stri
 	return page, err
 }
 
-// Unregister removes this registration and moves the user's taken mark.
-func (r *Redis) Unregister(ctx context.Context, reg bridge.Registration, taken bridge.Offset) error {
+// Unregister removes this registration and records what the socket was given.
+func (r *Redis) Unregister(ctx context.Context, reg bridge.Registration, given bridge.Delivered) error {
 	k := r.keys.user(reg.User)
-	mark := ""
-	if !taken.IsZero() {
-		mark = taken.String()
+	from, to := "", ""
+	if !given.IsZero() {
+		from, to = given.From.String(), given.To.String()
 	}
 	return r.do(ctx, "unregister", func(ctx context.Context) error {
 		return r.together(ctx, unregisterScript.call(ctx, []string{k.marks, k.presence},
-			mark, r.args.marksTTL, string(reg.Socket), string(r.node), reg.Token))
+			from, to, r.args.marksTTL, string(reg.Socket), string(r.node), reg.Token))
 	})
 }
 
@@ -105,19 +105,19 @@ func (r *Redis) Locate(ctx context.Context, user bridge.UserID) (found []bridge.
 	return found, err
 }
 
-// Taken moves the taken marks of many users in one round trip.
-func (r *Redis) Taken(ctx context.Context, marks map[bridge.UserID]bridge.Offset) error {
+// Taken moves the delivered offsets of many users in one round trip.
+func (r *Redis) Taken(ctx context.Context, given []bridge.Delivered) error {
 	return r.do(ctx, "taken", func(ctx context.Context) error {
-		keys, offsets := make([]string, 0, len(marks)), make([]any, 0, len(marks))
-		for user, o := range marks {
-			if !o.IsZero() {
-				keys, offsets = append(keys, r.keys.marks(user)), append(offsets, o.String())
+		keys, offsets := make([]string, 0, len(given)), make([]any, 0, 2*len(given))
+		for _, d := range given {
+			if !d.IsZero() {
+				keys, offsets = append(keys, r.keys.marks(d.User)), append(offsets, d.From.String(), d.To.String())
 			}
 		}
 		var calls []*redis.StringSliceCmd
 		for i := 0; i < len(keys); i += r.usersPerCall {
 			end := min(i+r.usersPerCall, len(keys))
-			calls = append(calls, takenScript.call(ctx, keys[i:end], append([]any{r.args.marksTTL}, offsets[i:end]...)...))
+			calls = append(calls, takenScript.call(ctx, keys[i:end], append([]any{r.args.marksTTL}, offsets[2*i:2*end]...)...))
 		}
 		return r.run(ctx, cmders(calls)...)
 	})

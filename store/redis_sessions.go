@@ -15,7 +15,6 @@ import (
 type session struct {
 	User   bridge.UserID   `json:"user"`
 	Socket bridge.SocketID `json:"socket"`
-	Acked  bridge.Offset   `json:"acked,omitzero"`
 }
 
 // SaveSessions writes the sessions in one round trip, and deletes in a second one

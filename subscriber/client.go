@@ -100,6 +100,20 @@ func (c *Client) Ready() error {
 	return c.streams.err()
 }
 
+// Reaches reports whether o is an offset of the stream, not beyond its end, and the
+// stream keeps every message after it. A no is never older than the call; a yes may be
+// some seconds old. An error means that the stream could not be asked.
+func (c *Client) Reaches(ctx context.Context, o bridge.Offset) (bool, error) {
+	if c.streams.state().reaches(o) {
+		return true, nil
+	}
+	now, err := c.streams.since(ctx)
+	if err != nil {
+		return false, fmt.Errorf("ask for the stream's end: %w", err)
+	}
+	return now.reaches(o), nil
+}
+
 // Close finishes what is under way, for as long as ctx allows, and ends the
 // connection and the embedded server. Calls in progress fail; an [Intake] must
 // have been drained before.

@@ -45,7 +45,7 @@ func (s *streams) see(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look at the stream: %w", err)
 	}
-	seen := stateOf(stream.CachedInfo(), time.Since(began))
+	seen := stateOf(stream.CachedInfo(), began)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if seen.epoch == s.main.epoch {

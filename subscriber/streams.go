@@ -37,7 +37,8 @@ type streams struct {
 	log  *slog.Logger
 	kick chan struct{} // capacity 1: look now
 
-	one sync.Mutex // held while looking, so that two do not create at once
+	one   sync.Mutex    // held while looking, so that two do not create at once
+	fresh chan struct{} // capacity 1: held while asking for a state that is not older than the call
 
 	mu      sync.Mutex // guards all below
 	main    streamState
@@ -53,19 +54,27 @@ type streamState struct {
 	last  uint64 // its last sequence
 
 	first, messages, bytes uint64
+	asked                  time.Time     // when it was asked for
 	took                   time.Duration // to ask for it
 }
 
-func stateOf(info *jetstream.StreamInfo, took time.Duration) streamState {
+func stateOf(info *jetstream.StreamInfo, asked time.Time) streamState {
 	return streamState{
 		epoch: uint64(info.Created.UnixMilli()), last: info.State.LastSeq,
-		first: info.State.FirstSeq, messages: info.State.Msgs, bytes: info.State.Bytes, took: took,
+		first: info.State.FirstSeq, messages: info.State.Msgs, bytes: info.State.Bytes,
+		asked: asked, took: time.Since(asked),
 	}
+}
+
+// reaches reports whether o is an offset of this stream, not beyond its end, and every
+// message after o is kept.
+func (s streamState) reaches(o bridge.Offset) bool {
+	return o.Epoch == s.epoch && o.Seq <= s.last && o.Seq+1 >= s.first
 }
 
 func newStreams(cfg Config, js jetstream.JetStream, conn *connection, log *slog.Logger) *streams {
 	return &streams{
-		cfg: cfg, js: js, conn: conn, log: log, kick: make(chan struct{}, 1),
+		cfg: cfg, js: js, conn: conn, log: log, kick: make(chan struct{}, 1), fresh: make(chan struct{}, 1),
 		mainErr: errUnseen, deadErr: errUnseen, warned: make(map[string]string),
 	}
 }
@@ -129,6 +138,22 @@ func (s *streams) state() streamState {
 	return s.main
 }
 
+// since returns a state of the main stream that was asked for after the call began.
+// Calls at the same time share one.
+func (s *streams) since(ctx context.Context) (streamState, error) {
+	began := time.Now()
+	select {
+	case s.fresh <- struct{}{}:
+		defer func() { <-s.fresh }()
+	case <-ctx.Done():
+		return streamState{}, context.Cause(ctx)
+	}
+	if now := s.state(); now.asked.After(began) {
+		return now, nil
+	}
+	return s.ensure(ctx)
+}
+
 // ensureBoth sees to it that both streams exist, and returns the first fault.
 func (s *streams) ensureBoth(ctx context.Context) error {
 	_, err := s.ensure(ctx)
@@ -149,7 +174,7 @@ func (s *streams) ensure(ctx context.Context) (streamState, error) {
 	defer s.mu.Unlock()
 	s.mainErr = err
 	if info != nil {
-		s.main = stateOf(info, time.Since(began))
+		s.main = stateOf(info, began)
 	}
 	return s.main, err
 }
@@ -164,7 +189,7 @@ func (s *streams) ensureDead(ctx context.Context) error {
 	defer s.mu.Unlock()
 	s.deadErr = err
 	if info != nil {
-		s.dead = stateOf(info, 0)
+		s.dead = stateOf(info, time.Now())
 	}
 	return err
 }

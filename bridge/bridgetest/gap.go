@@ -58,8 +58,8 @@ var gapTests = map[string]func(*testing.T, Open){
 		n := one(t, open, limits)
 		n.keep("u", 1, 2)
 		waitFor(t, "the history lapses", func() bool { return len(n.read("u", 0, 10).Entries) == 0 })
-		equal(t, "after 1", n.read("u", 1, 10), bridge.Replay{From: at(1), Last: at(2), Gap: true})
-		equal(t, "after 2", n.read("u", 2, 10), bridge.Replay{From: at(2), Last: at(2)})
+		equal(t, "after 1", n.read("u", 1, 10), bridge.Replay{From: at(1), Last: at(2), Before: at(2), Gap: true})
+		equal(t, "after 2", n.read("u", 2, 10), bridge.Replay{From: at(2), Last: at(2), Before: at(2)})
 
 		if got := n.append(entry("u", 2))[0]; !got.Refused {
 			t.Error("a lapsed message was appended again")
@@ -79,7 +79,7 @@ var gapTests = map[string]func(*testing.T, Open){
 		n := one(t, open, limits)
 		n.keep("u", 1, 2)
 		waitFor(t, "the history lapses", func() bool { return len(n.read("u", 0, 10).Entries) == 0 })
-		equal(t, "inbox", n.register(socket("u", "s")), bridge.Replay{Last: at(2), Sockets: 1})
+		equal(t, "inbox", n.register(socket("u", "s")), bridge.Replay{Last: at(2), Before: at(2), Sockets: 1})
 		n.keep("u", 3)
 		page := n.register(socket("u", "s2"))
 		if page.Gap {
@@ -131,7 +131,7 @@ var withdrawTests = map[string]func(*testing.T, Open){
 		if !n.withdraw("u", 2) {
 			t.Error("a second time: not gone")
 		}
-		equal(t, "after 1", n.read("u", 1, 10), bridge.Replay{From: at(1), Last: at(1)})
+		equal(t, "after 1", n.read("u", 1, 10), bridge.Replay{From: at(1), Last: at(1), Before: at(1)})
 		n.keep("u", 3)
 		page := n.read("u", 1, 10)
 		equal(t, "history", seqs(page), []uint64{3})
@@ -158,7 +158,7 @@ var withdrawTests = map[string]func(*testing.T, Open){
 				t.Errorf("order %v, two withdrawn: gap before %v", order, seqs(page))
 			}
 			equal(t, "gone", n.withdraw("u", order[2]), true)
-			equal(t, "all withdrawn", n.read("u", 1, 10), bridge.Replay{From: at(1), Last: at(1)})
+			equal(t, "all withdrawn", n.read("u", 1, 10), bridge.Replay{From: at(1), Last: at(1), Before: at(1)})
 			n.keep("u", 5)
 			if page := n.read("u", 1, 10); page.Gap || len(page.Entries) != 1 {
 				t.Errorf("order %v: gap %t before %v", order, page.Gap, seqs(page))

@@ -68,7 +68,7 @@ var logTests = map[string]func(*testing.T, Open){
 		o := bridge.Offset{Epoch: 1<<64 - 1, Seq: 1<<64 - 1}
 		got, err := n.Read(t.Context(), "u", o, 10)
 		n.check("Read", err)
-		equal(t, "page", got, bridge.Replay{From: o, Last: at(1)})
+		equal(t, "page", got, bridge.Replay{From: o, Last: at(1), Before: at(1)})
 	},
 
 	"append names the message before": func(t *testing.T, open Open) {
@@ -118,7 +118,7 @@ var logTests = map[string]func(*testing.T, Open){
 		equal(t, "last", seqs(page), []uint64{4, 5})
 		equal(t, "more", page.More, false)
 		page = n.read("u", 3, 0)
-		equal(t, "an empty page", page, bridge.Replay{From: at(3), Last: at(5), More: true})
+		equal(t, "an empty page", page, bridge.Replay{From: at(3), Last: at(5), Before: at(3), More: true})
 	},
 
 	"users with odd names do not meet": func(t *testing.T, open Open) {
@@ -127,7 +127,7 @@ var logTests = map[string]func(*testing.T, Open){
 			seq := uint64(i + 1)
 			n.register(socket(user, bridge.SocketID("s-"+user)))
 			n.keep(user, seq)
-			n.check("Taken", n.Taken(t.Context(), map[bridge.UserID]bridge.Offset{user: at(seq)}))
+			n.taken(given(user, 0, seq))
 		}
 		for i, user := range oddUsers {
 			equal(t, "history of "+string(user), seqs(n.read(user, 0, 10)), []uint64{uint64(i + 1)})

@@ -101,11 +101,45 @@ var registryTests = map[string]func(*testing.T, Open){
 		equal(t, "after 2", seqs(page), []uint64{3})
 		equal(t, "from", page.From, at(2))
 
-		n.check("Taken", n.Taken(t.Context(), map[bridge.UserID]bridge.Offset{"u": at(3), "v": {}}))
-		n.check("Taken", n.Taken(t.Context(), map[bridge.UserID]bridge.Offset{"u": at(1)}))
+		n.taken(given("u", 2, 3), given("v", 0, 0))
+		n.taken(given("u", 0, 1))
 		n.unregister(r, 0)
 		page = n.register(r)
-		equal(t, "marks never go back", page, bridge.Replay{From: at(3), Last: at(3), Sockets: 1})
+		equal(t, "never back", page, bridge.Replay{From: at(3), Last: at(3), Before: at(3), Sockets: 1})
+	},
+
+	"the delivered offset never passes what no socket was given": func(t *testing.T, open Open) {
+		n := one(t, open, long())
+		n.keep("u", 1, 2, 3, 4, 5)
+		check := func(what string, want uint64) {
+			t.Helper()
+			taken, _, err := n.Marks(t.Context(), "u")
+			n.check("Marks", err)
+			equal(t, what, taken.Seq, want)
+		}
+		r := socket("u", "s")
+		n.taken(given("u", 3, 5))
+		check("a socket that began after 3", 0)
+		n.check("Unregister", n.Unregister(t.Context(), r, given("u", 1, 2)))
+		check("another that began after 1, at its end", 0)
+		n.taken(given("u", 3, 5), given("u", 0, 3))
+		check("one that began at the inbox", 3)
+		n.taken(given("u", 3, 5))
+		check("the first one again", 5)
+		n.check("Unregister", n.Unregister(t.Context(), r, given("u", 2, 4)))
+		check("an older end", 5)
+	},
+
+	"a replay says what comes before it": func(t *testing.T, open Open) {
+		n := one(t, open, long())
+		equal(t, "nothing known", n.read("u", 7, 10).Before, bridge.Offset{})
+		n.keep("u", 10, 20, 30)
+		for from, want := range map[uint64]uint64{10: 10, 15: 10, 29: 20, 30: 30, 40: 30} {
+			r := socket("u", "s")
+			r.After = after(from)
+			equal(t, fmt.Sprint("registered after ", from), n.register(r).Before, at(want))
+			equal(t, fmt.Sprint("read after ", from), n.read("u", from, 10).Before, at(want))
+		}
 	},
 
 	"marks can be asked for": func(t *testing.T, open Open) {
@@ -121,14 +155,14 @@ var registryTests = map[string]func(*testing.T, Open){
 		check(bridge.Offset{}, bridge.Offset{})
 		a.keep("u", 1, 2, 3)
 		check(bridge.Offset{}, at(3))
-		a.check("Taken", a.Taken(t.Context(), map[bridge.UserID]bridge.Offset{"u": at(2)}))
+		a.taken(given("u", 0, 2))
 		check(at(2), at(3))
 	},
 
 	"a resuming socket starts where it says": func(t *testing.T, open Open) {
 		n := one(t, open, long())
 		n.keep("u", 1, 2, 3)
-		n.check("Taken", n.Taken(t.Context(), map[bridge.UserID]bridge.Offset{"u": at(3)}))
+		n.taken(given("u", 0, 3))
 		r := socket("u", "s")
 		r.After, r.Limit = after(1), 1
 		page := n.register(r)
@@ -147,11 +181,6 @@ var registryTests = map[string]func(*testing.T, Open){
 		got, err := b.Session(t.Context(), "p")
 		b.check("Session", err)
 		equal(t, "fresh", got, bridge.Session{User: "u", Socket: "s"})
-		r.After = after(7)
-		a.register(r)
-		got, err = b.Session(t.Context(), "p")
-		b.check("Session", err)
-		equal(t, "resumed", got, bridge.Session{User: "u", Socket: "s", Acked: at(7)})
 		if _, err := b.Session(t.Context(), ""); !errors.Is(err, bridge.ErrNoSession) {
 			t.Errorf("without a private id: %v", err)
 		}

@@ -158,11 +158,12 @@ func (n node) register(r bridge.Registration) bridge.Replay {
 
 func (n node) unregister(r bridge.Registration, taken uint64) {
 	n.t.Helper()
-	var o bridge.Offset
-	if taken > 0 {
-		o = at(taken)
-	}
-	n.check("Unregister", n.Unregister(n.t.Context(), r, o))
+	n.check("Unregister", n.Unregister(n.t.Context(), r, given(r.User, 0, taken)))
+}
+
+func (n node) taken(ds ...bridge.Delivered) {
+	n.t.Helper()
+	n.check("Taken", n.Taken(n.t.Context(), ds))
 }
 
 func (n node) withdraw(user bridge.UserID, seq uint64) (gone bool) {
@@ -192,6 +193,19 @@ func places(found []bridge.Presence) []string {
 const epoch = 1_790_000_000_000
 
 func at(seq uint64) bridge.Offset { return bridge.Offset{Epoch: epoch, Seq: seq} }
+
+// given says that a socket was given what comes after one message up to another; 0 is
+// before every message.
+func given(user bridge.UserID, from, to uint64) bridge.Delivered {
+	d := bridge.Delivered{User: user}
+	if from > 0 {
+		d.From = at(from)
+	}
+	if to > 0 {
+		d.To = at(to)
+	}
+	return d
+}
 
 func after(seq uint64) *bridge.Offset { return new(at(seq)) }
 

@@ -86,11 +86,11 @@ func newAccount(entries []entry, answers map[uint64]answer) *account {
 
 // byOffset returns the entry of an offset as pages know it, nil when there is none.
 func (a *account) byOffset(text string) *entry {
-	o, err := bridge.ParseOffset(text)
+	c, err := bridge.ParseCursor(text)
 	if err != nil {
 		return nil
 	}
-	return a.at[o]
+	return a.at[c.Offset]
 }
 
 // owed is how many messages a page of the user must get.
@@ -125,7 +125,8 @@ func (a *account) judgePage(p *report, res *result) {
 	offsets := make([]bridge.Offset, len(p.Got))
 	var last bridge.Offset
 	for i, g := range p.Got {
-		o, err := bridge.ParseOffset(g.Offset)
+		c, err := bridge.ParseCursor(g.Offset)
+		o := c.Offset
 		e := a.at[o]
 		switch {
 		case err != nil || e == nil || e.poison || e.user != p.User || e.n != g.N:

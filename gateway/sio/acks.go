@@ -25,9 +25,9 @@ type pendingAck struct {
 	timer *time.Timer
 }
 
-// EmitWithAck sends an event and asks the client to acknowledge it. done is
-// called exactly once, as one of the calls to the Handler for this socket. When
-// EmitWithAck returns an error, done is never called.
+// EmitWithAck queues an event, as [Socket.Queue] does, and asks the client to acknowledge
+// it. done is called exactly once, as one of the calls to the Handler for this socket.
+// When EmitWithAck returns an error, done is never called.
 func (s *Socket) EmitWithAck(name string, timeout time.Duration, args []any, done AckFunc) error {
 	if reserved[name] {
 		return ErrReserved
@@ -35,7 +35,7 @@ func (s *Socket) EmitWithAck(name string, timeout time.Duration, args []any, don
 	id := s.acks.add(done, timeout, s.expireAck)
 	p, err := eventPacket("42"+strconv.FormatUint(id, 10), name, args, false) // what comes last is the function that confirms
 	if err == nil {
-		err = s.Push(p)
+		err = s.Queue(p)
 	}
 	if err != nil {
 		if _, ok := s.acks.take(id); ok {

@@ -40,7 +40,7 @@ func TestClient(t *testing.T) {
 					ack("twice")
 				}
 			}}
-			_, url := newServer(t, Config{}, r)
+			srv, url := newServer(t, Config{}, r)
 			opts.Auth = map[string]any{"token": "abc"}
 			c := siotest.Start(t).Dial(url, opts)
 			connected := c.Connected()
@@ -75,6 +75,7 @@ func TestClient(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			srv.Flush()
 			if got := join(<-acked); got != `["x"]` {
 				t.Errorf("answer %s", got)
 			}

@@ -291,7 +291,7 @@ func TestHandlerPanics(t *testing.T) {
 func TestAcks(t *testing.T) {
 	t.Parallel()
 	r := &recorder{}
-	_, url := newServer(t, Config{}, r)
+	srv, url := newServer(t, Config{}, r)
 	c := joinWS(t, url, "")
 	s := r.socket(t, 0)
 	got := make(chan string, 10)
@@ -303,6 +303,7 @@ func TestAcks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		srv.Flush()
 	}
 	ask("answered", time.Minute)
 	c.want(`421["answered",1]`)

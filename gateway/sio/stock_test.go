@@ -219,6 +219,7 @@ func TestKillers(t *testing.T) {
 				r := &recorder{
 					connect: func(s *Socket) {
 						_ = s.EmitWithAck("question", time.Minute, nil, func([]json.RawMessage, error) {})
+						s.conn.srv.Flush()
 					},
 					event: func(_ *Socket, name string, _ []json.RawMessage, _ func(...any)) {
 						if name == "boom" {

@@ -61,7 +61,7 @@ export function Browser({ name, user, onUser, tookMs }: { name: string; user: st
       const at = performance.now();
       const late = at - backAt < 300;
       if (late) setResumed((n) => (n ?? 0) + 1);
-      const one: Arrival = { key: ++keys, topic, payload: JSON.stringify(payload, null, 1).replace(/\n\s*/g, " "), offset: typeof offset === "string" ? offset : "", at, resumed: late };
+      const one: Arrival = { key: ++keys, topic, payload: JSON.stringify(payload, null, 1).replace(/\n\s*/g, " "), offset: typeof offset === "string" ? (offset.split(".")[0] ?? "") : "", at, resumed: late };
       setArrivals((before) => [one, ...before].slice(0, kept));
     });
     return () => {
