@@ -41,15 +41,21 @@ func (t *Tally) Count(limit string) {
 // Add counts one, and says so when it is time to. The address is that of this one;
 // more is what else tells who it is.
 func (t *Tally) Add(limit string, from netip.Addr, more ...slog.Attr) {
-	c := t.names[limit]
-	if c == nil {
-		return
-	}
-	c.n.Add(1)
-	if times, due := c.quiet.Due(time.Now()); due {
+	if times, due := t.Due(limit); due {
 		t.log.LogAttrs(context.Background(), slog.LevelWarn, "limit reached",
 			append([]slog.Attr{slog.String("limit", limit), slog.Int("times", times), slog.Any("address", from)}, more...)...)
 	}
+}
+
+// Due counts one, for a caller with a line of its own, and reports whether to write that
+// now and how many times it stands for.
+func (t *Tally) Due(limit string) (times int, due bool) {
+	c := t.names[limit]
+	if c == nil {
+		return 0, false
+	}
+	c.n.Add(1)
+	return c.quiet.Due(time.Now())
 }
 
 // Counts returns every limit with its count, also zero.

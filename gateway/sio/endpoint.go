@@ -1,7 +1,6 @@
 package sio
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -10,27 +9,6 @@ import (
 
 	"github.com/gorilla/websocket"
 )
-
-// refusal is the body of an answer that is not the protocol's; its codes are the
-// protocol's too.
-type refusal struct {
-	Code    int    `json:"code"`
-	Message string `json:"message"`
-}
-
-var (
-	unknownTransport = refusal{0, "Transport unknown"}
-	unknownSession   = refusal{1, "Session ID unknown"}
-	badMethod        = refusal{2, "Bad handshake method"}
-	badRequest       = refusal{3, "Bad request"}
-	badProtocol      = refusal{5, "Unsupported protocol version"}
-)
-
-func refuse(w http.ResponseWriter, status int, why refusal) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(why) // a client that is gone needs no answer
-}
 
 // ServeHTTP serves the whole endpoint, which clients expect at /socket.io/.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -46,26 +24,28 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
-	transport := query.Get("transport")
-	switch {
+	transport, sid := query.Get("transport"), query.Get("sid")
+	switch { // in Engine.IO's order: a request gets the first code that fits
 	case err != nil, len(query["transport"]) > 1, len(query["sid"]) > 1, query.Has("j"):
-		refuse(w, http.StatusBadRequest, badRequest)
+		s.refuseHandshake(w, r, http.StatusBadRequest, badRequest)
 	case r.Method == http.MethodGet && r.ContentLength != 0: // who sends one drips it while the GET hangs
-		refuse(w, http.StatusBadRequest, badRequest)
-	case !slices.Equal(query["EIO"], []string{"4"}):
-		refuse(w, http.StatusBadRequest, badProtocol)
+		s.refuseHandshake(w, r, http.StatusBadRequest, badRequest)
 	case !s.allows(transport):
-		refuse(w, http.StatusBadRequest, unknownTransport)
-	case websocket.IsWebSocketUpgrade(r) != (transport == websocketTransport):
-		refuse(w, http.StatusBadRequest, badRequest)
-	case query.Get("sid") != "":
-		s.serveSession(w, r, query.Get("sid"), transport)
+		s.refuseHandshake(w, r, http.StatusBadRequest, unknownTransport)
+	case sid != "":
+		s.serveSession(w, r, sid, query)
 	case r.Method != http.MethodGet:
-		refuse(w, http.StatusBadRequest, badMethod)
+		s.refuseHandshake(w, r, http.StatusBadRequest, badMethod)
+	case websocket.IsWebSocketUpgrade(r) != (transport == websocketTransport):
+		s.refuseHandshake(w, r, http.StatusBadRequest, badRequest)
 	default:
-		s.serveHandshake(w, r, transport)
+		s.serveHandshake(w, r, query)
 	}
 }
+
+// speaksProtocol reports whether a client speaks Engine.IO protocol 4; one that does not
+// say speaks 3.
+func speaksProtocol(query url.Values) bool { return slices.Equal(query["EIO"], []string{"4"}) }
 
 // allowOrigin sets the CORS headers. With credentials "*" is not allowed, so the
 // origin is named.
@@ -87,12 +67,14 @@ func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request) {
 
 // serveSession serves a request of a session that exists: a GET or POST of
 // polling, or the upgrade to websocket.
-func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, sid, transport string) {
-	c := s.conn(sid)
+func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, sid string, query url.Values) {
+	c, upgrade := s.conn(sid), query.Get("transport") == websocketTransport
 	switch {
 	case c == nil:
 		refuse(w, http.StatusBadRequest, unknownSession)
-	case transport == websocketTransport:
+	case !speaksProtocol(query), websocket.IsWebSocketUpgrade(r) != upgrade:
+		refuse(w, http.StatusBadRequest, badRequest)
+	case upgrade:
 		s.serveUpgrade(w, r, c)
 	case r.Method == http.MethodGet:
 		c.poll(w, r)
@@ -105,7 +87,7 @@ func (s *Server) serveSession(w http.ResponseWriter, r *http.Request, sid, trans
 
 func (s *Server) serveUpgrade(w http.ResponseWriter, r *http.Request, c *conn) {
 	if !s.admit() {
-		refuse(w, http.StatusServiceUnavailable, badRequest)
+		refuse(w, http.StatusServiceUnavailable, stopping)
 		return
 	}
 	if !c.reserveProbe() {
@@ -129,18 +111,22 @@ func (s *Server) serveUpgrade(w http.ResponseWriter, r *http.Request, c *conn) {
 }
 
 // serveHandshake begins a session.
-func (s *Server) serveHandshake(w http.ResponseWriter, r *http.Request, transport string) {
+func (s *Server) serveHandshake(w http.ResponseWriter, r *http.Request, query url.Values) {
 	from := s.cfg.ClientAddr(r)
 	if s.tooFast(w, from) {
 		return
 	}
 	if s.cfg.AllowRequest != nil {
 		if err := s.cfg.AllowRequest(r); err != nil {
-			refuse(w, http.StatusForbidden, refusal{4, err.Error()})
+			s.refuseHandshake(w, r, http.StatusForbidden, refusal{4, err.Error()})
 			return
 		}
 	}
-	c, l := s.begin(w, r, from, transport)
+	if !speaksProtocol(query) {
+		s.refuseHandshake(w, r, http.StatusBadRequest, badProtocol)
+		return
+	}
+	c, l := s.begin(w, r, from, query.Get("transport"))
 	switch {
 	case c == nil: // and answered
 	case l == nil:
@@ -170,7 +156,7 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, from netip.Addr, 
 	}
 	if !s.admit() { // given back by conn.finish
 		s.limits.release(from)
-		refuse(w, http.StatusServiceUnavailable, badRequest)
+		refuse(w, http.StatusServiceUnavailable, stopping)
 		return nil, nil
 	}
 	var l *link

@@ -103,5 +103,5 @@ func (s *Server) tooMany(w http.ResponseWriter, from netip.Addr) bool {
 func (s *Server) refuseBusy(w http.ResponseWriter, status int, reached string, from netip.Addr, wait time.Duration) {
 	s.stats.refusals.Add(reached, from)
 	w.Header().Set("Retry-After", strconv.Itoa(max(int((wait+time.Second-1)/time.Second), 1)))
-	refuse(w, status, refusal{4, "Too many connections, try again later"})
+	refuse(w, status, tooBusy)
 }

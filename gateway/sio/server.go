@@ -48,6 +48,7 @@ func New(cfg Config, h Handler, log *slog.Logger) *Server {
 	}
 	s.stats.drops = limit.NewTally(s.log, drops...)
 	s.stats.refusals = limit.NewTally(s.log, handshakeLimits...)
+	s.stats.handshakes = limit.NewTally(s.log, refusalNames...)
 	s.limits = newLimits(s.cfg)
 	s.library = newLibrary(s)
 	return s

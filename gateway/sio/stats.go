@@ -23,6 +23,7 @@ type counters struct {
 	all                atomic.Uint64 // connections since the start
 	panics             atomic.Uint64
 	drops, refusals    *limit.Tally
+	handshakes         *limit.Tally // refused, by refusalNames
 }
 
 // Stats returns the counts at this moment.

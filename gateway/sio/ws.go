@@ -34,6 +34,9 @@ var upgrader = websocket.Upgrader{
 	WriteBufferPool:   &sync.Pool{},
 	CheckOrigin:       func(*http.Request) bool { return true },
 	EnableCompression: true, // when settle has left an offer
+	Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
+		refuse(w, status, refusal{badRequest.Code, reason.Error()})
+	},
 }
 
 var errProbe = errors.New("not the packet that an upgrade needs here")
