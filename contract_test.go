@@ -187,6 +187,10 @@ func (c *talk) open(p *program, addr string) {
 		c.Fatal(err)
 	}
 	c.page(conn, "error")
+	if err := conn.Emit("no such event"); err != nil {
+		c.Fatal(err)
+	}
+	c.page(conn, "error")
 
 	// A page that has received nothing is told where it begins.
 	fresh, err := sioclient.Dial(c.Context(), sioclient.Options{URL: p.url})

@@ -53,4 +53,5 @@ const (
 	codeRateLimited     = "RATE_LIMITED"
 	codeTooManySockets  = "TOO_MANY_SOCKETS"
 	codeSlowRequest     = "REQUEST_TIMEOUT"
+	codeUnknownEvent    = "UNKNOWN_EVENT"
 )

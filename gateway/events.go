@@ -20,6 +20,7 @@ type events struct {
 	verdicts *verdicts
 	expiries *expiries
 	refusals *limit.Tally
+	unknown  bridge.Quiet
 	journal  *journal
 	joins    joins
 	connects *limit.Rates[bridge.UserID]
@@ -121,22 +122,32 @@ func (ev *events) Disconnect(c *sio.Socket, reason string) {
 // final are the reasons after which a browser does not come back with its session.
 var final = map[string]bool{"client namespace disconnect": true, "server namespace disconnect": true}
 
-// Event answers one client event. Unknown ones are ignored, as Socket.IO does.
+// Event answers one client event.
 func (ev *events) Event(c *sio.Socket, name string, args []json.RawMessage, ack func(args ...any)) {
 	s, ok := c.Data().(*socket)
 	if !ok {
 		return
 	}
-	switch name {
-	case "setUserId":
+	switch {
+	case name == "setUserId":
 		ev.setUserID(c, s, args, ack)
-	case "getConnectionId":
+	case name == "getConnectionId":
 		ev.connectionID(c, s, args, ack)
-	case "refreshToken":
-		if s.who != nil { // else there is nothing to renew, and the event is as unknown as others
-			ev.refreshToken(c, s, args, ack)
-		}
+	case name == "refreshToken" && s.who != nil: // else there is no token to renew
+		ev.refreshToken(c, s, args, ack)
+	default:
+		ev.refuseUnknown(c, name, ack)
 	}
+}
+
+// refuseUnknown answers an event that the bridge does not have, so that a misspelt name
+// is noticed. The log has one line in ten seconds: every client may send such events.
+func (ev *events) refuseUnknown(c *sio.Socket, name string, ack func(...any)) {
+	if times, due := ev.unknown.Due(time.Now()); due {
+		ev.log.LogAttrs(c.Context(), slog.LevelWarn, "unknown event", slog.String("event", name), slog.String("socket", c.ID()),
+			slog.Int("times", times), slog.Any("address", c.From()))
+	}
+	ev.refuse(c, ack, "The bridge has no event of this name", codeUnknownEvent, name)
 }
 
 // setUserID maps the socket to a user. The mapping is in the store, and what the

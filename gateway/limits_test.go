@@ -31,7 +31,12 @@ import (
 // listening is a server on a port of its own, over a store.
 func listening(t *testing.T, cfg Config, hubConfig HubConfig, s bridge.Store) (srv *Server, addr string) {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
+	return logging(t, slog.New(slog.DiscardHandler), cfg, hubConfig, s)
+}
+
+// logging is listening with a log.
+func logging(t *testing.T, log *slog.Logger, cfg Config, hubConfig HubConfig, s bridge.Store) (srv *Server, addr string) {
+	t.Helper()
 	if _, err := s.Beat(t.Context()); err != nil {
 		t.Fatal(err)
 	}
