@@ -72,12 +72,13 @@ var (
 	lookupsDesc  = desc("bridge_presence_lookups_total", "Look-ups of a message's user by the leader: with a live socket somewhere (hit), without (miss).", "result")
 	forwardsDesc = desc("bridge_forwards_total", "Batches that the leader handed to other nodes: answered, gone (certainly not received) or unsure (no answer in time).", "result")
 
-	natsDesc       = desc("bridge_nats_connected", "1 while this node is connected to NATS, else 0.")
-	reconnectsDesc = desc("bridge_nats_reconnects_total", "Times that NATS was there again after it had been away.")
-	natsErrorsDesc = desc("bridge_nats_errors_total", "Faults that the NATS client found by itself, mostly a subscription that was too slow.")
-	outboxDesc     = desc("bridge_nats_outbox_messages", "Messages that wait to be written to NATS.")
-	streamDesc     = desc("bridge_stream_messages", "Messages in the stream of messages, and in that of dead letters, as seen last.", "stream")
-	streamSizeDesc = desc("bridge_stream_bytes", "Bytes in them.", "stream")
+	natsDesc         = desc("bridge_nats_connected", "1 while this node is connected to NATS, else 0.")
+	reconnectsDesc   = desc("bridge_nats_reconnects_total", "Times that NATS was there again after it had been away.")
+	natsErrorsDesc   = desc("bridge_nats_errors_total", "Faults that the NATS client found by itself, mostly a subscription that was too slow.")
+	linksRefusedDesc = desc("bridge_link_messages_refused_total", "Messages on this node's own NATS subject that no bridge of this version sends, and that were not delivered.")
+	outboxDesc       = desc("bridge_nats_outbox_messages", "Messages that wait to be written to NATS.")
+	streamDesc       = desc("bridge_stream_messages", "Messages in the stream of messages, and in that of dead letters, as seen last.", "stream")
+	streamSizeDesc   = desc("bridge_stream_bytes", "Bytes in them.", "stream")
 )
 
 // Names of the two streams as label; what they are called in NATS is configuration.
@@ -216,6 +217,7 @@ func (c *collector) nats(s scrape) {
 	s.truth(natsDesc, seen.Connected)
 	s.counter(reconnectsDesc, met.Reconnects)
 	s.counter(natsErrorsDesc, met.Errors)
+	s.counter(linksRefusedDesc, met.RefusedLinks)
 	s.gauge(outboxDesc, float64(met.Outbox))
 	s.gauge(streamDesc, float64(seen.Messages), streamMessages)
 	s.gauge(streamDesc, float64(met.Dead), streamDead)

@@ -60,6 +60,16 @@ func ValidUserID(s string) bool {
 	return true
 }
 
+// ValidPayload reports whether b is what [Envelope.Payload] promises: a JSON object of valid UTF-8
+// and of at most [MaxDepth] levels.
+func ValidPayload(b []byte) bool {
+	if len(b) == 0 || b[0] != '{' || !utf8.Valid(b) {
+		return false
+	}
+	s := scanner{b: b}
+	return s.value() == nil && s.i == len(b)
+}
+
 func isWord(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-'
 }

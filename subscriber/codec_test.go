@@ -12,11 +12,17 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
+// envelopes has n of them with payloads of so many bytes: JSON objects where eight or more.
 func envelopes(n, payload int) (batch []*bridge.Envelope) {
+	body := bytes.Repeat([]byte{'x'}, payload)
+	if payload >= 8 {
+		copy(body, `{"a":"`)
+		copy(body[payload-2:], `"}`)
+	}
 	for i := range n {
 		batch = append(batch, &bridge.Envelope{
 			User: bridge.UserID(fmt.Sprintf("user_%d", i)), Topic: "submissionUpdate",
-			Payload: bytes.Repeat([]byte{'x'}, payload), Offset: bridge.Offset{Epoch: 1_700_000_000_000, Seq: uint64(i + 1)},
+			Payload: body, Offset: bridge.Offset{Epoch: 1_700_000_000_000, Seq: uint64(i + 1)},
 			Stored: time.Unix(1_700_000_000, int64(i)),
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,11 +18,16 @@ import (
 type linkServer struct {
 	receive func([]*bridge.Envelope, func([]bridge.Count))
 	resync  func()
+	stream  func() streamState // as last seen; does not wait
+	look    func()             // has it seen again soon
 	log     *slog.Logger
+	quiet   bridge.Quiet
+	refused atomic.Uint64 // link messages
 
-	mu   sync.Mutex // guards all below; held during receive and resync
-	term uint64
-	seq  uint64 // the last number seen in this term
+	mu    sync.Mutex // guards all below; held during receive and resync
+	term  uint64
+	seq   uint64    // the last number seen in this term
+	heard time.Time // when
 }
 
 // ServeLinks begins to take what leaders forward to this node. receive gets
@@ -36,7 +42,7 @@ type linkServer struct {
 //
 // Forwards of an older term are still received: pushing is idempotent.
 func (c *Client) ServeLinks(receive func(batch []*bridge.Envelope, answer func([]bridge.Count)), resync func()) error {
-	s := &linkServer{receive: receive, resync: resync, log: c.log}
+	s := &linkServer{receive: receive, resync: resync, stream: c.streams.state, look: c.streams.look, log: c.log}
 	if !c.served.CompareAndSwap(nil, s) {
 		return errors.New("serve links: served already")
 	}
@@ -52,24 +58,32 @@ func (c *Client) ServeLinks(receive func(batch []*bridge.Envelope, answer func([
 	return nil
 }
 
-// take handles one link message.
+// take handles one link message. A wrong one changes nothing here: were it the leader's, the next
+// number shows a hole.
 func (s *linkServer) take(m *nats.Msg) {
 	began := time.Now()
 	h, body, err := decodeHead(m.Data)
-	if err != nil {
-		s.log.Warn("unknown link message, is another version running?", "payload_bytes", len(m.Data))
+	if err != nil || h.kind != kindForward && h.kind != kindBeat {
+		s.refuse(m, errLink)
 		return
+	}
+	var batch []*bridge.Envelope
+	if h.kind == kindForward {
+		if batch, err = decodeForward(body); err == nil {
+			err = checkForward(batch, s.stream())
+		}
+		if err != nil {
+			s.refuse(m, err)
+			answer := make([]byte, headSize)
+			head{kindAnswer, h.term, h.seq}.put(answer)
+			_ = respond(m, appendCounts(answer, nil)) // no counts: not pushed
+			return
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.follow(h)
+	s.follow(h, began)
 	if h.kind != kindForward {
-		return
-	}
-	batch, err := decodeForward(body)
-	if err != nil {
-		s.log.Warn("broken link message", "payload_bytes", len(m.Data))
-		s.resync()
 		return
 	}
 	s.receive(batch, func(counts []bridge.Count) {
@@ -81,22 +95,37 @@ func (s *linkServer) take(m *nats.Msg) {
 	})
 }
 
+// refuse counts a link message that is not one of ours, and logs it at most every ten seconds.
+func (s *linkServer) refuse(m *nats.Msg, why error) {
+	s.refused.Add(1)
+	if errors.Is(why, errForwardOffset) {
+		s.look() // the stream may be another since this node last saw it
+	}
+	if times, due := s.quiet.Due(time.Now()); due {
+		s.log.Warn("link message refused, is another version running?", "reason", why, "payload_bytes", len(m.Data), "times", times)
+	}
+}
+
+// termSilence is how long a newer term keeps an older one from being followed: five beats. It
+// ends the effect of a term that no leader has.
+const termSilence = 5 * time.Second
+
 // follow holds a message's number against the last one. A number that is lower
 // than it should be is a hole too: the leader has begun to count anew.
 // Called with mu held.
-func (s *linkServer) follow(h head) {
+func (s *linkServer) follow(h head, now time.Time) {
 	expected := s.seq
 	if h.kind == kindForward {
 		expected++
 	}
 	switch {
-	case h.term < s.term: // a leader that does not know yet that it is none
+	case h.term < s.term && now.Sub(s.heard) < termSilence: // a leader that does not know yet that it is none
 		return
-	case h.term > s.term || h.seq != expected:
+	case h.term != s.term || h.seq != expected:
 		s.log.Debug("link has a hole", "term", h.term, "seq", h.seq, "expected", expected)
 		s.resync()
 	}
-	s.term, s.seq = h.term, h.seq
+	s.term, s.seq, s.heard = h.term, h.seq, now
 }
 
 // doubt has everything checked, because NATS was away.

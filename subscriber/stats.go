@@ -7,6 +7,8 @@ type Stats struct {
 	Reconnects uint64 // times that NATS was there again after it had been away
 	Errors     uint64 // faults that the client library found by itself, mostly a subscription that was too slow
 	Outbox     int    // messages that wait to be written to NATS
+	// RefusedLinks counts messages on this node's own subject that no bridge of this version sends.
+	RefusedLinks uint64
 	// Dead and DeadBytes are the size of the stream of dead letters, at most five
 	// seconds old while NATS is there.
 	Dead, DeadBytes uint64
@@ -17,7 +19,13 @@ type counters struct{ reconnects, errors atomic.Uint64 }
 // Stats returns the figures at this moment.
 func (c *Client) Stats() Stats {
 	dead := c.streams.deadState()
+	var refused uint64
+	if s := c.served.Load(); s != nil {
+		refused = s.refused.Load()
+	}
 	return Stats{
+		RefusedLinks: refused,
+
 		Reconnects: c.counts.reconnects.Load(),
 		Errors:     c.counts.errors.Load(),
 		Outbox:     len(c.outbox.queue),
