@@ -40,6 +40,7 @@ var (
 
 	connectionsDesc = desc("bridge_gateway_connections", "Connections of this node, by transport.", "transport")
 	openDesc        = desc("bridge_gateway_open_connections", "Connections that are open, whatever they are for, by listener: http, ops. Those of Socket.IO are among them.", "listener")
+	clientMemDesc   = desc("bridge_gateway_client_memory_bytes", "Bytes that this node holds for its clients, beyond the first 4 KiB of each.")
 	connectsDesc    = desc("bridge_gateway_connects_total", "Connections that were made.")
 	socketsDesc     = desc("bridge_gateway_sockets", "Sockets of this node that are mapped to a user.")
 	usersDesc       = desc("bridge_gateway_users", "Users with a socket on this node.")
@@ -141,6 +142,7 @@ func (c *collector) gateway(s scrape) {
 	for listener, n := range c.srv.OpenConnections() {
 		s.gauge(openDesc, float64(n), listener)
 	}
+	s.gauge(clientMemDesc, float64(stats.Memory))
 	s.counter(connectsDesc, stats.Opened)
 	for reason, n := range stats.Drops {
 		s.counter(dropsDesc, n, reason)

@@ -69,6 +69,9 @@ type socketsConfig struct {
 	InboundRate     int           `mapstructure:"inbound_rate"` // bytes a second
 	MaxPending      int           `mapstructure:"max_pending"`  // bytes
 	EventsPerMinute int           `mapstructure:"events_per_minute"`
+	MaxMemory       int64         `mapstructure:"max_memory"` // bytes, and so the next two
+	AddressMemory   int64         `mapstructure:"max_memory_per_address"`
+	SocketMemory    int64         `mapstructure:"max_memory_per_connection"`
 	CompressAbove   int           `mapstructure:"compress_above"` // bytes; 0: never
 
 	MaxConnections    int `mapstructure:"max_connections"`
@@ -156,6 +159,9 @@ func defaultConfig() Config {
 			MaxInbound:      1_000_000,
 			InboundRate:     1_000_000,
 			MaxPending:      4 << 20,
+			MaxMemory:       64 << 20,
+			AddressMemory:   32 << 20,
+			SocketMemory:    8 << 20,
 			EventsPerMinute: 100,
 			CompressAbove:   1024,
 

@@ -156,6 +156,14 @@ func (c Config) checkSockets(v *validation) {
 		"must let a message of sockets.max_inbound come within http.read_timeout")
 	// A socket whose bound is below one message could never receive it.
 	between(v, "sockets.max_pending", int64(s.MaxPending), c.HTTP.MaxBody, 1<<30)
+	// What is read of two messages, and the queue: an account may hold them at once.
+	need := int64(s.MaxPending) + 2*s.MaxInbound
+	memory := func(key string, bound int64) {
+		v.require(bound == 0 || bound >= need, key, bound, fmt.Sprintf("must be 0 or at least sockets.max_pending and twice sockets.max_inbound, %d", need))
+	}
+	memory("sockets.max_memory", s.MaxMemory)
+	memory("sockets.max_memory_per_address", s.AddressMemory)
+	memory("sockets.max_memory_per_connection", s.SocketMemory)
 	between(v, "sockets.events_per_minute", s.EventsPerMinute, 0, 1_000_000)
 	between(v, "sockets.compress_above", s.CompressAbove, 0, 1<<30)
 	between(v, "sockets.max_connections", s.MaxConnections, 0, 10_000_000)

@@ -16,6 +16,7 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway"
 	"github.com/codewar/socketbridge/gateway/console"
+	"github.com/codewar/socketbridge/gateway/limit"
 	"github.com/codewar/socketbridge/gateway/ops"
 	"github.com/codewar/socketbridge/gateway/sio"
 	"github.com/codewar/socketbridge/store"
@@ -227,15 +228,18 @@ func gatewayConfig(cfg Config, believed gateway.AuthConfig) gateway.Config {
 	}
 	return gateway.Config{
 		Sockets: sio.Config{
-			Transports:      cfg.Sockets.Transports,
-			PingInterval:    cfg.Sockets.PingInterval,
-			PingTimeout:     cfg.Sockets.PingTimeout,
-			UpgradeTimeout:  cfg.Sockets.UpgradeTimeout,
-			ConnectTimeout:  cfg.Sockets.ConnectTimeout,
-			MaxConnect:      cfg.Sockets.MaxConnect,
-			MaxInbound:      cfg.Sockets.MaxInbound,
-			InboundRate:     cfg.Sockets.InboundRate,
-			MaxPending:      cfg.Sockets.MaxPending,
+			Transports:     cfg.Sockets.Transports,
+			PingInterval:   cfg.Sockets.PingInterval,
+			PingTimeout:    cfg.Sockets.PingTimeout,
+			UpgradeTimeout: cfg.Sockets.UpgradeTimeout,
+			ConnectTimeout: cfg.Sockets.ConnectTimeout,
+			MaxConnect:     cfg.Sockets.MaxConnect,
+			MaxInbound:     cfg.Sockets.MaxInbound,
+			InboundRate:    cfg.Sockets.InboundRate,
+			MaxPending:     cfg.Sockets.MaxPending,
+			Memory: limit.MemoryConfig{
+				PerConnection: cfg.Sockets.SocketMemory, PerAddress: cfg.Sockets.AddressMemory, Total: cfg.Sockets.MaxMemory,
+			},
 			WriteTimeout:    cfg.Sockets.WriteTimeout,
 			EventsPerMinute: cfg.Sockets.EventsPerMinute,
 			CompressAbove:   cfg.Sockets.CompressAbove,

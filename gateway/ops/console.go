@@ -10,6 +10,7 @@ import (
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway/console"
+	"github.com/codewar/socketbridge/gateway/limit"
 	"github.com/codewar/socketbridge/gateway/sio"
 )
 
@@ -19,7 +20,7 @@ const consolePath = console.Path + "/socket.io/"
 // consoleLimits are for pages of operators, who are few.
 var consoleLimits = sio.Config{
 	MaxConnections: 64, MaxInbound: 16 << 10, MaxPending: 4 << 20, EventsPerMinute: 120,
-	ConnectTimeout: 10 * time.Second,
+	ConnectTimeout: 10 * time.Second, Memory: limit.MemoryConfig{Total: 16 << 20},
 }
 
 // serveConsole adds the console's page and its sockets. Every request of either is

@@ -16,6 +16,9 @@ type Auth struct {
 	Trace  bool   // whether the client wants trace contexts
 }
 
+// size is how many bytes the members take.
+func (a Auth) size() int { return len(a.Token) + len(a.PID) + len(a.Offset) }
+
 const (
 	// maxAuthMembers is how many members `auth` may have.
 	maxAuthMembers = 64

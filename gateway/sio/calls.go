@@ -2,7 +2,10 @@ package sio
 
 import (
 	"errors"
+	"slices"
 	"sync"
+
+	"github.com/codewar/socketbridge/gateway/limit"
 )
 
 // errOverrun means that too much waits for the Handler.
@@ -12,12 +15,12 @@ var errOverrun = errors.New("too many calls are waiting")
 // each to its end before the next. Calls that come before [calls.open] wait.
 // It has a goroutine only while there is something to run.
 type calls struct {
-	srv  *Server
-	done chan struct{} // closed when the last call has returned
+	srv    *Server
+	memory *limit.Account
+	done   chan struct{} // closed when the last call has returned
 
 	mu      sync.Mutex // guards what follows
 	queue   []call
-	bytes   int // that the waiting calls hold
 	opened  bool
 	sealed  bool
 	running bool
@@ -28,23 +31,21 @@ type call struct {
 	size int // bytes it holds
 }
 
-// add queues a call made by the client. It fails with errOverrun when too much
-// waits and with ErrClosed after seal.
+// add queues a call made by the client. It fails with errOverrun when too many
+// wait and with ErrClosed after seal. What the call holds, which its caller has counted, is
+// released when it has run or is discarded.
 func (q *calls) add(size int, run func()) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
 	case q.sealed:
 		return ErrClosed
-	case len(q.queue) >= maxCalls || q.bytes+size > maxCallBytes(q.srv.cfg.MaxInbound):
+	case len(q.queue) >= maxCalls:
 		return errOverrun
 	}
 	q.push(call{run, size})
 	return nil
 }
-
-// maxCallBytes is how many bytes of events may wait: a few of the largest.
-func maxCallBytes(maxInbound int64) int { return 4 * int(maxInbound) }
 
 // addOwn queues a call of our own making, which nobody can flood us with. After
 // seal it is dropped.
@@ -79,7 +80,7 @@ func (q *calls) seal(last func()) bool {
 	defer q.mu.Unlock()
 	q.sealed = true
 	if !q.opened {
-		q.queue = nil
+		q.drop()
 		close(q.done)
 		return false
 	}
@@ -87,10 +88,24 @@ func (q *calls) seal(last func()) bool {
 	return true
 }
 
+// discard forgets the calls made by the client that still wait.
+func (q *calls) discard() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.drop()
+}
+
+// drop forgets the calls that hold something: those of the client. With q.mu held.
+func (q *calls) drop() {
+	q.queue = slices.DeleteFunc(q.queue, func(c call) bool {
+		q.memory.Release(c.size)
+		return c.size > 0
+	})
+}
+
 // push appends a call and sees that it is run. With q.mu held.
 func (q *calls) push(c call) {
 	q.queue = append(q.queue, c)
-	q.bytes += c.size
 	if q.opened && !q.running {
 		q.running = true
 		q.srv.work.Go(q.run)
@@ -105,6 +120,7 @@ func (q *calls) run() {
 			return
 		}
 		q.srv.guard(c.run)
+		q.memory.Release(c.size)
 	}
 }
 
@@ -122,6 +138,5 @@ func (q *calls) next() (call, bool) {
 	c := q.queue[0]
 	q.queue[0] = call{}
 	q.queue = q.queue[1:]
-	q.bytes -= c.size
 	return c, true
 }

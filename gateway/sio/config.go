@@ -17,12 +17,13 @@ type Config struct {
 	UpgradeTimeout time.Duration // from the first byte of an upgrade to its last, default 10 s
 	ConnectTimeout time.Duration // a client that has not joined by then is closed, default 45 s
 
-	MaxConnect   int           // bytes of a CONNECT packet, with `auth`; default 16 KiB
-	MaxInbound   int64         // bytes of one message or polling body from a client, default 1 MB
-	InboundRate  int           // bytes a second from one client, after 64 KiB at once; 0 means no limit
-	MaxPending   int           // bytes queued to one connection before it is closed as slow, default 4 MiB
-	ReadTimeout  time.Duration // for the body of one POST, default 30 s
-	WriteTimeout time.Duration // for each 64 KiB written to one connection, default 10 s
+	MaxConnect   int                // bytes of a CONNECT packet, with `auth`; default 16 KiB
+	MaxInbound   int64              // bytes of one message or polling body from a client, default 1 MB
+	InboundRate  int                // bytes a second from one client, after 64 KiB at once; 0 means no limit
+	Memory       limit.MemoryConfig // bounds of all that is held for clients
+	MaxPending   int                // bytes queued to one connection before it is closed as slow, default 4 MiB
+	ReadTimeout  time.Duration      // for the body of one POST or one websocket message, default 30 s
+	WriteTimeout time.Duration      // for each 64 KiB written to one connection, default 10 s
 
 	// CompressAbove is from how many bytes on messages are compressed for clients
 	// that can inflate them; 0 means never.
@@ -134,6 +135,9 @@ const (
 	ReasonRateLimited    = "rate limited"
 	ReasonOverrun        = "too many unhandled events"
 	ReasonTooLarge       = "message too large"
+	ReasonMemory         = "too much memory"
+	ReasonAddressMemory  = "too much memory of one address"
+	ReasonTotalMemory    = "too much memory in total"
 	ReasonNamespaces     = "too many namespaces"
 	ReasonProtocol       = "protocol error"
 	ReasonRefused        = "refused"
@@ -147,5 +151,5 @@ func Reasons() []string {
 // drops lists the reasons that [Stats] counts.
 var drops = []string{
 	ReasonPingTimeout, ReasonConnectTimeout, ReasonSlow, ReasonRateLimited,
-	ReasonOverrun, ReasonTooLarge, ReasonNamespaces, ReasonProtocol, ReasonRefused,
+	ReasonOverrun, ReasonTooLarge, ReasonMemory, ReasonAddressMemory, ReasonTotalMemory, ReasonNamespaces, ReasonProtocol, ReasonRefused,
 }

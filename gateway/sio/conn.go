@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/codewar/socketbridge/gateway/limit"
 )
 
 // conn is one client from its handshake to its end.
@@ -20,6 +22,8 @@ type conn struct {
 	remoteAddr string
 	from       netip.Addr // who it is to the limits
 	since      time.Time
+	memory     *limit.Account // what is held for the client
+	evicted    atomic.Bool    // by the evictor
 	// request is what the client has presented. It is nil once the client is refused or
 	// the Handler's Connect has returned. What it points to never changes.
 	request atomic.Pointer[request]
@@ -47,7 +51,7 @@ type conn struct {
 	posting  bool          // a POST is being served
 	wake     chan struct{} // capacity 1: the GET should look at the queue; nil when it has never polled
 	out      *buffer       // queued and not yet taken by a writer: frames, or a payload while polling
-	queued   int           // bytes in out and in the hands of the writer
+	queued   int           // bytes in out and in the hands of the writer; changed by count
 	writing  bool          // somebody writes, or Flush is going to
 	held     bool          // the reader writes what is queued, when it has handled what it read
 	progress chan struct{} // closed when queued shrinks; nil while nobody waits
@@ -62,12 +66,43 @@ type request struct {
 	header   http.Header
 	rawQuery string
 	auth     Auth
+	size     int // bytes, about
 }
 
-// present adds what the client presents in its CONNECT to the request.
+// requestOf keeps what a handshake presents.
+func requestOf(r *http.Request) *request {
+	const perField = 64 // bytes of the map and the slice
+	kept := &request{header: r.Header, rawQuery: r.URL.RawQuery, size: len(r.URL.RawQuery)}
+	for name, values := range r.Header {
+		kept.size += len(name) + perField
+		for _, v := range values {
+			kept.size += len(v)
+		}
+	}
+	return kept
+}
+
+// present adds what the client presents in its CONNECT to the request, in place of what it
+// has presented before.
 func (c *conn) present(a Auth) {
-	if r := c.request.Load(); r != nil {
-		c.request.Store(&request{r.header, r.rawQuery, a})
+	before := c.request.Load()
+	if before == nil {
+		return
+	}
+	after := *before
+	after.auth, after.size = a, before.size-before.auth.size()+a.size()
+	c.memory.Add(after.size) // at most as much as the CONNECT that is being handled
+	if c.request.CompareAndSwap(before, &after) {
+		c.memory.Release(before.size)
+	} else { // the connection has ended
+		c.memory.Release(after.size)
+	}
+}
+
+// forgetRequest forgets what the client has presented.
+func (c *conn) forgetRequest() {
+	if r := c.request.Swap(nil); r != nil {
+		c.memory.Release(r.size)
 	}
 }
 
@@ -176,6 +211,9 @@ func (c *conn) finish() {
 	if c.kill != nil {
 		c.kill.Stop()
 	}
+	c.dropQueue()
+	c.forgetRequest()
+	c.memory.Close()
 	c.srv.forgetConn(c)
 	c.srv.limits.release(c.from)
 	c.srv.work.Done()

@@ -28,7 +28,7 @@ func (c *conn) refuseConnect(namespace string, why *Refusal) {
 // refuseJoin tells a client that it may not join. Unless it may try again later, its
 // library does not do so by itself.
 func (c *conn) refuseJoin(why *Refusal) {
-	c.request.Store(nil)
+	c.forgetRequest()
 	if why.Later {
 		c.end(ReasonRefused, flush)
 		return

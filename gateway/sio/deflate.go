@@ -2,14 +2,11 @@ package sio
 
 import (
 	"bytes"
-	"errors"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
 
-	"github.com/gorilla/websocket"
 	"github.com/klauspost/compress/flate"
 )
 
@@ -158,24 +155,4 @@ func cutUnquoted(s string, sep byte) (before, after string, found bool) {
 		}
 	}
 	return s, "", false
-}
-
-// message reads one message of the client: at most as many bytes as Config.MaxInbound,
-// also of one that is compressed. What would be more is never inflated.
-func (l *link) message() (text []byte, err error) {
-	kind, r, err := l.ws.NextReader()
-	if err != nil {
-		return nil, err
-	}
-	if kind != websocket.TextMessage {
-		return nil, errPacket
-	}
-	text, err = io.ReadAll(io.LimitReader(r, l.most+1))
-	if int64(len(text)) > l.most {
-		return nil, websocket.ErrReadLimit
-	}
-	if _, corrupt := errors.AsType[flate.CorruptInputError](err); corrupt {
-		return nil, errPacket
-	}
-	return text, err
 }

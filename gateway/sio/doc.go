@@ -19,6 +19,7 @@
 //	  outbound.go             what the client is told, in order, bounded
 //	  deflate.go, gzip.go     the same in fewer bytes, each packet compressed once
 //	  heartbeat.go            ping and pong
+//	  memory.go, message.go   what is held for the client, counted and bounded
 //	Socket (socket.go)        what the Handler sees of a conn
 //	  calls.go                its calls to the Handler: one at a time, in order
 //	  acks.go                 acknowledgements, both ways

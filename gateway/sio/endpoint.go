@@ -159,16 +159,25 @@ func (s *Server) begin(w http.ResponseWriter, r *http.Request, from netip.Addr, 
 		refuse(w, http.StatusServiceUnavailable, stopping)
 		return nil, nil
 	}
+	kept := requestOf(r)
+	memory := s.openAccount(w, from, kept.size)
+	if memory == nil {
+		s.limits.release(from)
+		s.work.Done()
+		return nil, nil
+	}
 	var l *link
 	if transport == websocketTransport {
 		var err error
 		if l, err = s.openLink(w, r); err != nil {
+			memory.Release(kept.size)
+			memory.Close()
 			s.limits.release(from)
 			s.work.Done()
 			return nil, nil
 		}
 	}
-	c := s.handshake(r, from, transport)
+	c := s.handshake(kept, r.RemoteAddr, from, transport, memory)
 	if l != nil && !c.open(l) {
 		return nil, nil
 	}

@@ -17,6 +17,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/gorilla/websocket"
+
+	"github.com/codewar/socketbridge/gateway/limit"
 )
 
 // What else the library does as it is shipped, and this server must not.
@@ -258,14 +260,14 @@ func TestOverrunBytes(t *testing.T) {
 	t.Parallel()
 	busy := make(chan struct{})
 	r := &recorder{event: func(*Socket, string, []json.RawMessage, func(...any)) { <-busy }}
-	s, url := newServer(t, Config{MaxInbound: 1000}, r)
+	s, url := newServer(t, Config{Memory: limit.MemoryConfig{PerConnection: 32 << 10}}, r)
 	c := joinWS(t, url, "")
 	for range 8 {
-		c.try(`42["e","` + strings.Repeat("x", 900) + `"]`)
+		c.try(`42["e","` + strings.Repeat("x", 5000) + `"]`)
 	}
-	waitFor(t, func() bool { return s.Stats().Drops[ReasonOverrun] == 1 })
+	waitFor(t, func() bool { return s.Stats().Drops[ReasonMemory] == 1 })
 	close(busy)
-	wantDrop(t, s, r, ReasonOverrun)
+	wantDrop(t, s, r, ReasonMemory)
 }
 
 // TestHandlerPanics: a panic costs a call, not the process nor the socket.

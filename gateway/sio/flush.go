@@ -97,6 +97,7 @@ func (c *conn) writeNow(a *attempt) {
 			}()
 			return
 		}
+		c.wrote(len(out.b) - n) // or is lost
 		out.release()
 		if err != nil {
 			c.end(writeReason(err), abort)

@@ -16,7 +16,8 @@ func pollingConn(t *testing.T, cfg Config) (*Server, *conn) {
 	if !s.admit() {
 		t.Fatal("not admitted")
 	}
-	return s, s.handshake(httptest.NewRequest("GET", "/socket.io/?EIO=4&transport=polling", nil), netip.Addr{}, pollingTransport)
+	r := httptest.NewRequest("GET", "/socket.io/?EIO=4&transport=polling", nil)
+	return s, s.handshake(&request{header: r.Header}, r.RemoteAddr, netip.Addr{}, pollingTransport, s.memory.Open(netip.Addr{}))
 }
 
 func TestHeartbeat(t *testing.T) {

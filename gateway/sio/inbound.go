@@ -1,6 +1,7 @@
 package sio
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -44,13 +45,13 @@ func (c *conn) handle(text []byte) error {
 		if err != nil {
 			return err
 		}
-		return c.handlePacket(p, len(text))
+		return c.handlePacket(p, cap(text))
 	default: // binary, and what only a server may send or an upgrade needs
 		return fmt.Errorf("%w: engine type %q", errPacket, text[0])
 	}
 }
 
-// handlePacket handles a packet of that many bytes.
+// handlePacket handles a packet. size is how many bytes its arguments keep in memory.
 func (c *conn) handlePacket(p inPacket, size int) error {
 	s := c.socket()
 	switch {
@@ -69,7 +70,7 @@ func (c *conn) handlePacket(p inPacket, size int) error {
 		c.end(ReasonClientLeft, flush)
 		return nil
 	case p.typ == ackType && s.acks.has(*p.id):
-		return c.call(s, size, func() {
+		return c.call(s, size, p.args, func() {
 			if done, ok := s.acks.take(*p.id); ok {
 				done(p.args, nil)
 			}
@@ -86,13 +87,22 @@ func (c *conn) handlePacket(p inPacket, size int) error {
 	if p.id != nil {
 		ack = s.answer(*p.id)
 	}
-	return c.call(s, size, func() { c.srv.handler.Event(s, p.event, p.args, ack) })
+	return c.call(s, size, p.args, func() { c.srv.handler.Event(s, p.event, p.args, ack) })
 }
 
-// call queues a call to the Handler. A client that is too far ahead of it is dropped.
-func (c *conn) call(s *Socket, size int, run func()) error {
-	if errors.Is(s.calls.add(size, run), errOverrun) {
-		c.end(ReasonOverrun, flush)
+// call queues a call to the Handler that holds a packet of so many bytes with these
+// arguments. A client that is too far ahead of the Handler is dropped.
+func (c *conn) call(s *Socket, packet int, args []json.RawMessage, run func()) error {
+	const fixed, perArgument = 256, 24 // bytes of a call, and of a json.RawMessage
+	size := fixed + packet + perArgument*len(args)
+	if !c.take(size) {
+		return nil
+	}
+	if err := s.calls.add(size, run); err != nil {
+		c.memory.Release(size)
+		if errors.Is(err, errOverrun) {
+			c.end(ReasonOverrun, flush)
+		}
 	}
 	return nil
 }

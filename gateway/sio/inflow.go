@@ -22,6 +22,7 @@ type inflow struct {
 	limit.Flow
 	piece *[limit.PieceBytes]byte // nil when nothing is left in it
 	left  []byte                  // of piece
+	wire  int64                   // bytes read so far
 	more  bool                    // the last read got as much as it had asked for
 }
 
@@ -31,13 +32,13 @@ func (f *inflow) read(nc net.Conn, b []byte) (int, error) {
 		// The reader of a piece must not wait long for it: see that something is there.
 		if !f.more || len(b) >= limit.PieceBytes || !f.Bulk() {
 			n, err := nc.Read(b[:min(len(b), limit.PieceBytes)])
-			f.Count(n)
+			f.count(n)
 			f.more = n == len(b)
 			return n, err
 		}
 		piece := pieces.Get().(*[limit.PieceBytes]byte)
 		n, err := nc.Read(piece[:])
-		f.Count(n)
+		f.count(n)
 		f.more = n == len(piece)
 		if n == 0 {
 			pieces.Put(piece)
@@ -51,6 +52,12 @@ func (f *inflow) read(nc net.Conn, b []byte) (int, error) {
 		f.piece, f.left = nil, nil
 	}
 	return n, nil
+}
+
+// count counts bytes that were read.
+func (f *inflow) count(n int) {
+	f.wire += int64(n)
+	f.Count(n)
 }
 
 // pacedBody is what comes with a POST, at Config.InboundRate and up to Config.MaxInbound.

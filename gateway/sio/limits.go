@@ -21,7 +21,10 @@ const (
 	LimitHandshakes  = "handshakes"              // Config.MaxHandshakes
 )
 
-var handshakeLimits = []string{LimitConnectRate, LimitPerAddress, LimitConnections, LimitOverload, LimitHandshakes}
+var handshakeLimits = []string{
+	LimitConnectRate, LimitPerAddress, LimitConnections, LimitOverload, LimitHandshakes,
+	limit.MemoryPerConnection, limit.MemoryPerAddress, limit.MemoryTotal, // Config.Memory
+}
 
 // limits is what handshakes are held against.
 type limits struct {

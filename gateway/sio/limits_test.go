@@ -323,6 +323,12 @@ func TestInboundRate(t *testing.T) {
 	const perSecond, pause = 200_000, 400 * time.Millisecond
 	bulk := `42["bulk","` + strings.Repeat("x", 64<<10+perSecond/2) + `"]`
 	for transport, send := range map[string]func(t *testing.T, url string){
+		"compressed websocket": func(t *testing.T, url string) { // a kilobyte on the wire
+			c := dialRaw(t, strings.TrimPrefix(url, "http://"), "", deflateExtension)
+			c.write(0x80|opText, []byte("40"))
+			c.write(0x80|opText|compressed, deflate([]byte(bulk)))
+			c.write(0x80|opText, []byte(`42["short"]`))
+		},
 		websocketTransport: func(t *testing.T, url string) {
 			c := joinWS(t, url, "")
 			c.send(bulk) // in many fragments
@@ -340,9 +346,10 @@ func TestInboundRate(t *testing.T) {
 			r := &recorder{event: func(_ *Socket, name string, args []json.RawMessage, _ func(...any)) {
 				came <- name + join(args)
 			}}
-			_, url := newServer(t, Config{InboundRate: perSecond}, r)
+			_, url := newServer(t, Config{InboundRate: perSecond, CompressAbove: 1000}, r)
 			begin := time.Now()
-			go send(t, url)
+			sent := make(chan struct{})
+			go func() { defer close(sent); send(t, url) }()
 			if got := <-came; len(got) != len(bulk)-len(`42["",]`)+len(`[]`) {
 				t.Errorf("%d bytes have come of %d", len(got), len(bulk))
 			}
@@ -350,6 +357,7 @@ func TestInboundRate(t *testing.T) {
 				t.Errorf("bulk took %v, want more than %v", took, pause)
 			}
 			<-came
+			<-sent
 		})
 	}
 }

@@ -125,7 +125,7 @@ func (s *Server) check(t testing.TB) {
 		defer s.mu.RUnlock()
 		n := s.Stats()
 		return n.Websocket == 0 && n.Polling == 0 &&
-			len(s.conns) == 0 && len(s.sockets) == 0 &&
+			len(s.conns) == 0 && len(s.sockets) == 0 && s.memory.Held() == 0 &&
 			s.library.io.Sockets().Sockets().Len() == 0
 	})
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"sync"
+
+	"github.com/codewar/socketbridge/gateway/limit"
 )
 
 const (
@@ -48,9 +50,13 @@ func (c *conn) put(p *Packet, schedule func()) error {
 		c.end(ReasonSlow, abort)
 		return ErrSlow
 	}
-	c.add(p)
+	level := c.add(p)
 	schedule()
 	c.mu.Unlock()
+	if reached := c.srv.relieve(c.memory, level); reached != "" {
+		c.end(memoryReasons[reached], abort)
+		return ErrSlow
+	}
 	return nil
 }
 
@@ -61,7 +67,7 @@ func (c *conn) append(p *Packet) {
 }
 
 // add queues a packet. With c.mu held.
-func (c *conn) add(p *Packet) {
+func (c *conn) add(p *Packet) limit.Level {
 	if c.out == nil {
 		c.out = buffers.Get().(*buffer)
 	}
@@ -74,7 +80,19 @@ func (c *conn) add(p *Packet) {
 		}
 		c.out.b = append(c.out.b, p.text...)
 	}
-	c.queued += len(c.out.b) - before
+	return c.count(len(c.out.b) - before)
+}
+
+// count counts bytes that were queued. With c.mu held.
+func (c *conn) count(n int) limit.Level {
+	c.queued += n
+	return c.memory.Add(n)
+}
+
+// discount counts bytes that are queued no more. With c.mu held.
+func (c *conn) discount(n int) {
+	c.queued -= n
+	c.memory.Release(n)
 }
 
 // signal sees that somebody looks at the queue. With c.mu held.
@@ -127,13 +145,13 @@ func (c *conn) frameQueue(answer []byte) {
 	if len(answer) > 0 {
 		c.out = buffers.Get().(*buffer)
 		c.out.b = append(c.out.b, answer...)
-		c.queued += len(answer)
+		c.count(len(answer))
 		c.signal()
 	}
 	if payload == nil {
 		return
 	}
-	c.queued -= len(payload.b)
+	c.discount(len(payload.b))
 	for text := range bytes.SplitSeq(payload.b, []byte{separator}) {
 		c.append(textPacket(string(text)))
 	}
@@ -143,7 +161,7 @@ func (c *conn) frameQueue(answer []byte) {
 // dropQueue forgets what no writer has taken yet. With c.mu held.
 func (c *conn) dropQueue() {
 	if c.out != nil {
-		c.queued -= len(c.out.b)
+		c.discount(len(c.out.b))
 		c.out.release()
 		c.out = nil
 	}
@@ -155,6 +173,7 @@ func (c *conn) writeOut(b []byte, write func([]byte) error) error {
 	for len(b) > 0 {
 		n := min(len(b), chunk)
 		if err := write(b[:n]); err != nil {
+			c.wrote(len(b)) // or is lost
 			return err
 		}
 		b = b[n:]
@@ -166,7 +185,7 @@ func (c *conn) writeOut(b []byte, write func([]byte) error) error {
 func (c *conn) wrote(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.queued -= n
+	c.discount(n)
 	if c.progress != nil {
 		close(c.progress)
 		c.progress = nil

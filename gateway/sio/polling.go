@@ -98,7 +98,7 @@ func (c *conn) takePayload(mustGo bool) (payload *buffer, letGo bool) {
 	case c.link != nil: // the queue is the websocket's now
 		payload = buffers.Get().(*buffer)
 		payload.b = append(payload.b, noopPacket.text...)
-		c.queued += len(payload.b)
+		c.count(len(payload.b))
 	case c.ended && c.out == nil:
 		c.append(closePacket)
 		payload, c.out = c.out, nil
@@ -214,15 +214,19 @@ func (c *conn) post(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer c.release(&c.posting) // before the answer, which is still in net/http's buffer
-	body, err := c.readBody(w, r)
+	in := incoming{c: c}
+	defer in.release()
+	err := in.body(w, r)
 	if err == nil {
-		err = c.receivePayload(body)
+		err = c.receivePayload(in.text)
 	}
 	var tooLarge *http.MaxBytesError
 	switch {
 	case err == nil:
 		w.Header().Set("Content-Type", "text/html") // never shown; browsers must not offer it as a download
 		_, _ = io.WriteString(w, "ok")              // a client that is gone is noticed elsewhere
+	case errors.Is(err, errMemory):
+		refuse(w, http.StatusServiceUnavailable, badRequest)
 	case errors.As(err, &tooLarge):
 		c.end(ReasonTooLarge, flush)
 		refuse(w, http.StatusRequestEntityTooLarge, badRequest)
@@ -248,17 +252,11 @@ func (c *conn) release(busy *bool) {
 	*busy = false
 }
 
-func (c *conn) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if r.Header.Get("Content-Type") == "application/octet-stream" {
-		return nil, errPacket // binary payloads ended with protocol 3
-	}
-	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Now().Add(c.srv.cfg.ReadTimeout)) // net/http takes it back before the next request
-	return io.ReadAll(c.srv.pacedBody(w, r))
-}
-
 func (c *conn) receivePayload(body []byte) error {
 	for text := range bytes.SplitSeq(body, []byte{separator}) {
+		if len(text) < len(body) {
+			text = bytes.Clone(text) // an event that waits must not keep the others
+		}
 		if err := c.receive(text); err != nil {
 			return err
 		}

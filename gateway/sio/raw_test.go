@@ -87,14 +87,17 @@ func (c *wsClient) wantEnd() (got []string) {
 
 // pollClient is a polling client that a test takes through each request.
 type pollClient struct {
-	t   testing.TB
-	url string
-	sid string
+	t    testing.TB
+	url  string
+	sid  string
+	from string // see fromHeader
 }
 
-func dialPolling(t testing.TB, url string) *pollClient {
+func dialPolling(t testing.TB, url string) *pollClient { return dialPollingFrom(t, url, "") }
+
+func dialPollingFrom(t testing.TB, url, from string) *pollClient {
 	t.Helper()
-	c := &pollClient{t: t, url: url + "/socket.io/?EIO=4&transport=polling"}
+	c := &pollClient{t: t, url: url + "/socket.io/?EIO=4&transport=polling", from: from}
 	status, body := c.get()
 	var open struct{ Sid string }
 	if status != http.StatusOK || !strings.HasPrefix(body, "0{") || json.Unmarshal([]byte(body[1:]), &open) != nil {
@@ -139,6 +142,7 @@ func (c *pollClient) do(method string, body io.Reader) (int, string) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	req.Header.Set("From", c.from)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return 0, err.Error()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net/http"
 	"net/netip"
 	"runtime/debug"
 	"slices"
@@ -23,6 +22,8 @@ type Server struct {
 	library library
 	stats   counters
 	limits  limits
+	memory  *limit.Memory
+	evictor evictor
 	dirty   dirty
 
 	newcomers newcomers
@@ -45,6 +46,7 @@ func New(cfg Config, h Handler, log *slog.Logger) *Server {
 		log:     log.With("component", "sio"),
 		conns:   make(map[string]*conn),
 		sockets: make(map[string]*Socket),
+		memory:  limit.NewMemory(cfg.Memory),
 	}
 	s.stats.drops = limit.NewTally(s.log, drops...)
 	s.stats.refusals = limit.NewTally(s.log, handshakeLimits...)
@@ -104,13 +106,14 @@ func (s *Server) admit() bool {
 }
 
 // handshake begins a session. What s.admit added is the conn's from then on, and
-// so is the address's share.
-func (s *Server) handshake(r *http.Request, from netip.Addr, transport string) *conn {
+// so are the address's share and the account.
+func (s *Server) handshake(r *request, remoteAddr string, from netip.Addr, transport string, memory *limit.Account) *conn {
 	c := newConn(s, transport)
+	c.memory = memory
 	c.sid = newID()
 	c.from = from
-	c.remoteAddr = r.RemoteAddr
-	c.request.Store(&request{header: r.Header, rawQuery: r.URL.RawQuery})
+	c.remoteAddr = remoteAddr
+	c.request.Store(r)
 	s.stats.opened(transport)
 	_ = c.push(textPacket("0" + s.openData(c.sid, transport))) // it has not ended
 	c.startHeartbeat()
@@ -219,7 +222,7 @@ func (s *Server) restore(sock *Socket) bool {
 
 // connect calls the Handler's Connect, after which nobody needs the request.
 func (s *Server) connect(sock *Socket) {
-	defer sock.conn.request.Store(nil)
+	defer sock.conn.forgetRequest()
 	s.handler.Connect(sock)
 }
 

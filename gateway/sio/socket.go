@@ -71,7 +71,7 @@ type Socket struct {
 }
 
 func newSocket(c *conn) *Socket {
-	return &Socket{conn: c, calls: calls{srv: c.srv, done: make(chan struct{})}}
+	return &Socket{conn: c, calls: calls{srv: c.srv, memory: c.memory, done: make(chan struct{})}}
 }
 
 // seal makes Disconnect the Handler's last call, if there was a Connect. The

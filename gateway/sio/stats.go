@@ -12,6 +12,7 @@ import (
 type Stats struct {
 	Websocket int // connections now, by transport
 	Polling   int
+	Memory    int64             // bytes held for clients, as Config.Memory bounds them
 	Opened    uint64            // connections since the start
 	Drops     map[string]uint64 // connections that the server ended, by reason
 	Refusals  map[string]uint64 // handshakes that it refused, by limit
@@ -31,6 +32,7 @@ func (s *Server) Stats() Stats {
 	return Stats{
 		Websocket: int(s.stats.websocket.Load()),
 		Polling:   int(s.stats.polling.Load()),
+		Memory:    s.memory.Held(),
 		Opened:    s.stats.all.Load(),
 		Panics:    s.stats.panics.Load(),
 		Drops:     s.stats.drops.Counts(),

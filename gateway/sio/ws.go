@@ -3,6 +3,7 @@ package sio
 import (
 	"bufio"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -20,7 +21,7 @@ import (
 type link struct {
 	ws       *websocket.Conn
 	nc       net.Conn
-	most     int64           // bytes of one message of the client
+	in       *inflow         // of nc
 	deflates bool            // messages may be compressed, both ways
 	answer   []byte          // to the handshake, until it is sent
 	raw      syscall.RawConn // of nc; nil when attempts come to nothing
@@ -48,9 +49,9 @@ func (s *Server) openLink(w http.ResponseWriter, r *http.Request) (*link, error)
 	if err != nil {
 		return nil, err
 	}
-	ws.SetReadLimit(s.cfg.MaxInbound) // as it comes off the wire; see link.message
+	ws.SetReadLimit(s.cfg.MaxInbound) // as it comes off the wire; see incoming.message
 	held := ws.NetConn().(*heldConn)
-	return &link{ws: ws, nc: held.Conn, raw: rawConn(held.Conn), most: s.cfg.MaxInbound, deflates: deflates, answer: held.take()}, nil
+	return &link{ws: ws, nc: held.Conn, raw: rawConn(held.Conn), in: &held.in, deflates: deflates, answer: held.take()}, nil
 }
 
 // accept sends the answer to the handshake alone.
@@ -165,7 +166,7 @@ func (c *conn) appendControl(op byte, data string) {
 	}
 	before := len(c.out.b)
 	c.out.b = append(appendFrameHeader(c.out.b, op, len(data)), data...)
-	c.queued += len(c.out.b) - before
+	c.count(len(c.out.b) - before)
 	c.signal()
 }
 
@@ -263,12 +264,14 @@ func (c *conn) left(l *link, err error) {
 }
 
 func (c *conn) readMessages(l *link) error {
+	in := incoming{c: c}
 	for {
-		text, err := l.message()
-		if err != nil {
-			return err
+		err := in.message(l)
+		if err == nil {
+			err = c.receive(in.text)
 		}
-		if err := c.receive(text); err != nil {
+		in.release()
+		if err != nil {
 			return err
 		}
 	}
@@ -278,32 +281,40 @@ func (c *conn) readMessages(l *link) error {
 // lets go of polling, and only then says that it has come over.
 func (c *conn) upgrade(l *link) {
 	defer c.dropProbe(l)
-	if !c.setProbe(l) {
-		return
-	}
-	_ = l.nc.SetDeadline(time.Now().Add(c.srv.cfg.UpgradeTimeout)) // a broken connection shows in the read
-	if l.expect("2probe") != nil {
-		return
-	}
-	c.letPollsGo()
-	if _, err := l.nc.Write(textPacket("3probe").frame); err != nil {
-		return
-	}
-	if l.expect("5") != nil {
-		return
-	}
-	_ = l.nc.SetDeadline(time.Time{})
-	if c.attach(l) {
+	if c.setProbe(l) && c.exchangeProbe(l) && c.attach(l) {
 		c.read(l)
 	}
 }
 
+// exchangeProbe reports whether the client has come over.
+func (c *conn) exchangeProbe(l *link) bool {
+	if !c.take(inflateBytes) { // of the messages read here
+		return false
+	}
+	defer c.memory.Release(inflateBytes)
+	_ = l.nc.SetDeadline(time.Now().Add(c.srv.cfg.UpgradeTimeout)) // a broken connection shows in the read
+	if l.expect("2probe") != nil {
+		return false
+	}
+	c.letPollsGo()
+	if _, err := l.nc.Write(textPacket("3probe").frame); err != nil {
+		return false
+	}
+	if l.expect("5") != nil {
+		return false
+	}
+	_ = l.nc.SetDeadline(time.Time{})
+	return true
+}
+
+// expect reads one message, which must be want.
 func (l *link) expect(want string) error {
-	text, err := l.message()
+	kind, r, err := l.ws.NextReader()
 	if err != nil {
 		return err
 	}
-	if string(text) != want {
+	text, err := io.ReadAll(io.LimitReader(r, int64(len(want)+1)))
+	if err != nil || kind != websocket.TextMessage || string(text) != want {
 		return errProbe
 	}
 	return nil
