@@ -12,7 +12,8 @@ let browser;
 export async function launch() {
   browser ??= await chromium.launch({
     executablePath: process.env.CHROMIUM,
-    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+    args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+      ...(process.env.CHROMIUM_MAP ? [`--host-resolver-rules=${process.env.CHROMIUM_MAP}`] : [])],
   });
   return browser;
 }
