@@ -241,7 +241,7 @@ func TestConfigProblems(t *testing.T) {
 			"http.adr (config.yaml): unknown key; http has addr, reply_timeout, read_header_timeout, read_timeout, idle_timeout, max_header, max_body, trusted_proxies, payloads_per_second, payload_burst, max_connections, max_connections_per_address, shutdown_delay, tls",
 		}},
 		{name: "unknown key beside a section", file: "nats: {embedded: {adr: x}}", want: []string{
-			"nats.embedded.adr (config.yaml): unknown key; nats.embedded has addr, store_dir, max_store, sync, max_connections",
+			"nats.embedded.adr (config.yaml): unknown key; nats.embedded has addr, user, password, store_dir, max_store, sync, max_connections",
 		}},
 		{name: "unknown section", file: "foo: {bar: 1}", want: []string{
 			"foo.bar (config.yaml): unknown key; there are http, origins, sockets, history, nats, redis, node, auth, ops, drain, canary, log, traces",

@@ -191,3 +191,25 @@ func TestOneLineJSON(t *testing.T) {
 		}
 	}
 }
+
+// TestSendWithEmbeddedLogin: the commands log in at the embedded server, also with a password from
+// a file, and without it they are refused.
+func TestSendWithEmbeddedLogin(t *testing.T) {
+	clean(t)
+	addr := "nats.embedded.addr=" + freeAddr(t)
+	t.Setenv("NATS_EMBEDDED_USER", "local")
+	t.Setenv("NATS_EMBEDDED_PASSWORD_FILE", secretFile(t, "of-the-file\n"))
+	p := startProgram(t, "--set", addr, "--set", "drain.duration=0s")
+	defer p.wait(t)
+	if out, _ := command(t, exitStopped, "send", "u", "t", "{}", "--queue", "--set", addr); !strings.HasPrefix(out, "queued: ") {
+		t.Errorf("send: %q", out)
+	}
+	if out, _ := command(t, exitStopped, "dead", "ls", "--set", addr); strings.Contains(out, "of-the-file") {
+		t.Errorf("dead ls: %q", out)
+	}
+	t.Setenv("NATS_EMBEDDED_PASSWORD_FILE", "")
+	t.Setenv("NATS_EMBEDDED_PASSWORD", "another")
+	if _, errs := command(t, exitFailed, "send", "u", "t", "{}", "--set", addr); !strings.Contains(strings.ToLower(errs), "authorization violation") || strings.Contains(errs, "another") {
+		t.Errorf("send with a wrong password: %q", errs)
+	}
+}

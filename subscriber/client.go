@@ -49,7 +49,7 @@ func Open(ctx context.Context, cfg Config, node bridge.NodeID, log *slog.Logger)
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	cfg = cfg.withNames()
+	cfg = cfg.withNames().withLogin()
 	c := &Client{cfg: cfg, node: node, root: log, log: log.With("component", "subscriber"), closed: make(chan struct{})}
 	c.conn = newConnection(c.log)
 	if cfg.URL == "" {

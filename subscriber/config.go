@@ -18,7 +18,7 @@ type Config struct {
 	URL string `mapstructure:"url"`
 
 	// User and Password, or Token, or a file, Creds or NKey, prove who we are. The
-	// embedded server asks its clients for the same user or token.
+	// embedded server asks its clients for the same user or token, where it has no login of its own.
 	User     string        `mapstructure:"user"`
 	Password bridge.Secret `mapstructure:"password"`
 	Token    bridge.Secret `mapstructure:"token"`
@@ -72,7 +72,12 @@ type DeadLetterConfig struct {
 type EmbeddedConfig struct {
 	// Addr is where publishers reach it. Only a loopback address may go without
 	// a token or user. Port 0 picks a free one.
-	Addr     string `mapstructure:"addr"`
+	Addr string `mapstructure:"addr"`
+	// User and Password are the login that it asks its clients for, and that ours use. Without
+	// them, and without [Config.User] and [Config.Token], it asks for none.
+	User     string        `mapstructure:"user"`
+	Password bridge.Secret `mapstructure:"password"`
+
 	StoreDir string `mapstructure:"store_dir"`
 	MaxStore int64  `mapstructure:"max_store"`
 	// Sync is how often the store is flushed to the disk: a duration, or "always"
@@ -146,8 +151,12 @@ func (c Config) validateEmbedded() error {
 		return err
 	}
 	switch {
-	case !isLoopback(host) && c.Token == "" && c.User == "":
-		return fmt.Errorf("nats.embedded.addr %s: set nats.token (NATS_TOKEN) or nats.user and nats.password before others can reach it", e.Addr)
+	case (e.User == "") != (e.Password == ""):
+		return errors.New("nats.embedded.user and nats.embedded.password: set both or none")
+	case e.User != "" && c.identities() > 0:
+		return errors.New("nats.embedded.user: is in the place of nats.user and nats.token, set only one")
+	case !isLoopback(host) && c.Token == "" && c.User == "" && e.User == "":
+		return fmt.Errorf("nats.embedded.addr %s: set nats.embedded.user and nats.embedded.password (NATS_EMBEDDED_USER, NATS_EMBEDDED_PASSWORD), or nats.token (NATS_TOKEN), before others can reach it", e.Addr)
 	case c.Creds != "" || c.NKey != "" || c.TLS != TLSConfig{}:
 		return errors.New("nats.creds, nats.nkey and nats.tls: need nats.url, the embedded server does not use them")
 	case c.Stream.Replicas > 1:
@@ -160,6 +169,15 @@ func (c Config) validateEmbedded() error {
 		return errors.New("nats.embedded.max_store: must hold nats.stream.max_bytes and nats.dead_letter.max_bytes")
 	}
 	return nil
+}
+
+// withLogin returns c with the embedded server's own login in place of nats.user, for the server
+// and for those who connect to it.
+func (c Config) withLogin() Config {
+	if c.URL == "" && c.Embedded.User != "" {
+		c.User, c.Password = c.Embedded.User, c.Embedded.Password
+	}
+	return c
 }
 
 // syncInterval is zero for "always".

@@ -49,6 +49,7 @@ func startEmbedded(ctx context.Context, cfg Config, log *slog.Logger) (*embedded
 	if err := e.start(ctx, cfg.Embedded.Addr, opts, log); err != nil {
 		return nil, errors.Join(err, e.stop(context.WithoutCancel(ctx)))
 	}
+	e.sayWhoCanReachIt(cfg, log)
 	return e, nil
 }
 
@@ -77,6 +78,21 @@ func (e *embedded) start(ctx context.Context, addr string, opts *server.Options,
 	e.repair = newRepair(e.server, opts, log)
 	log.Info("embedded nats is ready", "addr", e.server.Addr().String(), "store_dir", opts.StoreDir)
 	return nil
+}
+
+// sayWhoCanReachIt logs who may publish messages and read them: the port is open to every process
+// that reaches it, of any user of the machine.
+func (e *embedded) sayWhoCanReachIt(cfg Config, log *slog.Logger) {
+	host, _, _ := net.SplitHostPort(cfg.Embedded.Addr) // validated
+	clients := "every process on this machine"
+	if !isLoopback(host) {
+		clients = "every host that reaches the address"
+	}
+	if cfg.identities() == 0 {
+		log.Warn("embedded nats asks for no login, see nats.embedded.user", "addr", e.server.Addr().String(), "clients", clients)
+		return
+	}
+	log.Info("embedded nats asks for a login", "addr", e.server.Addr().String(), "clients", clients+" that has it")
 }
 
 func embeddedOptions(cfg Config) (*server.Options, error) {

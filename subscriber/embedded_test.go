@@ -55,6 +55,41 @@ func TestEmbeddedIsReachedByPublishers(t *testing.T) {
 	}
 }
 
+func TestEmbeddedLogin(t *testing.T) {
+	t.Parallel()
+	cfg := embeddedConfig(t)
+	cfg.Embedded.User, cfg.Embedded.Password = "local", "secret"
+	var book logBook
+	c := open(t, cfg, "a", book.logger())
+	if err := c.Ready(); err != nil {
+		t.Errorf("Ready: %v", err)
+	}
+	url := "nats://" + c.embedded.server.Addr().String()
+	for _, login := range [][]nats.Option{nil, {nats.UserInfo("local", "other")}, {nats.Token("secret")}} {
+		if nc, err := nats.Connect(url, append(login, nats.MaxReconnects(0))...); err == nil {
+			nc.Close()
+			t.Error("a client without the login was let in")
+		}
+	}
+	cfg.Embedded.Addr = c.embedded.server.Addr().String()
+	p, err := OpenPublisher(cfg, discard) // as the commands do
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if err := p.Publish(t.Context(), Publication{Topic: "t", Body: []byte("{}")}); err != nil {
+		t.Error(err)
+	}
+	if book.count("asks for a login") != 1 || book.count("secret") > 0 {
+		t.Errorf("log:\n%s", book.text.String())
+	}
+	var openBook logBook
+	open(t, embeddedConfig(t), "b", openBook.logger())
+	if openBook.count(`level=WARN msg="embedded nats asks for no login, see nats.embedded.user"`) != 1 || openBook.count("every process on this machine") != 1 {
+		t.Errorf("log:\n%s", openBook.text.String())
+	}
+}
+
 // The client library calls a server that it reaches inside the process by its default port.
 func TestEmbeddedSaysWhereItIs(t *testing.T) {
 	t.Parallel()

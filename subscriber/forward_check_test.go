@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"math"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -200,10 +199,7 @@ func FuzzLinkMessages(f *testing.F) {
 	}
 	f.Add(link(head{kindBeat, 3, 9}).Data)
 	f.Add([]byte{})
-	var once sync.Mutex
 	f.Fuzz(func(t *testing.T, data []byte) {
-		once.Lock()
-		defer once.Unlock()
 		var end linkEnd
 		s := testLinkServer(&end)
 		s.receive = func(batch []*bridge.Envelope, answer func([]bridge.Count)) {

@@ -27,7 +27,7 @@ func visit(cfg Config, name string, log *slog.Logger) (*visitor, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	cfg = cfg.withNames()
+	cfg = cfg.withNames().withLogin()
 	log = log.With("component", name)
 	v := &visitor{cfg: cfg, closed: make(chan struct{})}
 	if err := v.connect(name, log); err != nil {
