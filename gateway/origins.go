@@ -49,10 +49,19 @@ func (p pages) allow(r *http.Request) bool {
 // own reports whether an origin is the address that the request itself was sent to.
 // It must not be used for operators' routes: a page under a rebound name has the same
 // origin as its requests.
+//
+// The Swift client sends the address of its websocket, with scheme ws or wss. No page has
+// such an origin, so it need not tell whether TLS ends at a proxy.
 func (p pages) own(origin string, r *http.Request) bool {
 	u, err := url.Parse(origin)
-	return err == nil && u.Host != "" && origin == u.Scheme+"://"+u.Host && u.Scheme == p.scheme(r) &&
-		strings.EqualFold(withPort(u.Host, u.Scheme), withPort(r.Host, u.Scheme))
+	if err != nil || u.Host == "" || origin != u.Scheme+"://"+u.Host {
+		return false
+	}
+	scheme, program := map[string]string{"ws": "http", "wss": "https"}[u.Scheme]
+	if !program {
+		scheme = u.Scheme
+	}
+	return (program || scheme == p.scheme(r)) && strings.EqualFold(withPort(u.Host, scheme), withPort(r.Host, scheme))
 }
 
 // scheme is the one that the browser has used, as far as that can be known: TLS may end

@@ -35,6 +35,7 @@ type Redis struct {
 	limits  Limits
 	timeout time.Duration
 	breaker breaker
+	log     *slog.Logger
 	args    fixedArgs
 
 	usersPerCall int
@@ -70,6 +71,7 @@ func OpenRedis(_ context.Context, cfg Config, limits Limits, node bridge.NodeID,
 		return nil, fmt.Errorf("redis configuration: %w", err)
 	}
 	quietClient()
+	log = log.With("component", "store")
 	r := &Redis{
 		client:       redis.NewUniversalClient(opts),
 		keys:         newKeyspace(cfg.Prefix),
@@ -77,7 +79,8 @@ func OpenRedis(_ context.Context, cfg Config, limits Limits, node bridge.NodeID,
 		holder:       string(node) + "/" + rand.Text(),
 		limits:       limits,
 		timeout:      cfg.Timeout,
-		breaker:      breaker{log: log.With("component", "store")},
+		breaker:      breaker{log: log},
+		log:          log,
 		args:         fixedArgs{limits.MaxPerUser, limits.HistoryTTL.Milliseconds(), limits.marksTTL().Milliseconds()},
 		usersPerCall: usersPerCall,
 		tails:        newTails(),

@@ -111,7 +111,8 @@ func (r *Redis) Resign(ctx context.Context) error {
 	})
 }
 
-// Checkpoint returns how far the stream was read, zero when that is unknown.
+// Checkpoint returns how far the stream was read, zero when that is unknown. What another program
+// has written there is removed: it would keep every leader from reading and from saving its own.
 func (r *Redis) Checkpoint(ctx context.Context) (o bridge.Offset, err error) {
 	err = r.do(ctx, "checkpoint", func(ctx context.Context) error {
 		text, err := r.get(ctx, r.keys.checkpoint)
@@ -119,9 +120,14 @@ func (r *Redis) Checkpoint(ctx context.Context) (o bridge.Offset, err error) {
 			return nil
 		}
 		if err != nil {
-			return err
+			err = classify(err)
+		} else if o, err = bridge.ParseOffset(text); err != nil {
+			err = fmt.Errorf("%w: %w", bridge.ErrRefused, err)
 		}
-		o, err = bridge.ParseOffset(text)
+		if errors.Is(err, bridge.ErrRefused) {
+			r.log.Warn("checkpoint is not ours, removing it", "err", err)
+			return r.send(ctx, func(p redis.Pipeliner) { p.Del(ctx, r.keys.checkpoint) })
+		}
 		return err
 	})
 	return o, err

@@ -85,3 +85,28 @@ type answer string
 
 func (a answer) Error() string { return string(a) }
 func (answer) RedisError()     {}
+
+// TestGarbageCheckpoint: a leader reads from the beginning of its window, and saves its own.
+func TestGarbageCheckpoint(t *testing.T) {
+	t.Parallel()
+	server, r := openInside(t)
+	ctx := t.Context()
+	term, err := r.Lead(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, garbage := range []string{"SET %s garbage", "LPUSH %s x", "SET %s 1-"} {
+		server.Do("DEL bridge:{cluster}:checkpoint")
+		server.Do(fmt.Sprintf(garbage, "bridge:{cluster}:checkpoint"))
+		if o, err := r.Checkpoint(ctx); err != nil || !o.IsZero() {
+			t.Errorf("%s: %v, %v; want none", garbage, o, err)
+		}
+		want := bridge.Offset{Epoch: 1, Seq: 2}
+		if err := r.SaveCheckpoint(ctx, term, want); err != nil {
+			t.Errorf("%s: %v", garbage, err)
+		}
+		if o, err := r.Checkpoint(ctx); err != nil || o != want {
+			t.Errorf("%s: then %v, %v", garbage, o, err)
+		}
+	}
+}

@@ -1,7 +1,9 @@
 package subscriber
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -42,6 +44,12 @@ func (d *DeadLetters) Replay(ctx context.Context, seq uint64) (Replayed, error) 
 		return Replayed{}, err
 	}
 	ack, err := d.js.PublishMsg(ctx, m)
+	if err == nil && ack.Duplicate && !d.same(ctx, m, ack.Sequence) {
+		// Another message has this one's id, which a publisher can guess. It must not count as the
+		// replay: the letter is deleted after that.
+		m.Header.Set(jetstream.MsgIDHeader, m.Header.Get(jetstream.MsgIDHeader)+"-"+rand.Text())
+		ack, err = d.js.PublishMsg(ctx, m)
+	}
 	switch {
 	case errors.Is(err, nats.ErrMaxPayload):
 		return Replayed{}, fmt.Errorf("publish message: %w", bridge.ErrTooLarge)
@@ -76,6 +84,16 @@ func (d *DeadLetters) original(ctx context.Context, l Letter) (*nats.Msg, error)
 	// the replay. By offset, because one message can have left two letters.
 	m.Header.Set(jetstream.MsgIDHeader, "replay-"+l.Offset.String())
 	return m, nil
+}
+
+// same reports whether message seq of the stream is what m is a second publication of.
+func (d *DeadLetters) same(ctx context.Context, m *nats.Msg, seq uint64) bool {
+	stream, err := d.js.Stream(ctx, d.cfg.Stream.Name)
+	if err != nil {
+		return false
+	}
+	stored, err := stream.GetMsg(ctx, seq)
+	return err == nil && stored.Subject == m.Subject && bytes.Equal(stored.Data, m.Data)
 }
 
 // whole reads the message of a letter that was cut from the stream it came by.

@@ -388,3 +388,23 @@ func freeAddr(t testing.TB) string {
 	defer l.Close()
 	return l.Addr().String()
 }
+
+// TestReplayIsNotSuppressed: the id of a replay can be guessed, so a publisher can have used it.
+func TestReplayIsNotSuppressed(t *testing.T) {
+	t.Parallel()
+	_, c, d := graveyard(t)
+	poison(t, c, "codewar.t", bridge.CodeInvalidJSON, "{", nil)
+	l, err := d.Letter(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := nats.NewMsg("codewar.t")
+	forged.Header.Set(nats.MsgIdHdr, "replay-"+l.Offset.String())
+	if _, err := c.js.PublishMsg(t.Context(), forged); err != nil {
+		t.Fatal(err)
+	}
+	r, err := d.Replay(t.Context(), 1)
+	if err != nil || r.Already || r.Seq != 3 {
+		t.Errorf("Replay: %+v, %v; want it stored as message 3", r, err)
+	}
+}

@@ -79,3 +79,19 @@ func Need(t testing.TB, e2e string) {
 	}
 	t.Fatalf("the npm packages in e2e are not the ones that the tests need: %v: run make deps, or npm ci in e2e should that find nothing to do", err)
 }
+
+// Versions are those of the packages that a directory's package-lock.json names, by the
+// name under which they are installed there.
+func Versions(dir string) (map[string]string, error) {
+	l, err := readLock(filepath.Join(dir, "package-lock.json"))
+	if err != nil {
+		return nil, err
+	}
+	versions := make(map[string]string)
+	for place, p := range l.Packages {
+		if name, ok := strings.CutPrefix(place, "node_modules/"); ok && !strings.Contains(name, "node_modules/") {
+			versions[name] = p.Version
+		}
+	}
+	return versions, nil
+}
