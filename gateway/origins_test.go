@@ -43,6 +43,10 @@ var pageRequests = []struct {
 	{name: "a user before it", header: []string{"Origin", "http://x@bridge.example:3004"}},
 	{name: "TLS ends at a proxy", host: "bridge.example", from: "10.0.0.1:5", header: []string{"Origin", "https://bridge.example", "X-Forwarded-Proto", "https"}, allowed: true},
 	{name: "TLS ends at a stranger", host: "bridge.example", header: []string{"Origin", "https://bridge.example", "X-Forwarded-Proto", "https"}},
+	{name: "Swift's websocket", header: []string{"Origin", "ws://bridge.example:3004"}, allowed: true},
+	{name: "Swift's websocket, TLS at a proxy", host: "bridge.example", header: []string{"Origin", "wss://bridge.example"}, allowed: true},
+	{name: "Swift's websocket, usual port", host: "bridge.example:80", header: []string{"Origin", "ws://bridge.example"}, allowed: true},
+	{name: "a websocket elsewhere", header: []string{"Origin", "ws://other.example:3004"}},
 	{name: "a name below ours", header: []string{"Origin", "https://app.example.evil.example"}},
 }
 
