@@ -15,6 +15,7 @@ COPY --from=build /out/socketbridge /usr/local/bin/socketbridge
 # The only place it writes, and only with the embedded NATS server: the rest of the
 # file system may be read-only. A volume that is mounted here must belong to 65532.
 COPY --from=build --chown=nonroot:nonroot /out/data /var/lib/socketbridge/data
+USER 65532:65532
 WORKDIR /var/lib/socketbridge
 VOLUME /var/lib/socketbridge/data
 ENV LOG_FORMAT=json

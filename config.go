@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"log/slog"
-	"net"
 	"time"
 
 	"github.com/codewar/socketbridge/store"
@@ -112,6 +111,7 @@ type opsConfig struct {
 	Addr           string   `mapstructure:"addr"` // empty: on http.addr
 	Keys           []string `mapstructure:"keys"` // name:sha256
 	MaxConnections int      `mapstructure:"max_connections"`
+	Pprof          bool     `mapstructure:"pprof"` // /debug/pprof on Addr
 }
 
 type drainConfig struct {
@@ -196,28 +196,4 @@ func (c Config) redis() store.Config {
 	r := c.Redis
 	r.Prefix = cmp.Or(r.Prefix, c.NATS.KeyPrefix())
 	return r
-}
-
-// warnings names what is allowed but rarely meant; it is logged once at start.
-func (c Config) warnings() []string {
-	var w []string
-	if c.Auth.Mode == authNone {
-		w = append(w, "auth.mode is none: every client is believed when it names a user")
-	}
-	if c.Auth.Mode == authNone && len(c.Auth.APIKeys) == 0 {
-		w = append(w, "auth.api_keys is empty: everybody who reaches http.addr may send messages")
-	}
-	if host, _, err := net.SplitHostPort(c.Ops.Addr); err == nil && len(c.Ops.Keys) == 0 && !isLoopback(host) {
-		w = append(w, "ops.keys is empty: everybody who reaches ops.addr sees what is inside")
-	}
-	if !c.operatorsRoutes() {
-		w = append(w, "ops.addr and ops.keys are empty: the console, /api/v1, /metrics and /messages are not served, since this is not a plain development start")
-	}
-	if len(c.Origins) == 0 {
-		w = append(w, "origins is empty: pages of every origin may connect")
-	}
-	if c.NATS.URL != "" && len(c.Redis.Addrs) == 0 {
-		w = append(w, "redis.addrs is empty: with the in-memory store only one node may use nats.url")
-	}
-	return w
 }

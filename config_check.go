@@ -135,6 +135,7 @@ func (c Config) checkHTTP(v *validation) {
 	v.require(c.Ops.Addr == "" || validAddr(c.Ops.Addr), "ops.addr", c.Ops.Addr, "must be host:port, or nothing to serve it on http.addr")
 	sameAddr := c.Ops.Addr == c.HTTP.Addr && !strings.HasSuffix(c.Ops.Addr, ":0")
 	v.require(!sameAddr, "ops.addr", c.Ops.Addr, "must be another address than http.addr, or nothing to serve it there")
+	v.require(!c.Ops.Pprof || c.Ops.Addr != "", "ops.pprof", c.Ops.Pprof, "needs ops.addr: profiles are never on http.addr")
 	v.require(!c.Ops.TLS || c.Ops.Addr != "" && c.HTTP.TLS.Cert != "", "ops.tls", c.Ops.TLS, "must be false without ops.addr and http.tls.cert")
 	v.require(slices.Contains([]string{logText, logJSON}, c.Log.Format), "log.format", c.Log.Format, "must be text or json")
 	v.require(c.Drain.Duration >= 0, "drain.duration", c.Drain.Duration, "must be 0s or more")

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -84,6 +83,9 @@ func TestValidate(t *testing.T) {
 		{"nats.user", func(c *Config) { c.NATS.User, c.NATS.NKey, c.NATS.URL = "u", "seed", "a" }},
 		{"nats.subject_prefix", func(c *Config) { c.NATS.SubjectPrefix = "a.*" }},
 		{"nats.subject_prefix", func(c *Config) { c.NATS.SubjectPrefix = "bridge.x" }},
+		{"", func(c *Config) { c.NATS.InboxPrefix = "_INBOX.bridge" }},
+		{"nats.inbox_prefix", func(c *Config) { c.NATS.InboxPrefix = "_INBOX.>" }},
+		{"nats.inbox_prefix", func(c *Config) { c.NATS.InboxPrefix = "inbox" }},
 		{"nats.stream.duplicates", func(c *Config) { c.NATS.Stream.Duplicates = c.NATS.Stream.MaxAge + 1 }},
 		{"nats.stream.replicas", func(c *Config) { c.NATS.Stream.Replicas = 3 }},
 		{"nats.embedded.addr", func(c *Config) { c.NATS.Embedded.Addr = "0.0.0.0:4222" }},
@@ -145,6 +147,7 @@ func TestValidate(t *testing.T) {
 		{"ops.addr", func(c *Config) { c.Ops.Addr = "x" }},
 		{"ops.addr", func(c *Config) { c.Ops.Addr = c.HTTP.Addr }},
 		{"", func(c *Config) { c.HTTP.Addr, c.Ops.Addr = "127.0.0.1:0", "127.0.0.1:0" }},
+		{"ops.pprof", func(c *Config) { c.Ops.Pprof = true }},
 		{"ops.tls", func(c *Config) { c.Ops.Addr, c.Ops.TLS = ":3005", true }},
 		{"", func(c *Config) { c.Ops.Addr, c.Ops.TLS, c.HTTP.TLS = ":3005", true, tlsConfig{"x.pem", "x.key"} }},
 		{"drain.duration", func(c *Config) { c.Drain.Duration = -1 }},
@@ -205,20 +208,5 @@ func TestPrintMasksSecrets(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("lacks %q:\n%s", want, &out)
 		}
-	}
-}
-
-func TestWarnings(t *testing.T) {
-	c := defaultConfig()
-	if got := c.warnings(); len(got) != 3 {
-		t.Errorf("defaults: got %q, want one for each of auth.mode, auth.api_keys and origins", got)
-	}
-	c.Ops.Addr = ":3005"
-	if got := c.warnings(); !slices.ContainsFunc(got, func(w string) bool { return strings.HasPrefix(w, "ops.keys") }) {
-		t.Errorf("operators' routes for everybody: got %q", got)
-	}
-	c.Origins, c.NATS.URL = []string{"https://a.io"}, "nats://a:4222"
-	if got := c.warnings(); !slices.ContainsFunc(got, func(w string) bool { return strings.HasPrefix(w, "redis.addrs") }) {
-		t.Errorf("external NATS with a store in memory: got %q", got)
 	}
 }

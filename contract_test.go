@@ -292,7 +292,7 @@ func TestOpenAPIOfARunningBridge(t *testing.T) {
 	clean(t)
 	natsAddr := freeAddr(t)
 	inside := freeAddr(t)
-	p := startProgram(t, "--set", "nats.embedded.addr="+natsAddr, "--set", "nats.token=secret", "--set", "ops.addr="+inside, "--set", "drain.duration=0s")
+	p := startProgram(t, "--set", "nats.embedded.addr="+natsAddr, "--set", "nats.token=secret", "--set", "ops.addr="+inside, "--set", "ops.pprof=true", "--set", "drain.duration=0s")
 	defer p.wait(t)
 	desk := &program{url: "http://" + inside}
 	docs := make(map[string]*contract.Document)

@@ -113,6 +113,8 @@ func newCheckCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Validate the configuration and print it, secrets masked",
+		Long: "Prints the configuration in effect on standard output, as a file that config.yaml may be, and on\n" +
+			"standard error a warning for each unsafe combination. Warnings do not change the exit status.",
 		Example: "  socketbridge check\n" +
 			"  socketbridge check --config /etc/socketbridge.yaml --json | jq .http.addr",
 		Args: noArgs,
@@ -120,10 +122,13 @@ func newCheckCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as a JSON object")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := loadConfig(cmd.Flags())
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case asJSON:
+		}
+		for _, w := range cfg.warnings() {
+			fmt.Fprintln(cmd.ErrOrStderr(), "warning:", w)
+		}
+		if asJSON {
 			return cfg.printJSON(cmd.OutOrStdout())
 		}
 		return cfg.print(cmd.OutOrStdout())

@@ -87,7 +87,7 @@ func TestSecurityNamesTests(t *testing.T) {
 	}
 	var tests strings.Builder
 	err = filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
-		if d != nil && d.Name() == "node_modules" {
+		if d != nil && d.IsDir() && d.Name() == "node_modules" {
 			return fs.SkipDir
 		}
 		if err != nil || !strings.HasSuffix(path, "_test.go") {

@@ -263,6 +263,7 @@ func gatewayConfig(cfg Config, believed gateway.AuthConfig) gateway.Config {
 		PayloadBurst:      cfg.HTTP.PayloadBurst,
 		Connections:       gateway.ConnectionLimits{Most: cfg.HTTP.MaxConnections, PerAddress: cfg.HTTP.MaxConnectionsPerAddress, Operators: cfg.Ops.MaxConnections},
 		OpsOnOwnListener:  cfg.Ops.Addr != "",
+		Profiles:          cfg.Ops.Pprof,
 		Development:       cfg.plainDevelopment(),
 		Auth:              believed,
 		TryIt:             tryIt(cfg),

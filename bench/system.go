@@ -105,7 +105,7 @@ func startSystem(dir, name string, p programs) (s *system, err error) {
 // bridgeEnv is the bridge's configuration: its defaults, but for addresses. What limits clients by
 // their address must be raised here, for here all of them are of this machine.
 func bridgeEnv(addr, ops, nats, redis string) []string {
-	return []string{"HTTP_ADDR=" + addr, "OPS_ADDR=" + ops, "NATS_URL=" + nats, "REDIS_ADDRS=" + redis, "LOG_LEVEL=info", "LOG_FORMAT=json"}
+	return []string{"HTTP_ADDR=" + addr, "OPS_ADDR=" + ops, "OPS_PPROF=true", "NATS_URL=" + nats, "REDIS_ADDRS=" + redis, "LOG_LEVEL=info", "LOG_FORMAT=json"}
 }
 
 func (s *system) addr() string { return "127.0.0.1:" + strconv.Itoa(s.port) }

@@ -180,14 +180,25 @@ func startNATS(t testing.TB) (p *process, url string) {
 	t.Helper()
 	port := freePort(t)
 	p = start(t, "nats", nil, binaries.nats, "-js", "-a", "127.0.0.1", "-p", port, "-sd", t.TempDir())
-	waitFor(t, "nats listens", func() string {
-		c, err := net.Dial("tcp", "127.0.0.1:"+port)
+	p.listens("127.0.0.1:" + port)
+	return p, "nats://127.0.0.1:" + port
+}
+
+// listens waits until the process takes connections.
+func (p *process) listens(addr string) {
+	p.t.Helper()
+	waitFor(p.t, p.name+" listens", func() string {
+		select {
+		case <-p.done:
+			p.t.Fatalf("%s ended:\n%s", p.name, p.log.String())
+		default:
+		}
+		c, err := net.Dial("tcp", addr)
 		if err != nil {
 			return err.Error()
 		}
 		return errText(c.Close())
 	})
-	return p, "nats://127.0.0.1:" + port
 }
 
 // ports are taken below those that the system gives to outgoing connections, so

@@ -90,10 +90,10 @@ func TestAnswersAreAsTheContractsSay(t *testing.T) {
 		}
 	}
 	var (
-		plain    = Config{OpsOnOwnListener: true}
+		plain    = Config{OpsOnOwnListener: true, Profiles: true}
 		onPublic = Config{}
 		limited  = Config{PayloadsPerSecond: 1, PayloadBurst: 1}
-		keyed    = Config{OpsOnOwnListener: true, Auth: AuthConfig{APIKeys: keys, OpsKeys: keys}}
+		keyed    = Config{OpsOnOwnListener: true, Profiles: true, Auth: AuthConfig{APIKeys: keys, OpsKeys: keys}}
 		pushed   = bridge.Receipt{Outcome: bridge.Pushed, Sockets: 1}
 		acked    = bridge.Receipt{Outcome: bridge.Pushed, Sockets: 2, Acks: new(1), AckMillis: 2.5}
 	)

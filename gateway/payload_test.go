@@ -249,23 +249,23 @@ func TestTraceIsForOperators(t *testing.T) {
 	}
 }
 
-// TestProfilesNeedAListenerOfTheirOwn: whoever reaches the public listener must not
-// be able to make the process work for them, or see inside it.
+// TestProfilesNeedAListenerOfTheirOwn: a profile costs time and shows the inside of the
+// process, so it is served only where it was asked for, and never on the public listener.
 func TestProfilesNeedAListenerOfTheirOwn(t *testing.T) {
 	t.Parallel()
-	for _, own := range []bool{false, true} {
+	for _, cfg := range []Config{{}, {Profiles: true}, {OpsOnOwnListener: true}, {OpsOnOwnListener: true, Profiles: true}} {
 		log, s := slog.New(slog.DiscardHandler), store.NewMemory(store.Limits{}).Node("n")
-		srv := NewServer(Config{OpsOnOwnListener: own}, NewHub(s, HubConfig{}, log), s, pushed, nil, prometheus.NewRegistry(), log)
+		srv := NewServer(cfg, NewHub(s, HubConfig{}, log), s, pushed, nil, prometheus.NewRegistry(), log)
 		t.Cleanup(func() { _ = srv.Shutdown(context.Background(), 0) })
 		for listener, handler := range map[string]http.Handler{"public": srv.http.Handler, "operators": srv.ops.Handler} {
 			want := http.StatusNotFound
-			if own && listener == "operators" {
+			if cfg.OpsOnOwnListener && cfg.Profiles && listener == "operators" {
 				want = http.StatusOK
 			}
 			w := httptest.NewRecorder()
 			handler.ServeHTTP(w, httptest.NewRequest("GET", "/debug/pprof/goroutine?debug=1", nil))
 			if w.Code != want {
-				t.Errorf("own listener %v, on the %s one: %d, want %d", own, listener, w.Code, want)
+				t.Errorf("own listener %v, profiles %v, on the %s one: %d, want %d", cfg.OpsOnOwnListener, cfg.Profiles, listener, w.Code, want)
 			}
 		}
 	}

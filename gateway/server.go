@@ -40,6 +40,7 @@ type Config struct {
 	PayloadsPerSecond int  // calls of /sendPayload by one caller; 0: no limit
 	PayloadBurst      int  // of them after a pause
 	OpsOnOwnListener  bool // the operators' routes are not on the public one
+	Profiles          bool // /debug/pprof among them, on a listener of their own only
 	// Development serves the operators' routes on the public listener to this machine
 	// when there are neither keys nor a listener of their own. Without it they are then
 	// served nowhere.
@@ -139,7 +140,7 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 	} else {
 		s.health.routes(public, s.guard.admits)
 	}
-	if cfg.OpsOnOwnListener {
+	if cfg.OpsOnOwnListener && cfg.Profiles {
 		s.profiles()
 	}
 	s.Operate(http.MethodGet, "/metrics", metricsHandler(metrics))

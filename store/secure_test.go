@@ -15,16 +15,27 @@ import (
 	"github.com/codewar/socketbridge/store/redistest"
 )
 
-// least is what the bridge's user may do by SECURITY.md: its own keys, scripts
-// and what they call, and nothing that administers the server.
-const least = "resetkeys ~bridge:* resetchannels -@all +@read +@write +@scripting +@connection +time -@dangerous"
+// least reads what the bridge's user may do from deploy/redis/users.acl.
+func least(t testing.TB) (rules string) {
+	t.Helper()
+	text, err := os.ReadFile("../deploy/redis/users.acl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(text), "user bridge on #BRIDGE_PASSWORD_SHA256 ")
+	rules, _, _ = strings.Cut(after, "\n")
+	if !strings.HasPrefix(rules, "resetkeys ~bridge:* ") {
+		t.Fatalf("rules of the bridge are %q", rules)
+	}
+	return rules
+}
 
 // secure starts a server that speaks TLS only and asks for a certificate.
 func secure(t testing.TB, ours *certtest.Authority) (*redistest.Redis, store.Config) {
 	t.Helper()
 	pair, own := ours.Issue("redis"), ours.Issue("bridge")
 	server := redistest.TLS(t, ours.File, pair.Cert, pair.Key)
-	server.Do("ACL SETUSER bridge on >right " + least)
+	server.Do("ACL SETUSER bridge on >right " + least(t))
 	server.Do("ACL SETUSER default off")
 	return server, store.Config{
 		Addrs: []string{server.Addr}, Username: "bridge", Password: "right", Prefix: "bridge:" + rand.Text(), Timeout: 10 * time.Second,

@@ -35,8 +35,9 @@ func TestRedis(t *testing.T) {
 func TestRedisCluster(t *testing.T) {
 	t.Parallel()
 	server := redistest.Cluster(t)
+	server.Do("ACL SETUSER bridge on >right " + least(t))
 	bridgetest.TestStore(t, func(t testing.TB, l bridgetest.Limits) func(bridge.NodeID) bridge.Store {
-		cfg := store.Config{Addrs: []string{server.Addr}, Cluster: true, Prefix: "test-" + rand.Text(), Timeout: 10 * time.Second}
+		cfg := store.Config{Addrs: []string{server.Addr}, Cluster: true, Username: "bridge", Password: "right", Prefix: "bridge:" + rand.Text(), Timeout: 10 * time.Second}
 		return func(id bridge.NodeID) bridge.Store { return openRedis(t, cfg, l, id) }
 	})
 }

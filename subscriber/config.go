@@ -27,6 +27,10 @@ type Config struct {
 
 	TLS TLSConfig `mapstructure:"tls"`
 
+	// InboxPrefix begins the subjects of replies to this process, so that NATS
+	// permissions can keep one user's replies from another. Empty: _INBOX.
+	InboxPrefix string `mapstructure:"inbox_prefix"`
+
 	// SubjectPrefix comes before the topic in a message's subject. The names of internal
 	// subjects, and of streams that have none configured, are derived from it.
 	SubjectPrefix string `mapstructure:"subject_prefix"`
@@ -111,15 +115,17 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	check(validPrefix(c.SubjectPrefix), "nats.subject_prefix %q: must be NATS tokens of [A-Za-z0-9_-] joined by dots, and not begin with bridge, dead, events or _INBOX", c.SubjectPrefix)
+	named := validPrefix(c.SubjectPrefix) // else names that are derived from it are wrong as well
+	check(named, "nats.subject_prefix %q: must be NATS tokens of [A-Za-z0-9_-] joined by dots, and not begin with bridge, dead, events or _INBOX", c.SubjectPrefix)
 	for _, s := range c.ReceiptSubjects {
 		check(c.validPattern(s), "nats.receipt_subjects %q: must be a subject, with * and > as wildcards, that does not begin with $, bridge, _INBOX or nats.subject_prefix", s)
 	}
 	check(c.identities() <= 1, "nats.user, nats.token, nats.creds and nats.nkey: set only one")
 	check(c.Password == "" || c.User != "", "nats.password: needs nats.user")
 	check((c.TLS.Cert == "") == (c.TLS.Key == ""), "nats.tls.cert and nats.tls.key: set both or none")
-	check(bridge.ValidNodeID(c.Stream.Name), "nats.stream.name %q: must be 1 to 64 characters of [A-Za-z0-9_-]", c.Stream.Name)
-	check(bridge.ValidNodeID(c.DeadLetter.Stream), "nats.dead_letter.stream %q: must be 1 to 64 characters of [A-Za-z0-9_-]", c.DeadLetter.Stream)
+	check(!named || bridge.ValidNodeID(c.Stream.Name), "nats.stream.name %q: must be 1 to 64 characters of [A-Za-z0-9_-]", c.Stream.Name)
+	check(!named || bridge.ValidNodeID(c.DeadLetter.Stream), "nats.dead_letter.stream %q: must be 1 to 64 characters of [A-Za-z0-9_-]", c.DeadLetter.Stream)
+	check(validInbox(c.InboxPrefix), "nats.inbox_prefix %q: must be _INBOX, or _INBOX and tokens of [A-Za-z0-9_-] joined by dots, such as _INBOX.bridge", c.InboxPrefix)
 	check(c.Stream.Name != c.DeadLetter.Stream, "nats.dead_letter.stream: must not be nats.stream.name")
 	check(c.Stream.MaxAge > 0 && c.DeadLetter.MaxAge > 0, "nats.stream.max_age and nats.dead_letter.max_age: must be positive")
 	check(c.Stream.MaxBytes > 0 && c.DeadLetter.MaxBytes > 0, "nats.stream.max_bytes and nats.dead_letter.max_bytes: must be positive")
@@ -211,4 +217,14 @@ func validPrefix(s string) bool {
 		}
 	}
 	return true
+}
+
+// validInbox accepts prefixes of replies that no other subject begins with.
+func validInbox(s string) bool {
+	for token := range strings.SplitSeq(s, ".") {
+		if s != "" && !bridge.ValidNodeID(token) {
+			return false
+		}
+	}
+	return s == "" || s == inboxPrefix || strings.HasPrefix(s, inboxPrefix+".")
 }

@@ -217,13 +217,16 @@ func (c *Client) connect(cfg Config, local *server.Server) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// identity is what proves who we are, to any server.
+// identity is what proves who we are, to any server, and where it sends our replies.
 func identity(cfg Config) (opts []nats.Option) {
 	if cfg.User != "" {
 		opts = append(opts, nats.UserInfo(cfg.User, cfg.Password.Reveal()))
 	}
 	if cfg.Token != "" {
 		opts = append(opts, nats.Token(cfg.Token.Reveal()))
+	}
+	if cfg.InboxPrefix != "" {
+		opts = append(opts, nats.CustomInboxPrefix(cfg.InboxPrefix))
 	}
 	return opts
 }

@@ -4,13 +4,10 @@ import (
 	"crypto/tls"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
 	"github.com/codewar/socketbridge/bridge/certtest"
@@ -170,52 +167,6 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 		}
 	}
 	waitFor(t, "client ready", func() bool { return c.Ready() == nil })
-}
-
-// TestLeastPermissions holds the permissions that SECURITY.md gives the bridge and
-// its publishers: enough for the one, and for the others no way into our subjects.
-func TestLeastPermissions(t *testing.T) {
-	t.Parallel()
-	user, seed := newKey(t, nkeys.CreateUser)
-	own := []string{"codewar.>", "bridge.codewar.>", "bridge.dead.>", "_INBOX.>", "$JS.API.>", "$JS.FC.>"}
-	s := natstest.Server(t, func(o *server.Options) {
-		o.Nkeys = []*server.NkeyUser{{Nkey: user, Permissions: &server.Permissions{
-			Publish: &server.SubjectPermission{Allow: own}, Subscribe: &server.SubjectPermission{Allow: []string{"bridge.codewar.>", "_INBOX.>"}},
-		}}}
-		o.Users = []*server.User{{Username: "publisher", Password: "p", Permissions: &server.Permissions{
-			Publish: &server.SubjectPermission{Allow: []string{"codewar.>"}}, Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.publisher.>"}},
-		}}}
-	})
-	cfg := testConfig(s)
-	cfg.NKey = seed
-	var book logBook
-	c := open(t, cfg, "a", book.logger())
-	waitFor(t, "client ready", func() bool { return c.Ready() == nil })
-
-	denied := make(chan error, 1)
-	nc := s.Connect(nats.UserInfo("publisher", "p"), nats.CustomInboxPrefix("_INBOX.publisher"),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { denied <- err }))
-	js, err := nc.JetStream()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := js.Publish("codewar.t", []byte("x")); err != nil {
-		t.Errorf("a publisher may not publish: %v", err)
-	}
-	l := &leases{ttl: time.Second}
-	k := &taker{leases: l}
-	run(t, c, &seat{leases: l, node: "a"}, k.handler())
-	waitFor(t, "the intake has read it", func() bool { return k.count() == 1 })
-
-	if err := nc.Publish(c.cfg.nodeSubject("a"), []byte("forged")); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-denied; !strings.Contains(err.Error(), "ermissions") {
-		t.Errorf("a forged forward: %v", err)
-	}
-	if n := book.count("ermissions"); n > 0 {
-		t.Errorf("the bridge lacks permissions:\n%s", book.text.String())
-	}
 }
 
 // newKey makes a key of a kind, and a file with its seed.

@@ -103,7 +103,7 @@ func TestRules(t *testing.T) {
 	t.Parallel()
 	promtool := needs(t, "promtool")
 	for _, args := range [][]string{
-		{"check", "rules", "alerts.yml"}, {"check", "config", "prometheus.yml"}, {"test", "rules", "alerts_test.yml"},
+		{"check", "rules", "alerts.yml"}, {"check", "config", "--syntax-only", "prometheus.yml"}, {"test", "rules", "alerts_test.yml"},
 	} {
 		cmd := exec.Command(promtool, args...)
 		cmd.Dir = deployed("prometheus")
