@@ -252,3 +252,37 @@ func FuzzBody(f *testing.F) {
 		}
 	})
 }
+
+// TestInflatedBodyIsBounded: of a small body that is large when decoded no more is
+// decoded than the limit needs.
+func TestInflatedBodyIsBounded(t *testing.T) {
+	t.Parallel()
+	const most = 4096
+	for coding, open := range map[string]func(io.Writer) io.WriteCloser{"gzip": asGzip, "deflate": asZlib} {
+		bomb := strings.NewReader(packed(t, strings.Repeat(" ", 64<<20), open))
+		size := bomb.Len()
+		r := httptest.NewRequest("POST", "/sendPayload", bomb)
+		r.Header.Set("Content-Encoding", coding)
+		if _, err := readJSON(r, most); err == nil {
+			t.Errorf("%s: %d bytes are accepted", coding, 64<<20)
+		}
+		if read := size - bomb.Len(); read > size/4 {
+			t.Errorf("%s: %d of %d bytes were decoded", coding, read, size)
+		}
+	}
+}
+
+// TestSlowCodedBody: a body that does not come in time is a time-out in any coding.
+func TestSlowCodedBody(t *testing.T) {
+	t.Parallel()
+	srv := newTestServer(t, pushed)
+	for _, coding := range []string{"", "gzip", "deflate"} {
+		r := httptest.NewRequest("POST", "/sendPayload", slowBody{})
+		if coding != "" {
+			r.Header.Set("Content-Encoding", coding)
+		}
+		if status := statusOf(srv.http.Handler, r); status != http.StatusRequestTimeout {
+			t.Errorf("%q: %d, want 408", coding, status)
+		}
+	}
+}
