@@ -14,10 +14,12 @@ func onGrid(d time.Duration) time.Duration {
 	return d + (slot-time.Duration(time.Now().Add(d).UnixNano())%slot)%slot
 }
 
-// startHeartbeat begins with a client that has not joined yet.
-func (c *conn) startHeartbeat() {
+// startHeartbeat begins with a client that has not joined yet, by the packet that tells it of
+// the heartbeat. The packet asks for no room: a connection that ends must have its timers.
+func (c *conn) startHeartbeat(open *Packet) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.append(open)
 	c.beat = time.AfterFunc(onGrid(c.srv.cfg.PingInterval), c.onBeat)
 	c.late = time.AfterFunc(c.srv.cfg.ConnectTimeout, func() { c.end(ReasonConnectTimeout, flush) })
 }

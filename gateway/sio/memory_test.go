@@ -218,6 +218,13 @@ func TestMemoryOfHeaders(t *testing.T) {
 	if held := s.memory.Held(); held > 64<<10 {
 		t.Errorf("%d bytes held by handshakes", held)
 	}
+	for size := 62 << 10; size < 64<<10; size += 16 { // the packet after the handshake is one too many
+		header.Set("Cookie", strings.Repeat("x", size))
+		ask()
+	}
+	if n := s.Stats(); n.Panics > 0 {
+		t.Errorf("%d panics", n.Panics)
+	}
 	if n := s.Stats(); n.Refusals[limit.MemoryTotal] == 0 && n.Drops[ReasonTotalMemory] == 0 {
 		t.Errorf("nothing counted: %+v", n)
 	}

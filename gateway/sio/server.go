@@ -115,8 +115,7 @@ func (s *Server) handshake(r *request, remoteAddr string, from netip.Addr, trans
 	c.remoteAddr = remoteAddr
 	c.request.Store(r)
 	s.stats.opened(transport)
-	_ = c.push(textPacket("0" + s.openData(c.sid, transport))) // it has not ended
-	c.startHeartbeat()
+	c.startHeartbeat(textPacket("0" + s.openData(c.sid, transport)))
 	s.mu.Lock()
 	s.conns[c.sid] = c
 	closed := s.closed
