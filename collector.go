@@ -22,7 +22,8 @@ type collector struct {
 	router *bridge.Router
 	intake *subscriber.Intake
 	sub    *subscriber.Client
-	redis  *store.Redis // nil: the store is in memory
+	redis  *store.Redis      // nil: the store is in memory
+	memory *store.MemoryNode // nil: the store is Redis
 }
 
 // descs are the metrics of the collector; those of Redis are added to them.
@@ -103,6 +104,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.auth(s)
 	c.messages(s)
 	c.nats(s)
+	var histories store.MemoryStats
+	if c.memory != nil {
+		histories = c.memory.Stats()
+	}
+	s.memory(histories)
 	if c.redis != nil {
 		s.redis(c.redis.Stats())
 	}

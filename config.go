@@ -44,6 +44,9 @@ type httpConfig struct {
 	TrustedProxies           []string      `mapstructure:"trusted_proxies"` // networks or addresses
 	PayloadsPerSecond        int           `mapstructure:"payloads_per_second"`
 	PayloadBurst             int           `mapstructure:"payload_burst"`
+	PayloadBytesPerSecond    int           `mapstructure:"payload_bytes_per_second"`
+	PayloadBytesBurst        int           `mapstructure:"payload_bytes_burst"` // bytes
+	BodyBytes                int64         `mapstructure:"body_bytes"`          // of all callers
 	MaxConnections           int           `mapstructure:"max_connections"`
 	MaxConnectionsPerAddress int           `mapstructure:"max_connections_per_address"`
 	ShutdownDelay            time.Duration `mapstructure:"shutdown_delay"`
@@ -97,7 +100,8 @@ const (
 type historyConfig struct {
 	TTL        time.Duration `mapstructure:"ttl"`
 	MaxPerUser int           `mapstructure:"max_per_user"`
-	Traces     int           `mapstructure:"traces"` // messages; 0: none
+	MaxMemory  int           `mapstructure:"max_memory"` // bytes
+	Traces     int           `mapstructure:"traces"`     // messages; 0: none
 }
 
 type nodeConfig struct {
@@ -144,6 +148,9 @@ func defaultConfig() Config {
 			TrustedProxies:           []string{},
 			PayloadsPerSecond:        2000,
 			PayloadBurst:             4000,
+			PayloadBytesPerSecond:    16 << 20,
+			PayloadBytesBurst:        64 << 20,
+			BodyBytes:                64 << 20,
 			MaxConnections:           150_000,
 			MaxConnectionsPerAddress: 30_000,
 		},
@@ -179,7 +186,7 @@ func defaultConfig() Config {
 			PerUser:    perUserAll,
 			AckTimeout: 3 * time.Second,
 		},
-		History: historyConfig{TTL: 10 * time.Minute, MaxPerUser: 1000, Traces: 500_000},
+		History: historyConfig{TTL: 10 * time.Minute, MaxPerUser: 1000, MaxMemory: 128 << 20, Traces: 500_000},
 		NATS:    subscriber.DefaultConfig(),
 		Redis:   store.Config{Addrs: []string{}, Timeout: 500 * time.Millisecond},
 		Node:    nodeConfig{Lease: 10 * time.Second, Env: development},

@@ -121,6 +121,9 @@ func (c Config) checkHTTP(v *validation) {
 	}
 	between(v, "http.payloads_per_second", c.HTTP.PayloadsPerSecond, 0, 1_000_000)
 	between(v, "http.payload_burst", c.HTTP.PayloadBurst, 0, 1_000_000)
+	between(v, "http.payload_bytes_per_second", c.HTTP.PayloadBytesPerSecond, 0, 1<<40)
+	between(v, "http.payload_bytes_burst", c.HTTP.PayloadBytesBurst, 0, 1<<40)
+	between(v, "http.body_bytes", c.HTTP.BodyBytes, 0, 1<<40)
 	between(v, "http.max_connections", c.HTTP.MaxConnections, 0, 10_000_000)
 	between(v, "http.max_connections_per_address", c.HTTP.MaxConnectionsPerAddress, 0, 10_000_000)
 	between(v, "ops.max_connections", c.Ops.MaxConnections, 0, 10_000_000)
@@ -181,6 +184,7 @@ func (c Config) checkSockets(v *validation) {
 
 	v.positive("history.ttl", c.History.TTL)
 	between(v, "history.max_per_user", c.History.MaxPerUser, 1, 1_000_000)
+	between(v, "history.max_memory", c.History.MaxMemory, 1<<20, 1<<40)
 	between(v, "history.traces", c.History.Traces, 0, 100_000_000)
 }
 

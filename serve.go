@@ -131,7 +131,8 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	srv := gateway.NewServer(serving, hub, st, asker(sub, m), checks, m.registry, log)
 	book.operate(srv)
 	redis, _ := st.(*store.Redis)
-	m.watch(&collector{hub: hub, srv: srv, router: router, intake: intake, sub: sub, redis: redis})
+	memory, _ := st.(*store.MemoryNode)
+	m.watch(&collector{hub: hub, srv: srv, router: router, intake: intake, sub: sub, redis: redis, memory: memory})
 	desk := ops.New(deskConfig(cfg, parts{node, sub, st, hub, srv, router, intake, feed, canary}), log)
 	if err := sub.ServeQuestions(desk.Answer); err != nil {
 		return err
@@ -197,6 +198,7 @@ func storeLimits(cfg Config) store.Limits {
 	return store.Limits{
 		HistoryTTL:  cfg.History.TTL,
 		MaxPerUser:  cfg.History.MaxPerUser,
+		MaxMemory:   cfg.History.MaxMemory,
 		MaxTraces:   cfg.History.Traces,
 		TraceTTL:    cfg.History.TTL + time.Hour, // so that what nobody took in time is known as that
 		NodeLease:   cfg.Node.Lease,
@@ -267,6 +269,10 @@ func gatewayConfig(cfg Config, believed gateway.AuthConfig) gateway.Config {
 		Development:       cfg.plainDevelopment(),
 		Auth:              believed,
 		TryIt:             tryIt(cfg),
+
+		PayloadBytesPerSecond: cfg.HTTP.PayloadBytesPerSecond,
+		PayloadBytesBurst:     cfg.HTTP.PayloadBytesBurst,
+		BodyBytes:             cfg.HTTP.BodyBytes,
 	}
 }
 

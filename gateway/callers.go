@@ -54,12 +54,13 @@ func (p *publishers) only(next echo.HandlerFunc) echo.HandlerFunc {
 		from := p.pace.client(c.Request())
 		who, no := p.admit(c.Request(), from)
 		if no == nil {
-			no = p.pace.take(who, from)
+			no = p.pace.take(who, from, c.Request())
 		}
 		if no == nil {
 			if who.key != "" {
 				p.verdicts.keys[who.key].Add(1)
 			}
+			c.Set(callerKey, who)
 			return next(c)
 		}
 		challenge(c, no.status, no.code)

@@ -15,14 +15,16 @@ import (
 // Limits of requests and of users, as [Server.Refusals] counts them beside those
 // of the handshake.
 const (
-	limitPayloadRate = "payload_rate"     // Config.PayloadsPerSecond
-	limitPerUser     = "sockets_per_user" // HubConfig.MaxPerUser
-	limitReadTime    = "read_time"        // Config.ReadTimeout, of a /sendPayload body
-	limitLeft        = "left_sessions"    // HubConfig.MaxLeft
-	limitUserConnect = "user_connects"    // AuthConfig.ConnectsPerSecond
+	limitPayloadRate  = "payload_rate"     // Config.PayloadsPerSecond
+	limitPayloadBytes = "payload_bytes"    // Config.PayloadBytesPerSecond
+	limitBodyBytes    = "body_bytes"       // Config.BodyBytes
+	limitPerUser      = "sockets_per_user" // HubConfig.MaxPerUser
+	limitReadTime     = "read_time"        // Config.ReadTimeout, of a /sendPayload body
+	limitLeft         = "left_sessions"    // HubConfig.MaxLeft
+	limitUserConnect  = "user_connects"    // AuthConfig.ConnectsPerSecond
 )
 
-var requestLimits = []string{limitPayloadRate, limitPerUser, limitReadTime, limitLeft, limitUserConnect,
+var requestLimits = []string{limitPayloadRate, limitPayloadBytes, limitBodyBytes, limitPerUser, limitReadTime, limitLeft, limitUserConnect,
 	limitOpen, limitOpenPerAddress, limitIdle}
 
 // answerTime is how long an answer may take to be written, beside what came before it.

@@ -34,24 +34,35 @@ func byAddress(from netip.Addr) caller {
 // pace is how often each may call /sendPayload.
 type pace struct {
 	rates    *limit.Rates[caller]
+	bytes    *limit.Rates[caller]
+	largest  int64 // body that may come
 	refusals *limit.Tally
 	client   limit.AddrFunc
 }
 
 func newPace(cfg Config, client limit.AddrFunc, refusals *limit.Tally) *pace {
-	return &pace{limit.NewRates[caller](cfg.PayloadsPerSecond, cfg.PayloadBurst), refusals, client}
+	return &pace{
+		rates:   limit.NewRates[caller](cfg.PayloadsPerSecond, cfg.PayloadBurst),
+		bytes:   limit.NewRates[caller](cfg.PayloadBytesPerSecond, max(cfg.PayloadBytesBurst, int(cfg.MaxBody))),
+		largest: cfg.MaxBody, refusals: refusals, client: client,
+	}
 }
 
-// take counts a call of who, from that address, and says whether it is one too many.
-func (p *pace) take(who caller, from netip.Addr) *denial {
+// take counts a call of who, from that address, and the bytes that its headers declare.
+// It says whether it is one too many.
+func (p *pace) take(who caller, from netip.Addr, r *http.Request) *denial {
 	if who == (caller{}) {
 		return nil
 	}
-	wait, ok := p.rates.Allow(who, time.Now())
-	if ok {
-		return nil
+	now := time.Now()
+	if wait, ok := p.rates.Allow(who, now); !ok {
+		return p.tooMany(limitPayloadRate, who, from, wait)
 	}
-	return p.tooMany(who, from, wait)
+	n, _ := declaredBytes(r)
+	if wait, ok := p.bytes.AllowN(who, int(min(n, p.largest)), now); !ok {
+		return p.tooMany(limitPayloadBytes, who, from, wait)
+	}
+	return nil
 }
 
 // spent says whether an address has called too often already. It counts nothing.
@@ -64,14 +75,14 @@ func (p *pace) spent(from netip.Addr) *denial {
 	if !spent {
 		return nil
 	}
-	return p.tooMany(who, from, wait)
+	return p.tooMany(limitPayloadRate, who, from, wait)
 }
 
-func (p *pace) tooMany(who caller, from netip.Addr, wait time.Duration) *denial {
-	var name []slog.Attr
+func (p *pace) tooMany(name string, who caller, from netip.Addr, wait time.Duration) *denial {
+	var caller []slog.Attr
 	if text := cmp.Or(who.key, who.subject); text != "" {
-		name = append(name, slog.String("caller", text))
+		caller = append(caller, slog.String("caller", text))
 	}
-	p.refusals.Add(limitPayloadRate, from, name...)
-	return &denial{status: http.StatusTooManyRequests, code: codeRateLimited, message: "Too many calls", wait: max(wait, 1)}
+	p.refusals.Add(name, from, caller...)
+	return &denial{status: http.StatusTooManyRequests, code: codeRateLimited, message: "Too many calls, or too large ones", wait: max(wait, 1)}
 }

@@ -27,7 +27,9 @@ type payloads struct {
 	missed  func(*bridge.Envelope) // told of each message that nobody was there for
 	begin   bridge.BeginSpan       // nil: no call is followed
 	timeout time.Duration
-	maxBody int64    // bytes of a decoded body
+	maxBody int64 // bytes of a decoded body
+	bodies  bodyBytes
+	pace    *pace
 	wait    patience // of callers
 	// spare is how long a body may take to arrive before the time for the request could
 	// end while its caller waits for the receipt.
@@ -77,8 +79,16 @@ func (p *payloads) handle(c echo.Context) error {
 	if code, message := unsupported(c.Request()); code != "" {
 		return refused(c, "", http.StatusUnsupportedMediaType, code, message)
 	}
+	held, ok := p.bodies.take(c.Request())
+	if !ok {
+		p.pace.refusals.Add(limitBodyBytes, p.pace.client(c.Request()))
+		return refused(c, "", http.StatusServiceUnavailable, codeUnavailable, "Too many large calls at once, try again")
+	}
+	defer held.release()
 	began := time.Now()
 	body, err := readJSON(c.Request(), p.maxBody)
+	held.settle(body)
+	p.pace.charge(c, body)
 	switch {
 	case errors.Is(err, errEncoding):
 		return refused(c, "", http.StatusBadRequest, codeInvalidEncoding, "Body does not decode as its Content-Encoding says")

@@ -43,7 +43,7 @@ func TestReplayOfMuch(t *testing.T) {
 	t.Parallel()
 	const most, messages = 1 << 20, 150
 	ctx := t.Context()
-	st := store.NewMemory(store.Limits{}).Node("n")
+	st := store.NewMemory(store.Limits{MaxMemory: 1 << 30}).Node("n")
 	if _, err := st.Beat(ctx); err != nil {
 		t.Fatal(err)
 	}

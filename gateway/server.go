@@ -37,10 +37,14 @@ type Config struct {
 	MaxHeader         int           // bytes of a request's headers
 	TrustedProxies    []netip.Prefix
 	Connections       ConnectionLimits
-	PayloadsPerSecond int  // calls of /sendPayload by one caller; 0: no limit
-	PayloadBurst      int  // of them after a pause
-	OpsOnOwnListener  bool // the operators' routes are not on the public one
-	Profiles          bool // /debug/pprof among them, on a listener of their own only
+	PayloadsPerSecond int // calls of /sendPayload by one caller; 0: no limit
+	PayloadBurst      int // of them after a pause
+	// PayloadBytesPerSecond and PayloadBytesBurst bound the bytes of their bodies
+	// likewise. BodyBytes bounds those of all callers that are in memory at a time.
+	PayloadBytesPerSecond, PayloadBytesBurst int
+	BodyBytes                                int64
+	OpsOnOwnListener                         bool // the operators' routes are not on the public one
+	Profiles                                 bool // /debug/pprof among them, on a listener of their own only
 	// Development serves the operators' routes on the public listener to this machine
 	// when there are neither keys nor a listener of their own. Without it they are then
 	// served nowhere.
@@ -106,6 +110,7 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 	cfg.Sockets.ClientAddr, cfg.Sockets.Overloaded = client, hub.Overloaded
 	ev := &events{hub: hub, auth: cfg.Auth, verdicts: newVerdicts(cfg.Auth, log), expiries: &expiries{warnBefore: cfg.Auth.WarnBefore}, refusals: refusals, journal: newJournal(), log: log,
 		connects: limit.NewRates[bridge.UserID](cfg.Auth.ConnectsPerSecond, cfg.Auth.ConnectBurst)}
+	pace := newPace(cfg, client, refusals)
 	s := &Server{
 		sio:      sio.New(cfg.Sockets, ev, log),
 		events:   ev,
@@ -115,6 +120,7 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 		payloads: &payloads{
 			here: hub.Has, locate: store.Locate, ask: ask, begin: hub.cfg.Begin, missed: ev.journal.missedBy,
 			timeout: cfg.ReplyTimeout, maxBody: cfg.MaxBody, wait: patience{limit: cfg.ReplyTimeout}, spare: cfg.spare(),
+			bodies: bodyBytes{most: cfg.BodyBytes, largest: cfg.MaxBody}, pace: pace,
 		},
 		health:   &health{checks: checks},
 		guarded:  make(map[string]struct{}),
@@ -124,7 +130,7 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 	hub.server.Store(s.sio)
 	public := s.newEcho(cfg)
 	public.Match([]string{http.MethodPost, http.MethodGet}, sendPath, chain(s.payloads.handle,
-		s.answered.count, (&publishers{cfg.Auth, pages, ev.verdicts, newPace(cfg, client, refusals)}).only, slowEndless(cfg.Sockets.InboundRate), middleware.BodyLimit(bytesText(cfg.MaxBody))))
+		s.answered.count, (&publishers{cfg.Auth, pages, ev.verdicts, pace}).only, slowEndless(cfg.Sockets.InboundRate), middleware.BodyLimit(bytesText(cfg.MaxBody))))
 	public.GET("/openapi.json", document(callersContract))
 	public.Match([]string{http.MethodGet, http.MethodHead}, socketPath+":file", serveClientFile)
 	if cfg.TryIt != nil {

@@ -50,6 +50,7 @@ type TLS struct {
 // Limits bound what a store keeps and for how long.
 type Limits struct {
 	HistoryTTL  time.Duration // how long a user's messages are kept after the newest one; default 10m
+	MaxMemory   int           // bytes of all histories of a [Memory], an eighth of them for one user; default 128 MiB
 	MaxPerUser  int           // about how many messages are kept for a user; default 1000
 	MaxTraces   int           // about how many messages leave a trace; default 500,000
 	TraceTTL    time.Duration // how long a message's trace is kept; default an hour more than HistoryTTL
@@ -71,6 +72,7 @@ func (l Limits) withDefaults() Limits {
 	history := cmp.Or(l.HistoryTTL, 10*time.Minute)
 	return Limits{
 		HistoryTTL:  history,
+		MaxMemory:   cmp.Or(l.MaxMemory, 128<<20),
 		MaxPerUser:  cmp.Or(l.MaxPerUser, 1000),
 		MaxTraces:   cmp.Or(l.MaxTraces, 500_000),
 		TraceTTL:    cmp.Or(l.TraceTTL, history+traceLonger),

@@ -9,9 +9,11 @@ import (
 
 // memoryUser is what Memory keeps of one user.
 type memoryUser struct {
-	sockets  []memorySocket // oldest first
-	history  []memoryEntry  // in order
-	sessions []string       // private ids, the one saved last at the end
+	sockets   []memorySocket // oldest first
+	history   []memoryEntry  // in order
+	bytes     int            // of the history
+	histories *memoryHistories
+	sessions  []string // private ids, the one saved last at the end
 
 	historyEnds time.Time
 	marksEnd    time.Time
@@ -27,14 +29,10 @@ type memorySocket struct {
 	token string
 }
 
-type memoryEntry struct {
-	*bridge.Envelope
-	before bridge.Offset // the user's last one when this was appended
-}
-
 // expire drops what has lapsed.
 func (u *memoryUser) expire(now time.Time) {
 	if !u.historyEnds.IsZero() && !now.Before(u.historyEnds) {
+		u.forget(0, len(u.history))
 		u.history, u.top, u.historyEnds = nil, bridge.Offset{}, time.Time{}
 	}
 	if !u.marksEnd.IsZero() && !now.Before(u.marksEnd) {
@@ -49,10 +47,11 @@ func (u *memoryUser) empty() bool {
 // add appends an entry that was found to be newer than everything, and trims.
 func (u *memoryUser) add(e *bridge.Envelope, now time.Time, limits Limits) {
 	kept := *e // the caller's may be part of a whole batch
-	u.history = append(u.history, memoryEntry{&kept, u.last})
+	u.keep(&kept)
 	if excess := len(u.history) - limits.MaxPerUser; excess > 0 {
-		u.history = slices.Delete(u.history, 0, excess)
+		u.forget(0, excess)
 	}
+	u.trim()
 	u.top, u.last = e.Offset, e.Offset
 	u.historyEnds, u.marksEnd = now.Add(limits.HistoryTTL), now.Add(limits.marksTTL())
 }
@@ -67,7 +66,7 @@ func (u *memoryUser) withdraw(at bridge.Offset) (gone bool) {
 		return true
 	}
 	before := u.history[i].before
-	u.history = slices.Delete(u.history, i, i+1)
+	u.forget(i, i+1)
 	if i < len(u.history) {
 		u.history[i].before = before
 	} else {

@@ -16,6 +16,7 @@ import (
 // Limits is how the store of a test is to be configured.
 type Limits struct {
 	HistoryTTL  time.Duration
+	MaxMemory   int // bytes; a store whose memory is bounded by its server ignores it
 	MaxPerUser  int // a store may keep some more
 	MaxTraces   int // likewise
 	TraceTTL    time.Duration

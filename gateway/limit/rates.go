@@ -30,14 +30,28 @@ func NewRates[K comparable](perSecond, burst int) *Rates[K] {
 // Allow counts one and reports whether the key may do it. If not, wait is when
 // it may try again.
 func (r *Rates[K]) Allow(key K, now time.Time) (wait time.Duration, ok bool) {
+	return r.AllowN(key, 1, now)
+}
+
+// AllowN does the same with n at once, of which more than the burst count as the burst.
+func (r *Rates[K]) AllowN(key K, n int, now time.Time) (wait time.Duration, ok bool) {
 	if r.perSecond <= 0 {
 		return 0, true
 	}
+	n = min(n, r.burst)
 	l := r.of(key, now)
-	if l.AllowN(now, 1) {
+	if l.AllowN(now, n) {
 		return 0, true
 	}
-	return r.until(l, now), false
+	return r.until(l, n, now), false
+}
+
+// Charge counts n that the key has done already. What is more than it may do at this
+// moment keeps it waiting later.
+func (r *Rates[K]) Charge(key K, n int, now time.Time) {
+	if r.perSecond > 0 {
+		r.of(key, now).ReserveN(now, min(n, r.burst))
+	}
 }
 
 // Spent reports whether the key may do nothing at this moment, and counts nothing.
@@ -50,12 +64,12 @@ func (r *Rates[K]) Spent(key K, now time.Time) (wait time.Duration, spent bool) 
 	if !ok || l.(*rate.Limiter).TokensAt(now) >= 1 {
 		return 0, false
 	}
-	return r.until(l.(*rate.Limiter), now), true
+	return r.until(l.(*rate.Limiter), 1, now), true
 }
 
-// until is when the next one is allowed.
-func (r *Rates[K]) until(l *rate.Limiter, now time.Time) time.Duration {
-	return time.Duration((1 - l.TokensAt(now)) / r.perSecond * float64(time.Second))
+// until is when the next n are allowed.
+func (r *Rates[K]) until(l *rate.Limiter, n int, now time.Time) time.Duration {
+	return time.Duration((float64(n) - l.TokensAt(now)) / r.perSecond * float64(time.Second))
 }
 
 func (r *Rates[K]) of(key K, now time.Time) *rate.Limiter {

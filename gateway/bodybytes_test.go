@@ -1,0 +1,152 @@
+package gateway
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/codewar/socketbridge/bridge"
+)
+
+// pad is a good body of so many bytes.
+func pad(n int) string {
+	const around = `{"userId":"u","topic":"t","fill":""}`
+	return strings.Replace(around, `""`, `"`+strings.Repeat("x", n-len(around))+`"`, 1)
+}
+
+func zip(t *testing.T, text string) io.Reader {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	if _, err := io.WriteString(w, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return &b
+}
+
+// TestPayloadBytes: a caller may send so many bytes, whatever form they have, and pays
+// for nobody else's. Declared bytes are refused before any is read.
+func TestPayloadBytes(t *testing.T) {
+	t.Parallel()
+	srv, _ := listening(t, Config{PayloadBytesPerSecond: 1, PayloadBytesBurst: 10_000, MaxBody: 4096}, HubConfig{}, memory())
+	call := func(from string, body io.Reader, encoding string) int {
+		r := httptest.NewRequest(http.MethodPost, "/sendPayload", body)
+		r.RemoteAddr = from
+		if encoding != "" {
+			r.Header.Set("Content-Encoding", encoding)
+		}
+		w := httptest.NewRecorder()
+		srv.http.Handler.ServeHTTP(w, r)
+		if retry := w.Result().Header.Get("Retry-After"); (w.Code == http.StatusTooManyRequests) != (retry != "") {
+			t.Errorf("status %d, Retry-After %q", w.Code, retry)
+		}
+		return w.Code
+	}
+	for name, form := range map[string]func() (io.Reader, string){
+		"declared": func() (io.Reader, string) { return strings.NewReader(pad(4000)), "" },
+		"chunked":  func() (io.Reader, string) { return io.MultiReader(strings.NewReader(pad(4000))), "" },
+		"gzip":     func() (io.Reader, string) { return zip(t, pad(4000)), "gzip" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			from := map[string]string{"declared": "192.0.2.1:5", "chunked": "192.0.2.2:5", "gzip": "192.0.2.3:5"}[name]
+			served := 0
+			for range 10 {
+				body, encoding := form()
+				if call(from, body, encoding) != http.StatusNotFound {
+					break
+				}
+				served++
+			}
+			if served < 2 || served > 3 { // one more than fits, where it is not declared
+				t.Errorf("%d calls of 4,000 bytes were served, want 2 or 3", served)
+			}
+			unread := &reading{Reader: strings.NewReader(pad(4000))}
+			r := httptest.NewRequest(http.MethodPost, "/sendPayload", unread)
+			r.RemoteAddr, r.ContentLength = from, 4000
+			w := httptest.NewRecorder()
+			srv.http.Handler.ServeHTTP(w, r)
+			if w.Code != http.StatusTooManyRequests || unread.n != 0 {
+				t.Errorf("one more: %d, %d bytes were read", w.Code, unread.n)
+			}
+			if code := call(strings.Replace(from, "192.0.2", "198.51.100", 1), strings.NewReader(pad(4000)), ""); code != http.StatusNotFound {
+				t.Errorf("another caller: %d", code)
+			}
+		})
+	}
+	if n := srv.Refusals()[limitPayloadBytes]; n < 3 {
+		t.Errorf("%d refusals are counted, want 3 or more", n)
+	}
+}
+
+// reading counts what is read.
+type reading struct {
+	io.Reader
+	n int
+}
+
+func (r *reading) Read(b []byte) (int, error) {
+	n, err := r.Reader.Read(b)
+	r.n += n
+	return n, err
+}
+
+// TestBodyBytes: bodies of calls in hand take so many bytes together, and one that ends
+// makes room, also for one of unknown length.
+func TestBodyBytes(t *testing.T) {
+	t.Parallel()
+	srv, addr := listening(t, Config{BodyBytes: 10_000, MaxBody: 4096}, HubConfig{MaxPending: 1 << 20}, memory())
+	asked, answer := make(chan struct{}), make(chan struct{})
+	srv.payloads.ask = func(context.Context, string, map[string][]string, []byte) (bridge.Receipt, error) {
+		asked <- struct{}{}
+		<-answer
+		return bridge.Receipt{Outcome: bridge.Inboxed}, nil
+	}
+	call := func(body io.Reader) int {
+		res, err := http.Post("http://"+addr+"/sendPayload?queue=true", "application/json", body)
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		defer res.Body.Close()
+		return res.StatusCode
+	}
+	codes := make(chan int)
+	hold := func(body io.Reader) {
+		go func() { codes <- call(body) }()
+		<-asked
+	}
+	hold(strings.NewReader(pad(4000)))
+	hold(io.MultiReader(strings.NewReader(pad(1000)))) // in chunks: 4,096 bytes until it is read, and then 1,000
+	hold(strings.NewReader(pad(4000)))
+	for name, body := range map[string]io.Reader{
+		"declared": strings.NewReader(pad(2000)),
+		"chunked":  io.MultiReader(strings.NewReader(pad(100))),
+	} {
+		if code := call(body); code != http.StatusServiceUnavailable {
+			t.Errorf("%s, when there is no room: %d", name, code)
+		}
+	}
+	answer <- struct{}{}
+	if code := <-codes; code != http.StatusAccepted {
+		t.Errorf("a call in hand: %d", code)
+	}
+	hold(strings.NewReader(pad(900)))
+	close(answer)
+	for range 3 {
+		<-codes
+	}
+	if used := srv.payloads.bodies.used.Load(); used != 0 {
+		t.Errorf("%d bytes count when no call is in hand", used)
+	}
+	if n := srv.Refusals()[limitBodyBytes]; n != 2 {
+		t.Errorf("%d refusals are counted, want 2", n)
+	}
+}
