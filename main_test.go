@@ -22,7 +22,7 @@ func TestImportDirection(t *testing.T) {
 	t.Parallel()
 	const module = "github.com/codewar/socketbridge"
 	mayImport := map[string][]string{ // of our own packages; nil: standard library only
-		"":                      {"/bridge", "/gateway", "/gateway/auth", "/gateway/console", "/gateway/ops", "/gateway/sio", "/internal/drill", "/internal/sioclient", "/store", "/subscriber"},
+		"":                      {"/bridge", "/gateway", "/gateway/auth", "/gateway/console", "/gateway/limit", "/gateway/ops", "/gateway/sio", "/internal/drill", "/internal/sioclient", "/store", "/subscriber"},
 		"/bridge":               nil,
 		"/bridge/bridgetest":    {"/bridge", "/internal/wait"},
 		"/bridge/certtest":      nil,
@@ -30,7 +30,7 @@ func TestImportDirection(t *testing.T) {
 		"/gateway/auth":         {"/bridge"},
 		"/gateway/console":      nil,
 		"/gateway/limit":        {"/bridge"},
-		"/gateway/ops":          {"/bridge", "/gateway", "/gateway/console", "/gateway/sio"},
+		"/gateway/ops":          {"/bridge", "/gateway", "/gateway/console", "/gateway/limit", "/gateway/sio"},
 		"/gateway/sio":          {"/gateway/limit"},
 		"/gateway/siotest":      {"/internal/npm"},
 		"/store":                {"/bridge"},
