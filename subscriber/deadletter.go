@@ -109,13 +109,13 @@ func (c Config) deadLetter(m *bridge.Message, why *bridge.InvalidError, now time
 }
 
 // copyHeader copies header values under HeaderOriginal, in the order of their names, while they
-// are within the bounds, and returns how many it has left out.
+// are within the bounds and can be published, and returns how many it has left out.
 func copyHeader(to nats.Header, from map[string][]string, bytes int) (omitted int) {
 	copied := 0
 	for _, name := range slices.Sorted(maps.Keys(from)) {
 		for _, value := range from[name] {
 			size := len(HeaderOriginal) + len(name) + len(": ") + len(value) + len("\r\n")
-			if size > bytes || copied == maxOriginalValues {
+			if size > bytes || copied == maxOriginalValues || !validHeaderName(name) {
 				omitted++
 				continue
 			}
@@ -125,6 +125,17 @@ func copyHeader(to nats.Header, from map[string][]string, bytes int) (omitted in
 		}
 	}
 	return omitted
+}
+
+// validHeaderName reports whether the client library publishes a header of this name. It delivers
+// others too, as a raw client has sent them.
+func validHeaderName(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f || s[i] == ':' {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // values counts the values of a header.

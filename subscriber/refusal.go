@@ -23,7 +23,7 @@ func classify(err error) error {
 	switch api := apiError(err); {
 	case errors.Is(err, nats.ErrMaxPayload):
 		return fmt.Errorf("%w: %w", bridge.ErrRefused, bridge.ErrTooLarge)
-	case errors.Is(err, errDenied), errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrHeadersNotSupported),
+	case errors.Is(err, errDenied), errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrHeadersNotSupported), errors.Is(err, nats.ErrBadHeaderMsg),
 		errors.Is(err, jetstream.ErrInvalidSubject):
 		return fmt.Errorf("%w: %w", bridge.ErrRefused, err)
 	case errors.Is(err, jetstream.ErrNoStreamResponse):

@@ -76,7 +76,7 @@ func TestClassifyErrors(t *testing.T) {
 		err  error
 		want string
 	}{
-		{nats.ErrMaxPayload, refused}, {nats.ErrBadSubject, refused}, {nats.ErrHeadersNotSupported, refused}, {errDenied, refused},
+		{nats.ErrMaxPayload, refused}, {nats.ErrBadSubject, refused}, {nats.ErrHeadersNotSupported, refused}, {nats.ErrBadHeaderMsg, refused}, {errDenied, refused},
 		{storeFailed(server.ErrMaxMsgs), refused}, {storeFailed(server.ErrMaxBytes), refused}, {storeFailed(server.ErrMaxMsgsPerSubject), refused},
 		{jetstream.ErrNoStreamResponse, notNow},
 		{errLost, noAnswer}, {errNoAck, noAnswer}, {nats.ErrTimeout, noAnswer}, {nats.ErrConnectionClosed, noAnswer}, {nats.ErrReconnectBufExceeded, noAnswer},
@@ -206,6 +206,27 @@ func TestDeadLettersThatNATSRefuses(t *testing.T) {
 				t.Errorf("the minimal dead letter has a body of %d bytes", len(letters[0].Data))
 			}
 		})
+	}
+}
+
+// TestDeadLettersOfRawHeaders: what a raw client has sent as headers, and the client library reads
+// but does not publish, must not keep the dead letter from being stored.
+func TestDeadLettersOfRawHeaders(t *testing.T) {
+	t.Parallel()
+	_, c, d := graveyard(t)
+	for i, name := range []string{"a b", "\xff", "\x00", "ü", "tab\t", "plain", ""} {
+		m := &bridge.Message{
+			Offset: bridge.Offset{Epoch: 5, Seq: uint64(i + 1)}, Subject: "codewar.\xff", Body: []byte("{bad"),
+			Header: map[string][]string{name: {"v\xff\x00\r\n", "w"}, "good": {"v"}},
+		}
+		if err := c.DeadLetter(t.Context(), m, &bridge.InvalidError{Code: bridge.CodeInvalidJSON, Message: "no"}); err != nil {
+			t.Errorf("%q: %v", name, err)
+			continue
+		}
+		l, err := d.Letter(t.Context(), uint64(i+1))
+		if err != nil || string(l.Body) != "{bad" || len(l.Header["good"]) != 1 || l.Cut != (name != "plain") {
+			t.Errorf("%q: %+v, %v", name, l, err)
+		}
 	}
 }
 
