@@ -24,6 +24,7 @@ type conn struct {
 	since      time.Time
 	memory     *limit.Account // what is held for the client
 	evicted    atomic.Bool    // by the evictor
+	reading    atomic.Int64   // when the message that arrives began, in Unix nanoseconds; 0: none does
 	// request is what the client has presented. It is nil once the client is refused or
 	// the Handler's Connect has returned. What it points to never changes.
 	request atomic.Pointer[request]

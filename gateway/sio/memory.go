@@ -127,21 +127,39 @@ func (h holder) leaves(a *limit.Account, ofAddress, ofAll int64) (int64, int64) 
 type holder struct {
 	c    *conn
 	held int64
+	last bool // it is chosen when no other is left
 }
+
+// Connections that hold no more than smallBytes, because of a message that began to arrive less
+// than smallTime ago, are ended last: any client holds as much for a moment.
+const (
+	smallBytes = 64 << 10
+	smallTime  = time.Second
+)
 
 // holders returns the connections that hold more than a little, those with most first.
 func (s *Server) holders() []holder {
 	const little = 4 << 10
+	now := time.Now().UnixNano()
 	s.mu.RLock()
 	conns := slices.Collect(maps.Values(s.conns))
 	s.mu.RUnlock()
 	var out []holder
 	for _, c := range conns {
 		if held := c.memory.Held(); held > little {
-			out = append(out, holder{c, held})
+			began := c.reading.Load()
+			out = append(out, holder{c, held, held <= smallBytes && began != 0 && now-began < int64(smallTime)})
 		}
 	}
-	slices.SortFunc(out, func(a, b holder) int { return cmp.Compare(b.held, a.held) })
+	slices.SortFunc(out, func(a, b holder) int {
+		if a.last != b.last {
+			if a.last {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Compare(b.held, a.held)
+	})
 	return out
 }
 

@@ -292,6 +292,41 @@ func TestMemoryOfHall(t *testing.T) {
 	}
 }
 
+// TestMemoryOfSmallMessages: clients that hold an unfinished message for long are ended before
+// one whose message has just begun, although they hold no more.
+func TestMemoryOfSmallMessages(t *testing.T) {
+	t.Parallel()
+	s, url := newServer(t, Config{CompressAbove: 1000, Memory: limit.MemoryConfig{Total: 32 * inflateBytes}}, &recorder{})
+	known := make(map[*conn]bool)
+	begin := func(ago time.Duration) (c *conn) {
+		raw := dialRaw(t, strings.TrimPrefix(url, "http://"), "", deflateExtension)
+		raw.write(opText|compressed, deflate([]byte("4"))[:1])
+		waitFor(t, func() bool {
+			s.mu.RLock()
+			defer s.mu.RUnlock()
+			for _, c = range s.conns {
+				if !known[c] && c.reading.Load() != 0 {
+					return true
+				}
+			}
+			return false
+		})
+		known[c] = true
+		c.reading.Store(time.Now().Add(-ago).UnixNano())
+		return c
+	}
+	for range 15 {
+		begin(time.Minute)
+	}
+	young := begin(-time.Minute) // and stays so
+	for range 30 {
+		begin(time.Minute)
+	}
+	if n := s.Stats().Drops[ReasonTotalMemory]; n == 0 || young.hasEnded() {
+		t.Errorf("%d drops, the young one among them: %v", n, young.hasEnded())
+	}
+}
+
 // TestMemoryIsReleased: nothing is counted for clients that have left, however they leave.
 func TestMemoryIsReleased(t *testing.T) {
 	t.Parallel()

@@ -108,10 +108,13 @@ func (in *incoming) message(l *link) error {
 	if kind != websocket.TextMessage {
 		return errPacket
 	}
+	now := time.Now()
+	in.c.reading.Store(now.UnixNano())
+	defer in.c.reading.Store(0)
 	if l.deflates && !in.hold(inflateBytes) {
 		return errMemory
 	}
-	_ = l.nc.SetReadDeadline(time.Now().Add(in.c.srv.cfg.ReadTimeout)) // a closed connection shows in the read
+	_ = l.nc.SetReadDeadline(now.Add(in.c.srv.cfg.ReadTimeout)) // a closed connection shows in the read
 	most := in.c.srv.cfg.MaxInbound
 	keep := int(most)
 	if in.c.socket() == nil {
