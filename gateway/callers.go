@@ -76,15 +76,15 @@ func (p *publishers) only(next echo.HandlerFunc) echo.HandlerFunc {
 // signature costs more than making one up. API keys are always looked at: they
 // cost little, and a good one must not suffer for its neighbours.
 func (p *publishers) admit(r *http.Request, from netip.Addr) (caller, *denial) {
-	presented := presentedKey(r)
 	if p.auth.open() {
 		// A page cannot add a key without a preflight, which the origins decide about.
-		if presented == "" && !p.pages.allow(r) {
+		if !p.pages.allow(r) && presentedKey(r) == "" {
 			p.verdicts.refused(r.Context(), authPublish, codeForbiddenOrigin, "")
 			return caller{}, &denial{status: http.StatusForbidden, code: codeForbiddenOrigin, message: "Pages of this origin may not send; see origins"}
 		}
 		return byAddress(from), nil
 	}
+	presented := presentedKey(r)
 	if name := auth.FindAPIKey(p.auth.APIKeys, presented); presented != "" && name != "" {
 		p.verdicts.ok(authPublish)
 		return caller{key: name}, nil
