@@ -14,7 +14,7 @@ import (
 // conn is one client from its handshake to its end.
 type conn struct {
 	srv    *Server
-	ctx    context.Context // ends with the connection
+	ctx    context.Context // ends with the connection or when the client has left the namespace
 	cancel context.CancelFunc
 
 	// Of the handshake; set before anything arrives, then read-only.
@@ -38,10 +38,11 @@ type conn struct {
 
 	mu       sync.Mutex  // guards what follows
 	kind     string      // websocketTransport or pollingTransport
-	sock     *Socket     // from CONNECT on
+	sock     *Socket     // from CONNECT to DISCONNECT
 	ended    bool        // nothing more is queued
 	kill     *time.Timer // ends the grace of a connection that is closing
 	killBy   time.Time   // while polling, until when kill may be put off
+	last     *Packet     // the answer to a GET after the end
 	finished bool        // nothing is left
 
 	link     *link         // the websocket; nil while polling
@@ -117,7 +118,7 @@ const (
 )
 
 func newConn(s *Server, kind string) *conn {
-	c := &conn{srv: s, kind: kind, since: time.Now()}
+	c := &conn{srv: s, kind: kind, since: time.Now(), last: closePacket}
 	if kind == pollingTransport {
 		c.wake = make(chan struct{}, 1)
 	}
@@ -218,6 +219,33 @@ func (c *conn) finish() {
 	c.srv.forgetConn(c)
 	c.srv.limits.release(c.from)
 	c.srv.work.Done()
+}
+
+// leave ends the Socket of a client that leaves the namespace. The connection stays until
+// the client closes it, as with Socket.IO: some clients take its end for a fault.
+func (c *conn) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended || c.sock == nil {
+		return
+	}
+	c.cancel()
+	c.sock.seal(ReasonClientLeft)
+	c.sock = nil
+}
+
+// endByClient ends a session whose client has closed it. What is queued is of no use to
+// the client; a GET that hangs is answered with a noop.
+func (c *conn) endByClient() {
+	c.mu.Lock()
+	polls := c.link == nil
+	c.last = noopPacket
+	c.mu.Unlock()
+	if polls {
+		c.end(ReasonTransportClose, abort)
+	} else {
+		c.end(ReasonTransportClose, flush)
+	}
 }
 
 // giveUp finishes a connection whose client has not come for the rest.

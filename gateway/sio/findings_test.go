@@ -165,7 +165,6 @@ func TestProtocolErrors(t *testing.T) {
 		"bad packet":     func(c *wsClient) { c.send("42{}") },
 		"empty":          func(c *wsClient) { c.send("") },
 		"ping":           func(c *wsClient) { c.send("2") },
-		"open":           func(c *wsClient) { c.send("0{}") },
 		"binary":         func(c *wsClient) { _ = c.ws.WriteMessage(websocket.BinaryMessage, []byte("42")) },
 		"binary packet":  func(c *wsClient) { c.send(`451-["e",{"_placeholder":true,"num":0}]`) },
 		"base64":         func(c *wsClient) { c.send("bAAAA") },

@@ -64,9 +64,6 @@ func (s *Server) Flush() {
 	s.dirty.reuse(conns)
 }
 
-// queue is push for whoever calls [Server.Flush] after it.
-func (c *conn) queue(p *Packet) error { return c.put(p, c.leaveToFlush) }
-
 // leaveToFlush sees that the next Flush writes what is queued. With c.mu held.
 func (c *conn) leaveToFlush() {
 	if c.link == nil {

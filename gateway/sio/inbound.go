@@ -29,13 +29,15 @@ func (c *conn) handle(text []byte) error {
 	}
 	switch text[0] {
 	case '1': // close
-		c.end(ReasonTransportClose, flush)
+		c.endByClient()
 		return nil
 	case '3':
 		if !c.onPong() {
 			return c.noisy()
 		}
 		return nil
+	case '0', '5', '6': // of no meaning here, and of no harm to a server of Socket.IO either
+		return c.noisy()
 	case '4':
 		if largeConnect(text, c.srv.cfg.MaxConnect) {
 			c.refuseConnect(connectNamespace(text), tooLargeConnect("CONNECT is larger than %d bytes", c.srv.cfg.MaxConnect))
@@ -46,7 +48,7 @@ func (c *conn) handle(text []byte) error {
 			return err
 		}
 		return c.handlePacket(p, cap(text))
-	default: // binary, and what only a server may send or an upgrade needs
+	default: // binary, and pings, which only a server may send
 		return fmt.Errorf("%w: engine type %q", errPacket, text[0])
 	}
 }
@@ -60,14 +62,18 @@ func (c *conn) handlePacket(p inPacket, size int) error {
 		return nil
 	case p.nsp != "/":
 		return c.refuseNamespace(p)
-	case p.typ == connectType && s == nil:
+	case p.typ == connectType && s == nil && c.ctx.Err() == nil:
 		c.join(p.auth)
+		return nil
+	case p.typ == connectType && s == nil:
+		// The client has left and joins again. What it has presented in its handshake is
+		// not kept that long; its library connects anew.
+		c.end(ReasonClientLeft, flush)
 		return nil
 	case p.typ == connectType || s == nil:
 		return fmt.Errorf("%w: out of turn", errPacket)
 	case p.typ == disconnectType:
-		// There is one namespace, so nothing is left to stay for.
-		c.end(ReasonClientLeft, flush)
+		c.leave()
 		return nil
 	case p.typ == ackType && s.acks.has(*p.id):
 		return c.call(s, size, p.args, func() {

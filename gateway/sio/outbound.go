@@ -35,13 +35,13 @@ func (b *buffer) release() {
 }
 
 // push queues a packet for the client and has it written. It never waits.
-func (c *conn) push(p *Packet) error { return c.put(p, c.signal) }
+func (c *conn) push(p *Packet) error { return c.put(nil, p, c.signal) }
 
-// put queues a packet, and has it written by whomever schedule finds for that, which
-// is called with c.mu held.
-func (c *conn) put(p *Packet, schedule func()) error {
+// put queues a packet of s, or of the connection itself when s is nil. It is written by
+// whomever schedule finds for that, which is called with c.mu held.
+func (c *conn) put(s *Socket, p *Packet, schedule func()) error {
 	c.mu.Lock()
-	if c.ended {
+	if c.ended || s != nil && s != c.sock {
 		c.mu.Unlock()
 		return ErrClosed
 	}
@@ -201,7 +201,7 @@ func (c *conn) pendingBytes() int {
 func (c *conn) waitDrained(ctx context.Context, below int) error {
 	for {
 		c.mu.Lock()
-		if c.ended {
+		if c.ended || c.ctx.Err() != nil {
 			c.mu.Unlock()
 			return ErrClosed
 		}

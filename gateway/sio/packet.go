@@ -111,6 +111,11 @@ const (
 	maxFrameHeader = 10
 )
 
+// closeNormal is the payload of a close frame: code 1000.
+const closeNormal = "\x03\xe8"
+
+var closeFrame = append(appendFrameHeader(nil, opClose, len(closeNormal)), closeNormal...)
+
 func appendFrameHeader(dst []byte, op byte, n int) []byte {
 	dst = append(dst, 0x80|op)
 	switch {

@@ -91,8 +91,7 @@ func (p *inPacket) parseData(b []byte) error {
 		}
 	case eventType:
 		args, ok := decodeArray(b)
-		if !ok || len(args) == 0 || args[0][0] != '"' || len(args[0]) > maxEventName ||
-			json.Unmarshal(args[0], &p.event) != nil || reserved[p.event] {
+		if !ok || len(args) == 0 || len(args[0]) > maxEventName || !p.nameEvent(args[0]) {
 			return fmt.Errorf("%w: EVENT", errPacket)
 		}
 		p.args = args[1:]
@@ -106,4 +105,14 @@ func (p *inPacket) parseData(b []byte) error {
 		return fmt.Errorf("%w: type %q", errPacket, p.typ)
 	}
 	return nil
+}
+
+// nameEvent reads the name of an event. It may be a number, which is no other event than
+// the one that has its digits for a name.
+func (p *inPacket) nameEvent(name json.RawMessage) bool {
+	if name[0] == '-' || '0' <= name[0] && name[0] <= '9' {
+		p.event = string(name)
+		return true
+	}
+	return name[0] == '"' && json.Unmarshal(name, &p.event) == nil && !reserved[p.event]
 }

@@ -30,6 +30,7 @@ func TestParsePacket(t *testing.T) {
 		"event with args":     {`2["e",1.50,{"b":"\u00e9"}]`, inPacket{typ: eventType, nsp: "/", event: "e", args: raw("1.50", `{"b":"\u00e9"}`)}},
 		"event wants ack":     {`212["e",null]`, inPacket{typ: eventType, nsp: "/", id: id(12), event: "e", args: raw("null")}},
 		"event named error":   {`2["error"]`, inPacket{typ: eventType, nsp: "/", event: "error", args: raw()}},
+		"event named 5":       {`2[5,1]`, inPacket{typ: eventType, nsp: "/", event: "5", args: raw("1")}},
 		"ack":                 {`37[]`, inPacket{typ: ackType, nsp: "/", id: id(7), args: raw()}},
 		"ack with args":       {`37["ok"]`, inPacket{typ: ackType, nsp: "/", id: id(7), args: raw(`"ok"`)}},
 		"largest id possible": {`318446744073709551615[]`, inPacket{typ: ackType, nsp: "/", id: id(1<<64 - 1), args: raw()}},
@@ -53,7 +54,7 @@ func TestParsePacket(t *testing.T) {
 
 // badPackets is what must never get past the parser.
 var badPackets = []string{
-	"", "x", "2", "21", "2[]", "2[1]", "2[null]", "2{}", `2["e"`, `2["e"]x`, "2null", "2[[]]",
+	"", "x", "2", "21", "2[]", "2[true]", "2[null]", "2{}", `2["e"`, `2["e"]x`, "2null", "2[[]]",
 	`2["connect"]`, `2["disconnecting"]`, `2["newListener"]`,
 	"3", "3[]", "31", "31{}", "31null", "318446744073709551616[]",
 	"0[]", `0"x"`, "0null", "01", "0{", "1x", "11", "4", `4{"message":"x"}`,

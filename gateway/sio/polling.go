@@ -86,7 +86,7 @@ func (c *conn) awaitPayload(ctx context.Context) (*buffer, error) {
 	}
 }
 
-// takePayload takes what is queued, if there is anything, and a close packet
+// takePayload takes what is queued, if there is anything, and the last packet
 // when the connection has ended and nothing is. When the GET must go, because of
 // an upgrade, it takes at least a packet that says nothing. With a payload the
 // GET is given back: the client may send the next one, on another connection,
@@ -100,7 +100,7 @@ func (c *conn) takePayload(mustGo bool) (payload *buffer, letGo bool) {
 		payload.b = append(payload.b, noopPacket.text...)
 		c.count(len(payload.b))
 	case c.ended && c.out == nil:
-		c.append(closePacket)
+		c.append(c.last)
 		payload, c.out = c.out, nil
 		c.finish()
 	case c.ended:
@@ -224,7 +224,8 @@ func (c *conn) post(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err == nil:
 		w.Header().Set("Content-Type", "text/html") // never shown; browsers must not offer it as a download
-		_, _ = io.WriteString(w, "ok")              // a client that is gone is noticed elsewhere
+		w.Header().Set("Cache-Control", "no-store")
+		_, _ = io.WriteString(w, "ok") // a client that is gone is noticed elsewhere
 	case errors.Is(err, errMemory):
 		refuse(w, http.StatusServiceUnavailable, badRequest)
 	case errors.As(err, &tooLarge):

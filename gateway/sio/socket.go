@@ -177,15 +177,15 @@ func (s *Socket) Emit(name string, args ...any) error {
 	if err != nil {
 		return err
 	}
-	return s.conn.push(p)
+	return s.Push(p)
 }
 
 // Push queues a packet. It never waits, and it costs no encoding. [ErrSlow]
 // means that the packet was one too many and the connection is being closed.
-func (s *Socket) Push(p *Packet) error { return s.conn.push(p) }
+func (s *Socket) Push(p *Packet) error { return s.conn.put(s, p, s.conn.signal) }
 
 // Queue is Push for whoever calls [Server.Flush] soon: until then the packet may wait.
-func (s *Socket) Queue(p *Packet) error { return s.conn.queue(p) }
+func (s *Socket) Queue(p *Packet) error { return s.conn.put(s, p, s.conn.leaveToFlush) }
 
 // Pending is how many bytes wait for the client on this side of the network.
 func (s *Socket) Pending() int { return s.conn.pendingBytes() }

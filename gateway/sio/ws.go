@@ -226,7 +226,7 @@ func (c *conn) endLink(how farewell) {
 		c.link.nc.Close()
 		return
 	}
-	c.appendControl(opClose, "\x03\xe8") // 1000, normal
+	c.appendControl(opClose, closeNormal)
 	if c.kill != nil {
 		c.kill.Stop()
 	}
@@ -348,12 +348,15 @@ func (c *conn) cutProbe() {
 // dropProbe ends an upgrade that came to nothing. The client goes on polling.
 func (c *conn) dropProbe(l *link) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if l != nil && c.link == l {
+		c.mu.Unlock()
 		return // it has come to something
 	}
 	c.probe, c.probing, c.letGo = nil, false, false
+	c.mu.Unlock()
 	if l != nil {
+		_ = l.nc.SetWriteDeadline(time.Now().Add(closeGrace)) // a broken connection shows in the write
+		_, _ = l.nc.Write(closeFrame)                         // which comes too late or not at all when it is broken
 		l.nc.Close()
 	}
 }
