@@ -34,6 +34,8 @@ type conn struct {
 	noise     limiter    // guarded by inbound: see maxNoise
 	strangers int        // guarded by inbound: CONNECTs to other namespaces
 
+	attachments int // guarded by inbound: binary packets that are still to come, to be discarded
+
 	writers sync.WaitGroup // whoever writes, or is going to, while writing is set
 
 	mu       sync.Mutex  // guards what follows

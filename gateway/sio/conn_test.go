@@ -1,10 +1,13 @@
 package sio
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/gorilla/websocket"
 )
 
 // TestLeave: a client that leaves the namespace keeps its connection, gets nothing more,
@@ -89,5 +92,32 @@ func TestPacketsWithoutMeaning(t *testing.T) {
 	c.wantEnd()
 	if n := s.Stats().Drops[ReasonRateLimited]; n != 1 {
 		t.Errorf("%d drops, want 1", n)
+	}
+}
+
+// TestBinary: an event with binary data reaches the Handler with placeholders, which it
+// refuses like any other argument; the data is discarded and the connection stays.
+func TestBinary(t *testing.T) {
+	t.Parallel()
+	const event, want = `452-7["e",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]`, `event e [{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]`
+	r := &recorder{event: func(_ *Socket, _ string, _ []json.RawMessage, ack func(...any)) { ack("no") }}
+	_, url := newServer(t, Config{}, r)
+	ws := joinWS(t, url, "")
+	for range 2 {
+		ws.send(event)
+		for range 2 {
+			if err := ws.ws.WriteMessage(websocket.BinaryMessage, make([]byte, 10_000)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ws.want(`437["no"]`)
+	}
+	polling := joinPolling(t, url, "")
+	polling.wantPost(event + "\x1ebAQI=\x1ebAQI=\x1e" + event)
+	waitFor(t, func() bool { return len(r.lines()) == 6 })
+	for i, line := range r.lines() {
+		if line != want && line != "connect" {
+			t.Errorf("line %d: %s", i, line)
+		}
 	}
 }

@@ -162,11 +162,16 @@ func TestClientNeverAnswersClose(t *testing.T) {
 func TestProtocolErrors(t *testing.T) {
 	t.Parallel()
 	for name, send := range map[string]func(c *wsClient){
-		"bad packet":     func(c *wsClient) { c.send("42{}") },
-		"empty":          func(c *wsClient) { c.send("") },
-		"ping":           func(c *wsClient) { c.send("2") },
-		"binary":         func(c *wsClient) { _ = c.ws.WriteMessage(websocket.BinaryMessage, []byte("42")) },
-		"binary packet":  func(c *wsClient) { c.send(`451-["e",{"_placeholder":true,"num":0}]`) },
+		"bad packet":    func(c *wsClient) { c.send("42{}") },
+		"empty":         func(c *wsClient) { c.send("") },
+		"ping":          func(c *wsClient) { c.send("2") },
+		"binary":        func(c *wsClient) { _ = c.ws.WriteMessage(websocket.BinaryMessage, []byte("42")) },
+		"no attachment": func(c *wsClient) { c.send(`451-["e",{"_placeholder":true,"num":0}]`); c.send(`42["e"]`) },
+		"two attachments": func(c *wsClient) {
+			c.send(`451-["e",{"_placeholder":true,"num":0}]`)
+			c.send("bAAAA")
+			c.send("bAAAA")
+		},
 		"base64":         func(c *wsClient) { c.send("bAAAA") },
 		"second CONNECT": func(c *wsClient) { c.send("40") },
 		"elsewhere":      func(c *wsClient) { c.send(`42/admin,["e"]`) },

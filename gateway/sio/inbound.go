@@ -38,7 +38,16 @@ func (c *conn) handle(text []byte) error {
 		return nil
 	case '0', '5', '6': // of no meaning here, and of no harm to a server of Socket.IO either
 		return c.noisy()
+	case attachment[0]:
+		if c.attachments == 0 {
+			return fmt.Errorf("%w: binary data", errPacket)
+		}
+		c.attachments--
+		return nil
 	case '4':
+		if c.attachments > 0 {
+			return fmt.Errorf("%w: attachment missing", errPacket)
+		}
 		if largeConnect(text, c.srv.cfg.MaxConnect) {
 			c.refuseConnect(connectNamespace(text), tooLargeConnect("CONNECT is larger than %d bytes", c.srv.cfg.MaxConnect))
 			return nil
@@ -47,8 +56,9 @@ func (c *conn) handle(text []byte) error {
 		if err != nil {
 			return err
 		}
+		c.attachments = p.attachments
 		return c.handlePacket(p, cap(text))
-	default: // binary, and pings, which only a server may send
+	default: // unknown, or only for servers to send: pings
 		return fmt.Errorf("%w: engine type %q", errPacket, text[0])
 	}
 }

@@ -105,9 +105,6 @@ func (in *incoming) message(l *link) error {
 	if err != nil {
 		return err
 	}
-	if kind != websocket.TextMessage {
-		return errPacket
-	}
 	now := time.Now()
 	in.c.reading.Store(now.UnixNano())
 	defer in.c.reading.Store(0)
@@ -137,6 +134,9 @@ func (in *incoming) message(l *link) error {
 	}
 	if err != nil {
 		return err
+	}
+	if kind == websocket.BinaryMessage {
+		in.text = append(in.text[:0], attachment...) // its data is of no use
 	}
 	_ = l.nc.SetReadDeadline(time.Time{})
 	return nil

@@ -128,6 +128,9 @@ func appendFrameHeader(dst []byte, op byte, n int) []byte {
 	}
 }
 
+// attachment is how a polling client's binary packet begins.
+const attachment = "b"
+
 // Packets that never differ.
 var (
 	pingPacket       = textPacket("2")

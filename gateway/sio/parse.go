@@ -9,8 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// errPacket means that a client sent what the protocol does not allow, or what
-// this server does not take: binary data.
+// errPacket means that a client sent what the protocol does not allow.
 var errPacket = errors.New("invalid packet")
 
 // packetType is the first character of a Socket.IO packet.
@@ -21,7 +20,12 @@ const (
 	disconnectType packetType = '1'
 	eventType      packetType = '2'
 	ackType        packetType = '3'
+	binaryEvent    packetType = '5'
+	binaryAck      packetType = '6'
 )
+
+// maxAttachments is how many attachments a binary packet may have.
+const maxAttachments = 10
 
 // inPacket is one checked packet of a client.
 type inPacket struct {
@@ -32,6 +36,10 @@ type inPacket struct {
 	args  []json.RawMessage
 	auth  Auth // of a CONNECT
 
+	// attachments is how many binary packets follow. They are discarded: the arguments
+	// have a placeholder for each, which no event of the Handler takes.
+	attachments int
+
 	refusal *Refusal // why a CONNECT exceeds a bound; nil when it does not
 }
 
@@ -41,13 +49,22 @@ var reserved = map[string]bool{
 	"disconnecting": true, "newListener": true, "removeListener": true,
 }
 
-// parsePacket reads one Socket.IO text packet: type, [namespace ","], [id],
-// [JSON]. The arguments alias b.
+// parsePacket reads one Socket.IO text packet: type, [attachments "-"], [namespace ","],
+// [id], [JSON]. A binary packet has the type of its textual counterpart. The arguments
+// alias b.
 func parsePacket(b []byte) (p inPacket, err error) {
 	if len(b) == 0 || !utf8.Valid(b) {
 		return p, errPacket
 	}
 	p.typ, p.nsp, b = packetType(b[0]), "/", b[1:]
+	if p.typ == binaryEvent || p.typ == binaryAck {
+		count, _, ok := bytes.Cut(b[:min(len(b), 3)], []byte("-"))
+		n, err := strconv.ParseUint(string(count), 10, 8)
+		if !ok || err != nil || n == 0 || n > maxAttachments {
+			return p, fmt.Errorf("%w: attachments", errPacket)
+		}
+		p.typ, p.attachments, b = p.typ-binaryEvent+eventType, int(n), b[len(count)+1:]
+	}
 	if len(b) > 0 && b[0] == '/' {
 		end := 0
 		for end < len(b) && b[end] != ',' {
@@ -101,7 +118,7 @@ func (p *inPacket) parseData(b []byte) error {
 			return fmt.Errorf("%w: ACK", errPacket)
 		}
 		p.args = args
-	default: // binary, or only for servers to send
+	default: // unknown, or only for servers to send
 		return fmt.Errorf("%w: type %q", errPacket, p.typ)
 	}
 	return nil

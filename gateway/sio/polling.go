@@ -135,7 +135,7 @@ func (c *conn) splitPayload() *buffer {
 	payload := buffers.Get().(*buffer)
 	payload.b = append(payload.b, queue.b[:end]...)
 	queue.b = queue.b[end+1:]
-	c.queued-- // the separator
+	c.discount(1) // the separator
 	return payload
 }
 
