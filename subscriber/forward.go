@@ -89,7 +89,9 @@ func (l *links) enter(term uint64) {
 func (l *links) send(term uint64, node bridge.NodeID, p part, done func([]bridge.Count, error)) {
 	c := &call{links: l, done: done}
 	c.reply = l.inbox.expect(c.answer)
-	c.timer = time.AfterFunc(answerLimit+p.ack, func() { c.finish(nil, errNoAnswer) })
+	// Reset after the assignment: finish reads timer, and may run on the timer's goroutine.
+	c.timer = time.AfterFunc(time.Hour, func() { c.finish(nil, errNoAnswer) })
+	c.timer.Reset(answerLimit + p.ack)
 	l.calls.Store(c, nil)
 
 	l.mu.Lock()
