@@ -48,6 +48,7 @@ type httpConfig struct {
 	PayloadBytesBurst        int           `mapstructure:"payload_bytes_burst"` // bytes
 	BodyBytes                int64         `mapstructure:"body_bytes"`          // of all callers
 	MaxConnections           int           `mapstructure:"max_connections"`
+	MaxIdleConnections       int           `mapstructure:"max_idle_connections"`
 	MaxConnectionsPerAddress int           `mapstructure:"max_connections_per_address"`
 	ShutdownDelay            time.Duration `mapstructure:"shutdown_delay"`
 	TLS                      tlsConfig     `mapstructure:"tls"`
@@ -152,6 +153,7 @@ func defaultConfig() Config {
 			PayloadBytesBurst:        64 << 20,
 			BodyBytes:                64 << 20,
 			MaxConnections:           150_000,
+			MaxIdleConnections:       10_000,
 			MaxConnectionsPerAddress: 30_000,
 		},
 		Origins: []string{},

@@ -125,6 +125,7 @@ func (c Config) checkHTTP(v *validation) {
 	between(v, "http.payload_bytes_burst", c.HTTP.PayloadBytesBurst, 0, 1<<40)
 	between(v, "http.body_bytes", c.HTTP.BodyBytes, 0, 1<<40)
 	between(v, "http.max_connections", c.HTTP.MaxConnections, 0, 10_000_000)
+	between(v, "http.max_idle_connections", c.HTTP.MaxIdleConnections, 0, 10_000_000)
 	between(v, "http.max_connections_per_address", c.HTTP.MaxConnectionsPerAddress, 0, 10_000_000)
 	between(v, "ops.max_connections", c.Ops.MaxConnections, 0, 10_000_000)
 	v.require(c.HTTP.ShutdownDelay >= 0, "http.shutdown_delay", c.HTTP.ShutdownDelay, "must be 0s or more")

@@ -64,6 +64,7 @@ func TestValidate(t *testing.T) {
 		{"http.payload_bytes_burst", func(c *Config) { c.HTTP.PayloadBytesBurst = -1 }},
 		{"http.body_bytes", func(c *Config) { c.HTTP.BodyBytes = -1 }},
 		{"http.max_connections", func(c *Config) { c.HTTP.MaxConnections = -1 }},
+		{"http.max_idle_connections", func(c *Config) { c.HTTP.MaxIdleConnections = -1 }},
 		{"http.max_connections_per_address", func(c *Config) { c.HTTP.MaxConnectionsPerAddress = -1 }},
 		{"ops.max_connections", func(c *Config) { c.Ops.MaxConnections = -1 }},
 		{"nats.embedded.max_connections", func(c *Config) { c.NATS.Embedded.MaxConnections = 0 }},

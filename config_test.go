@@ -242,7 +242,7 @@ func TestConfigProblems(t *testing.T) {
 		want []string
 	}{
 		{name: "unknown key", file: "http: {adr: ':1'}", want: []string{
-			"http.adr (config.yaml): unknown key; http has addr, reply_timeout, read_header_timeout, read_timeout, idle_timeout, max_header, max_body, trusted_proxies, payloads_per_second, payload_burst, payload_bytes_per_second, payload_bytes_burst, body_bytes, max_connections, max_connections_per_address, shutdown_delay, tls",
+			"http.adr (config.yaml): unknown key; http has addr, reply_timeout, read_header_timeout, read_timeout, idle_timeout, max_header, max_body, trusted_proxies, payloads_per_second, payload_burst, payload_bytes_per_second, payload_bytes_burst, body_bytes, max_connections, max_idle_connections, max_connections_per_address, shutdown_delay, tls",
 		}},
 		{name: "unknown key beside a section", file: "nats: {embedded: {adr: x}}", want: []string{
 			"nats.embedded.adr (config.yaml): unknown key; nats.embedded has addr, user, password, store_dir, max_store, sync, max_connections",
@@ -288,7 +288,7 @@ func TestConfigProblems(t *testing.T) {
 		}},
 		{name: "--set without value", args: []string{"--set", "http.addr"}, want: []string{`--set "http.addr": must be key=value`}},
 		{name: "--set of an unknown key", args: []string{"--set", "http.x=1"}, want: []string{
-			"http.x (flag --set): unknown key; http has addr, reply_timeout, read_header_timeout, read_timeout, idle_timeout, max_header, max_body, trusted_proxies, payloads_per_second, payload_burst, payload_bytes_per_second, payload_bytes_burst, body_bytes, max_connections, max_connections_per_address, shutdown_delay, tls",
+			"http.x (flag --set): unknown key; http has addr, reply_timeout, read_header_timeout, read_timeout, idle_timeout, max_header, max_body, trusted_proxies, payloads_per_second, payload_burst, payload_bytes_per_second, payload_bytes_burst, body_bytes, max_connections, max_idle_connections, max_connections_per_address, shutdown_delay, tls",
 		}},
 		{name: "named file missing", args: []string{"--config", "nope.yaml"}, want: []string{
 			`file "nope.yaml": must be a file that can be read: open nope.yaml: no such file or directory`,

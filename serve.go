@@ -263,7 +263,7 @@ func gatewayConfig(cfg Config, believed gateway.AuthConfig) gateway.Config {
 		TrustedProxies:    proxies,
 		PayloadsPerSecond: cfg.HTTP.PayloadsPerSecond,
 		PayloadBurst:      cfg.HTTP.PayloadBurst,
-		Connections:       gateway.ConnectionLimits{Most: cfg.HTTP.MaxConnections, PerAddress: cfg.HTTP.MaxConnectionsPerAddress, Operators: cfg.Ops.MaxConnections},
+		Connections:       gateway.ConnectionLimits{Most: cfg.HTTP.MaxConnections, Idle: cfg.HTTP.MaxIdleConnections, PerAddress: cfg.HTTP.MaxConnectionsPerAddress, Operators: cfg.Ops.MaxConnections},
 		OpsOnOwnListener:  cfg.Ops.Addr != "",
 		Profiles:          cfg.Ops.Pprof,
 		Development:       cfg.plainDevelopment(),

@@ -13,6 +13,7 @@ import (
 // for. 0 is no limit.
 type ConnectionLimits struct {
 	Most       int // of the public listener
+	Idle       int // of those, connections without a request
 	PerAddress int // of one address, on the public listener; not of Config.TrustedProxies
 	Operators  int // of the operators' own listener
 }
@@ -39,9 +40,9 @@ var listenerLimits = map[limit.ListenerLimit]string{
 	limit.IdleEvicted:    limitIdle,
 }
 
-func (c *connections) config(most, perAddress int) limit.ListenerConfig {
+func (c *connections) config(most, idle, perAddress int) limit.ListenerConfig {
 	return limit.ListenerConfig{
-		Most: most, PerAddress: perAddress,
+		Most: most, Idle: idle, PerAddress: perAddress,
 		Exempt: func(from netip.Addr) bool {
 			for _, p := range c.proxies {
 				if p.Contains(from) {
@@ -56,7 +57,7 @@ func (c *connections) config(most, perAddress int) limit.ListenerConfig {
 
 // bound bounds the connections of the public listener.
 func (c *connections) bound(l net.Listener) net.Listener {
-	bounded := limit.Listen(l, c.config(c.limits.Most, c.limits.PerAddress))
+	bounded := limit.Listen(l, c.config(c.limits.Most, c.limits.Idle, c.limits.PerAddress))
 	c.public.Store(bounded)
 	return bounded
 }
@@ -64,7 +65,7 @@ func (c *connections) bound(l net.Listener) net.Listener {
 // boundOperators does the same for the operators' own listener, which a flood on the
 // other one must not fill.
 func (c *connections) boundOperators(l net.Listener) net.Listener {
-	bounded := limit.Listen(l, c.config(c.limits.Operators, 0))
+	bounded := limit.Listen(l, c.config(c.limits.Operators, 0, 0))
 	c.operators.Store(bounded)
 	return bounded
 }

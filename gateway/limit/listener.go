@@ -10,6 +10,7 @@ import (
 // ListenerConfig bounds the connections of a [Listener].
 type ListenerConfig struct {
 	Most       int // connections at a time; 0 is no limit
+	Idle       int // idle connections at a time; 0 is no limit
 	PerAddress int // connections of one address at a time; 0 is no limit
 	// Exempt tells the addresses to which PerAddress does not apply, beside those of
 	// this machine: proxies, with everybody behind them. Nil: no others.
@@ -100,11 +101,31 @@ func (l *Listener) admit(tcp *net.TCPConn) *Conn {
 		l.cfg.Reached(TotalReached, from)
 		return nil
 	case oldest != nil:
-		l.cfg.Reached(IdleEvicted, l.peer(oldest.TCPConn))
-		_ = oldest.Close() // its reader sees that
+		l.evict(oldest)
 	}
 	return c
 }
+
+// evict closes a connection that [Listener.oldest] has returned.
+func (l *Listener) evict(c *Conn) {
+	l.cfg.Reached(IdleEvicted, l.peer(c.TCPConn))
+	_ = c.Close() // its reader sees that
+}
+
+// oldest takes the connection that has been idle the longest out of the idle ones, nil
+// when there is none. It is called with l.mu held.
+func (l *Listener) oldest() *Conn {
+	front := l.idle.Front()
+	if front == nil {
+		return nil
+	}
+	c := l.idle.Remove(front).(*Conn)
+	c.place = nil
+	return c
+}
+
+// tooManyIdle reports whether one more would be too many. It is called with l.mu held.
+func (l *Listener) tooManyIdle() bool { return l.cfg.Idle > 0 && l.idle.Len() >= l.cfg.Idle }
 
 // enter counts c as open and idle. When there are too many, oldest is the one to be
 // closed for it; until it is closed, there is one more than the limit. When none can
@@ -112,13 +133,11 @@ func (l *Listener) admit(tcp *net.TCPConn) *Conn {
 func (l *Listener) enter(c *Conn) (oldest *Conn, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.cfg.Most > 0 && l.open >= l.cfg.Most {
-		front := l.idle.Front()
-		if front == nil {
+	full := l.cfg.Most > 0 && l.open >= l.cfg.Most
+	if full || l.tooManyIdle() {
+		if oldest = l.oldest(); oldest == nil && full {
 			return nil, false
 		}
-		oldest = l.idle.Remove(front).(*Conn)
-		oldest.place = nil
 	}
 	l.open++
 	c.open, c.place = true, l.idle.PushBack(c)
@@ -172,16 +191,27 @@ func ConnOf(nc net.Conn) *Conn {
 
 // SetIdle says whether the connection may be closed for a new one.
 func (c *Conn) SetIdle(idle bool) {
+	if oldest := c.setIdle(idle); oldest != nil {
+		c.l.evict(oldest)
+	}
+}
+
+// setIdle returns the connection that is to be closed because too many are idle, or nil.
+func (c *Conn) setIdle(idle bool) (oldest *Conn) {
 	c.l.mu.Lock()
 	defer c.l.mu.Unlock()
 	switch {
 	case !c.open || idle == (c.place != nil):
 	case idle:
+		if c.l.tooManyIdle() {
+			oldest = c.l.oldest()
+		}
 		c.place = c.l.idle.PushBack(c)
 	default:
 		c.l.idle.Remove(c.place)
 		c.place = nil
 	}
+	return oldest
 }
 
 // Close closes the connection, which then counts no more.

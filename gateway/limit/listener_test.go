@@ -115,6 +115,25 @@ func TestListenerEvictsIdle(t *testing.T) {
 	}
 }
 
+// TestListenerIdle: so many connections may be idle, new ones and those that were in use.
+func TestListenerIdle(t *testing.T) {
+	t.Parallel()
+	b := newBounded(t, ListenerConfig{Most: 100, Idle: 2})
+	b.from("192.0.2.1")
+	_, used := b.connect()
+	used.SetIdle(false)
+	first, _ := b.connect()
+	second, _ := b.connect()
+	b.connect()
+	closed(t, first)
+	used.SetIdle(true)
+	closed(t, second)
+	b.counts(IdleEvicted, 2)
+	if n := b.Open(); n != 2 {
+		t.Errorf("%d connections are open, want 2", n)
+	}
+}
+
 // TestListenerRefuses: without an idle connection the new one is refused, until one is
 // closed, however often.
 func TestListenerRefuses(t *testing.T) {

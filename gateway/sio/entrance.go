@@ -180,6 +180,9 @@ func (e *entrance) meet(conn tcpConn) {
 	var t *turn
 	var r *http.Request
 	if asksWebsocket(f.b[:n], e.path) {
+		if c := limit.ConnOf(conn); c != nil {
+			c.SetIdle(false) // of the HTTP server's connections it is said in its ConnState
+		}
 		t = e.srv.takeTurn(context.Background()) // nil: too many wait, which begin says
 		r = f.request(n, e.path)
 	}
@@ -188,9 +191,6 @@ func (e *entrance) meet(conn tcpConn) {
 		_ = conn.SetReadDeadline(time.Time{})
 		e.leave(arrival{conn: &begun{conn, bytes.Clone(f.b[:n])}})
 		return
-	}
-	if c := limit.ConnOf(conn); c != nil {
-		c.SetIdle(false) // to the HTTP server's connections it happens in its ConnState
 	}
 	r.RemoteAddr = conn.RemoteAddr().String()
 	a := &answer{conn: conn, turn: t, out: f.out, header: make(http.Header)}
