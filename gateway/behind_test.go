@@ -64,7 +64,7 @@ func TestPagesBehind(t *testing.T) {
 			leave, cancel := context.WithCancel(ctx)
 			defer cancel()
 			conns[i] = &stuckConn{pageConn: pageConn{page: &page{}, id: fmt.Sprint(i), ctx: leave, cancel: cancel}, read: make(chan struct{})}
-			if err := h.bind(ctx, &socket{conn: conns[i], offsets: true}, users[i], nil, nil); err != nil {
+			if err := h.bind(ctx, &socket{conn: conns[i], cursors: cursorArgument}, users[i], nil, nil); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -30,8 +30,8 @@ type events struct {
 // Connect maps a socket to the user of its token, or to the one that it had
 // before it was recovered. Any other waits for setUserId.
 func (ev *events) Connect(c *sio.Socket) {
-	s := &socket{conn: c, offsets: wantsOffset(c), traces: wantsTrace(c)}
-	if !s.offsets {
+	s := &socket{conn: c, cursors: cursorFormOf(c.Auth(), c.RawQuery(), c.Header(), time.Now()), traces: wantsTrace(c)}
+	if s.cursors != cursorArgument {
 		c.IgnoresOffsets()
 	}
 	rec, _ := c.Data().(*recovered)
@@ -228,6 +228,8 @@ func (ev *events) connectionID(c *sio.Socket, s *socket, args []json.RawMessage,
 		id = string(sockets[len(sockets)-1].Socket)
 	}
 	_ = c.Emit("connectionId", id) // a closed socket needs no answer
+	s.tellAgain()
+	ev.hub.Flush()
 	if ack != nil {
 		ack(id)
 	}

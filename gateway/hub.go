@@ -50,6 +50,7 @@ type Hub struct {
 	gaps    atomic.Uint64 // sockets that were told of a gap
 	rejoins atomic.Uint64 // times that every socket was registered again
 
+	cursors pendingCursors
 	server  atomic.Pointer[sio.Server] // whose sockets these are; nil until it is made
 	gone    unregistrations
 	left    leftSessions
@@ -212,6 +213,7 @@ func (h *Hub) push(e *bridge.Envelope) (c bridge.Count) {
 // Flush writes what was pushed: many messages for one socket in one system call. It
 // does not wait for a page that reads slowly.
 func (h *Hub) Flush() {
+	h.cursors.tell()
 	if s := h.server.Load(); s != nil {
 		s.Flush()
 	}
@@ -318,7 +320,7 @@ func (h *Hub) Pushes() Pushes { return Pushes{h.took.Load(), h.seen.Load()} }
 func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, c *claim, away func()) error {
 	h.unbind(s)
 	local := h.delivered(user)
-	s.bind(user, &h.shard(user).moved)
+	s.bind(user, &h.shard(user).moved, &h.cursors)
 	h.add(user, s) // before the store knows, so that nothing it routes here is dropped
 	r := s.registration()
 	h.left.back(s.conn.PID())

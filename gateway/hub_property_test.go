@@ -258,7 +258,7 @@ func (c *cluster) actions() (acts []func()) {
 func (c *cluster) visit(p *page) func() {
 	conn := &pageConn{page: p, node: c.nodes[c.rnd.IntN(len(c.nodes))], id: fmt.Sprint("s", c.rnd.Uint64())}
 	conn.ctx, conn.cancel = context.WithCancel(context.Background())
-	conn.socket = &socket{conn: conn, offsets: true}
+	conn.socket = &socket{conn: conn, cursors: cursorArgument}
 	var has *claim
 	if p.from >= 0 {
 		last := bridge.Offset{Epoch: 1}

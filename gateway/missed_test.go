@@ -29,7 +29,7 @@ func TestMissedShowsAtTheNext(t *testing.T) {
 
 	open := func(id string) (*page, *socket) {
 		p := &page{}
-		s := &socket{conn: &pageConn{page: p, id: id, ctx: ctx}, offsets: true}
+		s := &socket{conn: &pageConn{page: p, id: id, ctx: ctx}, cursors: cursorArgument}
 		if err := h.bind(ctx, s, "u", nil, nil); err != nil {
 			t.Fatal(err)
 		}

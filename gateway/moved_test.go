@@ -36,7 +36,7 @@ func movedHub(t *testing.T, users int) (*Hub, *awayStore) {
 	}
 	h := NewHub(st, HubConfig{MaxPending: 1 << 20, SessionTTL: time.Hour}, slog.New(slog.DiscardHandler))
 	for i := range users {
-		s := &socket{conn: &pageConn{page: &page{}, id: fmt.Sprint("s", i), ctx: t.Context()}, offsets: true}
+		s := &socket{conn: &pageConn{page: &page{}, id: fmt.Sprint("s", i), ctx: t.Context()}, cursors: cursorArgument}
 		if err := h.bind(t.Context(), s, bridge.UserID(fmt.Sprint("u", i)), nil, nil); err != nil {
 			t.Fatal(err)
 		}

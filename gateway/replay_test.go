@@ -60,7 +60,7 @@ func TestReplayOfMuch(t *testing.T) {
 	}
 	h := NewHub(st, HubConfig{MaxPending: most, SessionTTL: time.Hour}, slog.New(slog.DiscardHandler))
 	p := &page{}
-	s := &socket{conn: &boundedConn{pageConn: pageConn{page: p, id: "s", ctx: ctx}, most: most}, offsets: true}
+	s := &socket{conn: &boundedConn{pageConn: pageConn{page: p, id: "s", ctx: ctx}, most: most}, cursors: cursorArgument}
 	if err := h.bind(ctx, s, "u", nil, nil); err != nil {
 		t.Fatalf("after %d messages: %v", len(p.got), err)
 	}

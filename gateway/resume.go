@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway/sio"
@@ -103,22 +102,4 @@ func explicitClaim(c *bridge.Cursor, user bridge.UserID) *claim {
 		return nil
 	}
 	return &claim{after: c.Offset, unknown: c.Tag != "" && c.Tag != bridge.UserTag(user)}
-}
-
-// wantsOffset decides who is given the offset as an event's last argument. A page
-// may say so itself with `auth: {resume: true}` or `{resume: false}`. Unasked, the
-// JavaScript clients get it: they keep it for connection state recovery and call
-// handlers that take fewer arguments all the same. Others do not: python-socketio
-// raises when a handler is called with one argument more. The JavaScript client is
-// known by the order of its query, `EIO=4&transport=…`, which engine.io-client
-// makes in Socket.createTransport; python-engineio writes them the other way.
-func wantsOffset(c *sio.Socket) bool {
-	auth := c.Auth()
-	if auth.Resume != nil {
-		return *auth.Resume
-	}
-	if auth.PID != "" {
-		return true
-	}
-	return strings.Contains(c.RawQuery(), "EIO=4&transport=")
 }

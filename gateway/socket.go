@@ -35,7 +35,7 @@ type conn interface {
 // socket is one socket of this node and what it has been given.
 type socket struct {
 	conn     conn
-	offsets  bool      // its events carry the offset as last argument
+	cursors  cursorForm
 	traces   bool      // its page is told of the trace of a message that is followed
 	loopback bool      // it is this process itself, see [Hub.Loopback], and counts as nobody
 	who      *identity // whom the page's token was made for; nil when tokens are not asked for
@@ -56,7 +56,10 @@ type socket struct {
 	// them. again: one came since the last page was asked for, so read once more.
 	// busy: somebody runs the replay.
 	replaying, again, busy bool
-	announce               bool // the page has not been given any offset yet
+	announce               bool // the client has not been told any cursor yet
+
+	pending *pendingCursors // of the hub
+	untold  bool            // it is in there
 
 	mapped  time.Time      // when the user was last told to the log; zero: it is not mapped
 	claimed *bridge.Cursor // what the client presented when it connected, until used
@@ -90,11 +93,11 @@ func (p *packets) release() {
 
 func (p *packets) of(s *socket) *sio.Packet {
 	if s.traces && p.e.Parent != "" {
-		return followedPacket(p.e, s.cursorAt(p.e.Offset))
+		return followedPacket(p.e, s.argument(p.e.Offset))
 	}
-	if s.offsets {
+	if s.cursors == cursorArgument {
 		if !p.madeWith {
-			p.with.SetEvent(p.e.Topic, p.e.Payload, s.cursorAt(p.e.Offset))
+			p.with.SetEvent(p.e.Topic, p.e.Payload, s.argument(p.e.Offset))
 			p.madeWith = true
 		}
 		return &p.with
@@ -147,6 +150,7 @@ func (s *socket) offer(e *bridge.Envelope, give func() error) (c bridge.Count) {
 	case give() == nil:
 		s.last = e.Offset
 		s.note()
+		s.tellLater()
 		c.Took = 1
 	}
 	return c
@@ -189,18 +193,22 @@ func (s *socket) confirmed(e *bridge.Envelope) {
 // tellCursor tells a client that keeps cursors where it is, with the next [Hub.Flush].
 // With s.mu held.
 func (s *socket) tellCursor(at bridge.Offset) {
-	if s.offsets {
+	if s.cursors != noCursor {
 		_ = s.conn.Queue(sio.EventPacket(offsetEvent, []byte("{}"), s.cursorAt(at))) // a closed socket needs none
 	}
 }
 
-// cursorAt is the text of the user's cursor at an offset, and empty for a client that
-// does not keep cursors. With s.mu held.
+// cursorAt is the text of the user's cursor at an offset. With s.mu held.
 func (s *socket) cursorAt(o bridge.Offset) string {
-	if !s.offsets {
+	return bridge.Cursor{Offset: o, Tag: s.tag}.String()
+}
+
+// argument is the cursor that ends an event, and empty where none does. With s.mu held.
+func (s *socket) argument(o bridge.Offset) string {
+	if s.cursors != cursorArgument {
 		return ""
 	}
-	return bridge.Cursor{Offset: o, Tag: s.tag}.String()
+	return s.cursorAt(o)
 }
 
 // give gives the socket a message of its history.
@@ -217,6 +225,9 @@ func (s *socket) give(e *bridge.Envelope) error {
 	}
 	s.last, s.announce = e.Offset, false
 	s.note()
+	if s.cursors == cursorEvent {
+		s.tellCursor(e.Offset) // at once: a long replay may be cut anywhere
+	}
 	return nil
 }
 
@@ -286,12 +297,13 @@ func (s *socket) registration() bridge.Registration {
 }
 
 // bind maps the socket to a user, with the replay still to come.
-func (s *socket) bind(user bridge.UserID, m *moved) {
+func (s *socket) bind(user bridge.UserID, m *moved, p *pendingCursors) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.user, s.tag, s.token = user, bridge.UserTag(user), rand.Text()
 	s.from, s.last, s.acked = bridge.Offset{}, bridge.Offset{}, bridge.Offset{}
 	s.moved, s.noted = m, false
+	s.pending, s.untold = p, false
 	s.replaying, s.again, s.busy, s.announce = true, false, true, true
 }
 
@@ -329,7 +341,7 @@ func (s *socket) delivered() bridge.Delivered {
 func (s *socket) cursor() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return bridge.Cursor{Offset: s.last, Tag: s.tag}.String()
+	return s.cursorAt(s.last)
 }
 
 func (s *socket) lastGiven() bridge.Offset {
