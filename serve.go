@@ -76,6 +76,7 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 		MaxPerUser: cfg.Sockets.MaxPerUser,
 		MaxBinding: cfg.Sockets.MaxBinding,
 		Stream:     sub,
+		Peers:      peers{sub},
 		Begin:      traces.begin(),
 	}, log)
 	down.add("hub", 2*time.Second, background(hub.Run))
@@ -134,7 +135,7 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	memory, _ := st.(*store.MemoryNode)
 	m.watch(&collector{hub: hub, srv: srv, router: router, intake: intake, sub: sub, redis: redis, memory: memory})
 	desk := ops.New(deskConfig(cfg, parts{node, sub, st, hub, srv, router, intake, feed, canary}), log)
-	if err := sub.ServeQuestions(desk.Answer); err != nil {
+	if err := sub.ServeQuestions(answering(hub, desk.Answer)); err != nil {
 		return err
 	}
 	down.add("desk", 2*time.Second, background(desk.Run))

@@ -149,6 +149,18 @@ type Replay struct {
 	// Sockets is, of [Registry.Register], how many of the user's are recorded, this
 	// one among them. Some may be those of dead nodes: Locate knows.
 	Sockets int
+	// Replaced is, of [Registry.Register], the registration of the same socket id on
+	// another node, which this one has replaced. Its Node is empty when there was none.
+	Replaced Replaced
+}
+
+// Replaced names a registration that another of the same socket id has replaced, on
+// another node. No message comes to the socket that it was made for.
+type Replaced struct {
+	Node   NodeID   `json:"-"` // whose socket it was
+	User   UserID   `json:"user"`
+	Socket SocketID `json:"socket"`
+	Token  string   `json:"token"`
 }
 
 // Session lets a browser that lost its connection be recognised on any node.

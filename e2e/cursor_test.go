@@ -231,6 +231,41 @@ func TestUnconfirmedIsNotShownAgain(t *testing.T) {
 	}
 }
 
+// TestOnePrivateIDOnTwoNodes: a client that resumes on another node while its first
+// connection stands leaves no socket behind that is open and hears nothing.
+func TestOnePrivateIDOnTwoNodes(t *testing.T) {
+	t.Parallel()
+	a, b, pub := startCluster(t)
+	first := listen(t, a, "u", sioclient.Session{})
+	pub.tick("u", 0, 1)
+	first.want("tick", 0)
+	second := listen(t, b, "u", first.Session())
+	if !second.Recovered() || second.ID() != first.ID() {
+		t.Fatalf("recovered: %t, socket %s, before %s", second.Recovered(), second.ID(), first.ID())
+	}
+	late := time.AfterFunc(15*time.Second, func() {
+		t.Error("the first socket stays open")
+		first.Close()
+	})
+	if e, err := first.Read(); err == nil {
+		t.Errorf("the first socket got %s %s", e.Name, e.Args)
+	}
+	late.Stop()
+	pub.tick("u", 1, 3)
+	second.want("tick", 1)
+	second.want("tick", 2)
+	// And back, where the id has been before.
+	third := listen(t, a, "u", second.Session())
+	if _, err := second.Read(); err == nil {
+		t.Error("the second socket hears something")
+	}
+	pub.tick("u", 3, 4)
+	third.want("tick", 3)
+	if status, answer := b.send(t, `{"userId":"u","topic":"tick","n":4}`); status != http.StatusOK || answer["sockets"] != 1.0 {
+		t.Errorf("sent: %d %v", status, answer)
+	}
+}
+
 // listening is a client that reads one event after the other and confirms none.
 type listening struct {
 	*sioclient.Conn

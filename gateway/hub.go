@@ -55,6 +55,7 @@ type Hub struct {
 	gone    unregistrations
 	left    leftSessions
 	behind  sync.WaitGroup // those that wait for a page to read: see [Hub.resume]
+	telling sync.WaitGroup // see tellReplaced
 	resyncs chan struct{}  // capacity 1: a resync is wanted
 }
 
@@ -67,6 +68,7 @@ type HubConfig struct {
 	SessionTTL time.Duration    // how long the store keeps a session, see [SessionTTL]
 	MaxLeft    int              // sessions that are kept of pages that have left this node; 0: no limit
 	Stream     Stream           // nil: no offset is beyond its end
+	Peers      Peers            // nil: there is no other node
 	Begin      bridge.BeginSpan // of pushes that are followed; nil: none is
 }
 
@@ -76,6 +78,13 @@ type Stream interface {
 	// as o, and keeps every message after it. What it goes by is not older than the call
 	// when the answer is no. An error says that the stream cannot be asked now.
 	Reaches(ctx context.Context, o bridge.Offset) (bool, error)
+}
+
+// Peers are the other nodes.
+type Peers interface {
+	// Replaced tells the node that one of its sockets has been replaced by one of
+	// another node: see [Hub.CloseReplaced]. It reports whether the node has heard, or is gone.
+	Replaced(ctx context.Context, r bridge.Replaced) bool
 }
 
 // shard is a part of the users. Slices are replaced, never changed in place, so
@@ -353,6 +362,9 @@ func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, c *claim,
 // that it has.
 func (h *Hub) begin(ctx context.Context, r *bridge.Registration, away func()) (page bridge.Replay, err error) {
 	page, err = h.register(ctx, *r, away)
+	if err == nil && page.Replaced.Node != "" && h.cfg.Peers != nil {
+		h.tellReplaced(page.Replaced)
+	}
 	if err != nil || r.After == nil || !r.After.After(page.Last) || h.cfg.Stream == nil {
 		return page, err
 	}

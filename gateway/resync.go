@@ -66,6 +66,7 @@ func (h *Hub) Run(ctx context.Context) {
 	})
 	wg.Wait()
 	h.behind.Wait()
+	h.telling.Wait()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	h.flush(last)

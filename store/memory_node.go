@@ -65,7 +65,13 @@ func (n *MemoryNode) Register(ctx context.Context, r bridge.Registration) (page 
 			return errNotJoined
 		}
 		u := m.user(r.User, now)
-		u.sockets = slices.DeleteFunc(u.sockets, func(s memorySocket) bool { return s.Socket == r.Socket })
+		var replaced bridge.Replaced
+		u.sockets = slices.DeleteFunc(u.sockets, func(s memorySocket) bool {
+			if s.Socket == r.Socket && s.Node != n.id {
+				replaced = bridge.Replaced{Node: s.Node, User: r.User, Socket: r.Socket, Token: s.token}
+			}
+			return s.Socket == r.Socket
+		})
 		u.sockets = append(u.sockets, memorySocket{
 			Presence: bridge.Presence{Socket: r.Socket, Node: n.id, Since: now},
 			join:     n.join,
@@ -76,7 +82,7 @@ func (n *MemoryNode) Register(ctx context.Context, r bridge.Registration) (page 
 		}
 		u.seen = u.last
 		page = u.page(r.After, r.Limit)
-		page.Sockets = len(u.sockets)
+		page.Sockets, page.Replaced = len(u.sockets), replaced
 		return nil
 	})
 	return page, err

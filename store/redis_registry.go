@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -60,7 +61,7 @@ func (r *Redis) register(ctx context.Context, reg bridge.Registration, self stri
 	}
 	r.dropEvicted(ctx, session)
 	reply := c.Val()
-	if len(reply) == 0 {
+	if len(reply) < 2 {
 		return bridge.Replay{}, errAnswer
 	}
 	last := len(reply) - 1
@@ -68,8 +69,14 @@ func (r *Redis) register(ctx context.Context, reg bridge.Registration, self stri
 	if err != nil {
 		return bridge.Replay{}, errAnswer
 	}
-	page, err := parsePage(reply[:last], reg.User, reg.After, reg.Limit)
+	page, err := parsePage(reply[:last-1], reg.User, reg.After, reg.Limit)
 	page.Sockets = sockets
+	if before, token, ok := strings.Cut(reply[last-1], "|"); ok {
+		_, token, _ = strings.Cut(token, "|")
+		if node, _, ok := cutIncarnation(before); ok && node != r.node {
+			page.Replaced = bridge.Replaced{Node: node, User: reg.User, Socket: reg.Socket, Token: token}
+		}
+	}
 	return page, err
 }
 

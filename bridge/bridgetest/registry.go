@@ -73,6 +73,19 @@ var registryTests = map[string]func(*testing.T, Open){
 		equal(t, "its own end", a.located("u"), []string(nil))
 	},
 
+	"a registration tells which one of another node it has replaced": func(t *testing.T, open Open) {
+		at := open(t, long())
+		a, b := join(t, at, "a"), join(t, at, "b")
+		r := socket("u", "s")
+		r.Token = "x|1|y"
+		equal(t, "the first", a.register(r).Replaced, bridge.Replaced{})
+		equal(t, "on the same node", a.register(r).Replaced, bridge.Replaced{})
+		equal(t, "of another socket", b.register(socket("u", "other")).Replaced, bridge.Replaced{})
+		equal(t, "on another node", b.register(socket("u", "s")).Replaced, bridge.Replaced{Node: "a", User: "u", Socket: "s", Token: r.Token})
+		b.unregister(socket("u", "s"), 0)
+		equal(t, "when it has left", a.register(r).Replaced, bridge.Replaced{})
+	},
+
 	"a token may be any text": func(t *testing.T, open Open) {
 		n := one(t, open, long())
 		for _, token := range []string{"", "|", "x|1|y", "t|"} {
