@@ -213,6 +213,7 @@ func kubernetesVariables(t *testing.T) map[string]string {
 // composeFile is as much of docker-compose.yml as these tests read.
 type composeFile struct {
 	Services map[string]struct {
+		Image       string
 		Command     []string
 		Environment map[string]string
 		EnvFile     string `yaml:"env_file"`
@@ -289,6 +290,12 @@ func TestComposeIsClosed(t *testing.T) {
 		}
 	}
 	redis, nats := compose.Services["redis"], compose.Services["nats"]
+	for _, r := range readGoMod(t).Require {
+		minor := r.Version[1 : strings.LastIndex(r.Version, ".")+1]
+		if r.Path == "github.com/nats-io/nats-server/v2" && !strings.HasPrefix(nats.Image, "nats:"+strings.TrimSuffix(minor, ".")+"-") {
+			t.Errorf("image %s is not the server of the tests, %s: permissions differ between versions", nats.Image, r.Version)
+		}
+	}
 	if d := cmp.Diff([]string{"back"}, redis.Networks); d != "" || !compose.Networks["back"].Internal || len(redis.Ports) > 0 {
 		t.Errorf("Redis is reached from elsewhere: %v", redis.Networks)
 	}

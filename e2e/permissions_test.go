@@ -265,6 +265,12 @@ func TestNATSRefuses(t *testing.T) {
 			}
 		}
 	}
+	// The server sends the PubAck to the reply subject, with rights of its own.
+	for _, reply := range []string{"$JS.API.STREAM.PURGE.CODEWAR", "$JS.API.STREAM.DELETE.CODEWAR", "$JS.API.STREAM.PURGE.BRIDGE_DEAD"} {
+		if !denied(s.nats("publisher"), func(nc *nats.Conn) error { return nc.PublishRequest("codewar.tick", reply, []byte("{}")) }) {
+			t.Errorf("publisher may have a PubAck sent to %s", reply)
+		}
+	}
 	if nc, err := nats.Connect(s.natsURL); err == nil {
 		nc.Close()
 		t.Error("a client without a login is let in")
