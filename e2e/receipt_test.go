@@ -62,7 +62,7 @@ func TestConfirm(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := &nats.Msg{Subject: "codewar.tick", Data: []byte(`{"userId":"u","n":3}`), Header: nats.Header{
-		bridge.HeaderAck: {bridge.AckClient}, bridge.HeaderReceipt: {"receipts.mine"},
+		bridge.HeaderAck: {bridge.AckClient}, bridge.HeaderReceipt: {"_INBOX.receipts.mine"},
 	}}
 	if err := pub.nc.PublishMsg(m); err != nil {
 		t.Fatal(err)
