@@ -75,7 +75,7 @@ func Need(t testing.TB, e2e string) {
 	case err == nil:
 		return
 	case errors.Is(err, ErrNone) && os.Getenv("CI") == "":
-		t.Skipf("%v in e2e: run make deps", err)
+		t.Skipf("%v in %s: run make deps", err, e2e)
 	}
 	t.Fatalf("the npm packages in e2e are not the ones that the tests need: %v: run make deps, or npm ci in e2e should that find nothing to do", err)
 }
