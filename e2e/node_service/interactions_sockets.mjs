@@ -180,10 +180,20 @@ const wire = [
     return { status: await status(talk), got: await talk.settled(socket) };
   }],
   ["a binary argument", "binary", async (talk) => {
-    const socket = await talk.mapped(talk.user(), { reconnection: false });
+    const socket = await talk.mapped();
     socket.emit("upload", Buffer.from([1, 2, 3]));
-    const left = new Promise((resolve) => socket.once("disconnect", () => resolve("disconnected")));
-    return { then: await Promise.race([left, call(socket, "getConnectionId", talk.user()).then(() => "served", () => left)]) };
+    const got = await talk.settled(socket);
+    return { connected: socket.connected, errors: got.filter(([topic]) => topic === "error").length };
+  }],
+  ["an unknown event", "unknown-event", async (talk) => {
+    const socket = await talk.mapped();
+    socket.emit("subscribe", "x");
+    const got = await talk.settled(socket);
+    return { connected: socket.connected, errors: got.filter(([topic]) => topic === "error").map(([, { type }]) => type) };
+  }],
+  ["an unknown event with an acknowledgement", "unknown-event", async (talk) => {
+    const socket = await talk.mapped();
+    return { answer: await socket.timeout(300).emitWithAck("subscribe", "x").then(answered, () => "none") };
   }],
   ["an unknown namespace", undefined, async (talk) => talk.client({}, "/admin").then(() => "connected", (err) => err.message)],
   ["a page of another origin, websocket", "foreign-origin", async (talk) => talk.client({ extraHeaders: { Origin: "https://evil.example" }, reconnection: false }).then(() => "connected", () => "refused")],
