@@ -15,6 +15,7 @@ var idleKinds = map[string]string{
 	"silent":         "",
 	"half a request": "POST /sendPayload HTTP/1.1\r\nHost: bridge\r\n",
 	"keep-alive":     "GET /livez HTTP/1.1\r\nHost: bridge\r\n\r\n",
+	"half a body":    "POST /sendPayload HTTP/1.1\r\nHost: bridge\r\nContent-Type: application/json\r\nContent-Length: 900000\r\n\r\n{",
 	"half an early websocket": "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: bridge\r\n" +
 		"Upgrade: websocket\r\nConnection: Upgrade\r\n",
 }

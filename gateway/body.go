@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/codewar/socketbridge/gateway/limit"
 )
 
 // bodyError means that the body of a request could not be read to its end: its sender
@@ -45,7 +47,14 @@ var byteOrderMark = []byte("\xef\xbb\xbf")
 
 // readJSON reads a JSON text of at most so many bytes, decoded as Content-Encoding says,
 // which [supportedEncoding] has accepted. The bound holds for the decoded text.
+//
+// A connection whose body has not arrived counts as idle: bodies that do not come must
+// not keep other callers out.
 func readJSON(r *http.Request, most int64) ([]byte, error) {
+	if c := limit.ConnFrom(r.Context()); c != nil {
+		c.SetIdle(true)
+		defer c.SetIdle(false)
+	}
 	encoding := contentEncoding(r)
 	if encoding == "" {
 		body, err := readBody(r)

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/internal/wait"
 )
 
 // pad is a good body of so many bytes.
@@ -98,19 +99,28 @@ func (r *reading) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// TestBodyBytes: bodies of calls in hand take so many bytes together, and one that ends
-// makes room, also for one of unknown length.
+// TestBodyBytes: bodies of calls in hand take so many bytes together, in whatever form
+// they come. Small ones get in while large ones take all, and a call that ends makes room.
 func TestBodyBytes(t *testing.T) {
 	t.Parallel()
 	srv, addr := listening(t, Config{BodyBytes: 10_000, MaxBody: 4096}, HubConfig{MaxPending: 1 << 20}, memory())
+	srv.payloads.bodies.small = 500
 	asked, answer := make(chan struct{}), make(chan struct{})
 	srv.payloads.ask = func(context.Context, string, map[string][]string, []byte) (bridge.Receipt, error) {
 		asked <- struct{}{}
 		<-answer
 		return bridge.Receipt{Outcome: bridge.Inboxed}, nil
 	}
-	call := func(body io.Reader) int {
-		res, err := http.Post("http://"+addr+"/sendPayload?queue=true", "application/json", body)
+	call := func(body io.Reader, encoding string) int {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+addr+"/sendPayload?queue=true", body)
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		if encoding != "" {
+			r.Header.Set("Content-Encoding", encoding)
+		}
+		res, err := http.DefaultClient.Do(r)
 		if err != nil {
 			t.Error(err)
 			return 0
@@ -120,33 +130,40 @@ func TestBodyBytes(t *testing.T) {
 	}
 	codes := make(chan int)
 	hold := func(body io.Reader) {
-		go func() { codes <- call(body) }()
+		go func() { codes <- call(body, "") }()
 		<-asked
 	}
 	hold(strings.NewReader(pad(4000)))
-	hold(io.MultiReader(strings.NewReader(pad(1000)))) // in chunks: 4,096 bytes until it is read, and then 1,000
+	hold(io.MultiReader(strings.NewReader(pad(1900))))
 	hold(strings.NewReader(pad(4000)))
-	for name, body := range map[string]io.Reader{
-		"declared": strings.NewReader(pad(2000)),
-		"chunked":  io.MultiReader(strings.NewReader(pad(100))),
+	for name, tt := range map[string]struct {
+		body     io.Reader
+		encoding string
+	}{
+		"declared": {strings.NewReader(pad(600)), ""},
+		"chunked":  {io.MultiReader(strings.NewReader(pad(600))), ""},
+		"gzip":     {zip(t, pad(600)), "gzip"},
 	} {
-		if code := call(body); code != http.StatusServiceUnavailable {
+		if code := call(tt.body, tt.encoding); code != http.StatusServiceUnavailable {
 			t.Errorf("%s, when there is no room: %d", name, code)
 		}
 	}
-	answer <- struct{}{}
-	if code := <-codes; code != http.StatusAccepted {
-		t.Errorf("a call in hand: %d", code)
+	hold(strings.NewReader(pad(400))) // a small one
+	for range 4 {
+		answer <- struct{}{}
+		if code := <-codes; code != http.StatusAccepted {
+			t.Errorf("a call in hand: %d", code)
+		}
 	}
-	hold(strings.NewReader(pad(900)))
+	go func() { codes <- call(zip(t, pad(4000)), "gzip") }()
+	<-asked
+	if used := srv.payloads.bodies.used.Load(); used != 4000 {
+		t.Errorf("a decoded body of 4,000 bytes counts as %d", used)
+	}
 	close(answer)
-	for range 3 {
-		<-codes
-	}
-	if used := srv.payloads.bodies.used.Load(); used != 0 {
-		t.Errorf("%d bytes count when no call is in hand", used)
-	}
-	if n := srv.Refusals()[limitBodyBytes]; n != 2 {
-		t.Errorf("%d refusals are counted, want 2", n)
+	<-codes
+	wait.For(t, "no byte counts when no call is in hand", func() bool { return srv.payloads.bodies.used.Load() == 0 })
+	if n := srv.Refusals()[limitBodyBytes]; n != 3 {
+		t.Errorf("%d refusals are counted, want 3", n)
 	}
 }

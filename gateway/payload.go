@@ -79,10 +79,13 @@ func (p *payloads) handle(c echo.Context) error {
 	if code, message := unsupported(c.Request()); code != "" {
 		return refused(c, "", http.StatusUnsupportedMediaType, code, message)
 	}
-	held, ok := p.bodies.take(c.Request())
-	if !ok {
+	full := func() error {
 		p.pace.refusals.Add(limitBodyBytes, p.pace.client(c.Request()))
 		return refused(c, "", http.StatusServiceUnavailable, codeUnavailable, "Too many large calls at once, try again")
+	}
+	held, ok := p.bodies.hold(c.Request())
+	if !ok {
+		return full()
 	}
 	defer held.release()
 	began := time.Now()
@@ -90,6 +93,8 @@ func (p *payloads) handle(c echo.Context) error {
 	held.settle(body)
 	p.pace.charge(c, body)
 	switch {
+	case errors.Is(err, errNoRoom):
+		return full()
 	case errors.Is(err, errEncoding):
 		return refused(c, "", http.StatusBadRequest, codeInvalidEncoding, "Body does not decode as its Content-Encoding says")
 	case err != nil:

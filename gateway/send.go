@@ -75,15 +75,20 @@ func (p *payloads) send(c echo.Context) error {
 	if code, message := unsupported(c.Request()); code != "" || c.Request().Header.Get(echo.HeaderContentType) == "" {
 		return Refuse(c, http.StatusUnsupportedMediaType, cmp.Or(code, codeUnsupported), cmp.Or(message, "Content-Type must be application/json"), action)
 	}
-	held, ok := p.bodies.take(c.Request())
-	if !ok {
+	full := func() error {
 		p.pace.refusals.Add(limitBodyBytes, p.pace.client(c.Request()))
 		return Refuse(c, http.StatusServiceUnavailable, codeUnavailable, "Too many large calls at once, try again", action)
+	}
+	held, ok := p.bodies.hold(c.Request())
+	if !ok {
+		return full()
 	}
 	defer held.release()
 	raw, err := readJSON(c.Request(), p.maxBody)
 	held.settle(raw)
 	switch {
+	case errors.Is(err, errNoRoom):
+		return full()
 	case errors.Is(err, errEncoding):
 		return Refuse(c, http.StatusBadRequest, codeInvalidEncoding, "Body does not decode as its Content-Encoding says", action)
 	case err != nil:

@@ -120,7 +120,7 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 		payloads: &payloads{
 			here: hub.Has, locate: store.Locate, ask: ask, begin: hub.cfg.Begin, missed: ev.journal.missedBy,
 			timeout: cfg.ReplyTimeout, maxBody: cfg.MaxBody, wait: patience{limit: cfg.ReplyTimeout}, spare: cfg.spare(),
-			bodies: bodyBytes{most: cfg.BodyBytes, largest: cfg.MaxBody}, pace: pace,
+			bodies: bodyBytes{most: cfg.BodyBytes, largest: cfg.MaxBody, small: smallBody}, pace: pace,
 		},
 		health:   &health{checks: checks},
 		guarded:  make(map[string]struct{}),
@@ -237,6 +237,7 @@ func (s *Server) newHTTP(h http.Handler, cfg Config) *http.Server {
 		MaxHeaderBytes:    cfg.MaxHeader,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ConnState:         connState,
+		ConnContext:       limit.WithConn,
 	}
 }
 

@@ -2,6 +2,7 @@ package limit
 
 import (
 	"container/list"
+	"context"
 	"net"
 	"net/netip"
 	"sync"
@@ -187,6 +188,21 @@ func ConnOf(nc net.Conn) *Conn {
 			return nil
 		}
 	}
+}
+
+// connKey is the key of a [Conn] in a context.
+type connKey struct{}
+
+// WithConn is the ConnContext of an HTTP server, whose requests [ConnFrom] then finds
+// the connection of.
+func WithConn(ctx context.Context, nc net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, ConnOf(nc))
+}
+
+// ConnFrom returns the [Conn] on which a request came, or nil.
+func ConnFrom(ctx context.Context) *Conn {
+	c, _ := ctx.Value(connKey{}).(*Conn)
+	return c
 }
 
 // SetIdle says whether the connection may be closed for a new one.
