@@ -111,7 +111,7 @@ var moves = []move{
 		return wsHangsUp(ws)
 	}},
 	{"killer packets", func(ctx context.Context, p *peer) error {
-		packets := []string{"42", "421", "430", "451-", `451-["e",{"_placeholder":true,"num":0}]`, "4", "bAAAA", "40", "46", `42["connect"]`, "42[" + strings.Repeat("[", 20_000), "42[\"\xff\xfe\"]"}
+		packets := []string{"42", "421", "430", "451-", `451-[{"_placeholder":true,"num":0}]`, "411-[]", "4", "bAAAA", "40", "46", `42["connect"]`, "42[" + strings.Repeat("[", 20_000), "42[\"\xff\xfe\"]"}
 		return p.kicked(ctx, func(ws *websocket.Conn) error { return say(ws, packets[rand.IntN(len(packets))]) })
 	}},
 	{"pong before open", func(ctx context.Context, p *peer) error {

@@ -187,6 +187,9 @@ func (c *conn) close(reason string, goodbye bool) {
 		c.append(disconnectPacket)
 	}
 	c.ended = true
+	if reason == ReasonTransportClose && c.ctx.Err() != nil {
+		reason = ReasonClientLeft // the client had left the namespace before
+	}
 	c.cancel()
 	c.beat.Stop()
 	if c.late != nil {

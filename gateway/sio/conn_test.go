@@ -15,7 +15,8 @@ import (
 func TestLeave(t *testing.T) {
 	t.Parallel()
 	r := &recorder{}
-	_, url := newServer(t, Config{PingInterval: 200 * time.Millisecond}, r)
+	ended := make(chan string, 10)
+	_, url := newServer(t, Config{PingInterval: 200 * time.Millisecond, Ended: func(reason string, _ time.Duration) { ended <- reason }}, r)
 	c := joinWS(t, url, "")
 	s := r.socket(t, 0)
 	c.send("41")
@@ -33,8 +34,15 @@ func TestLeave(t *testing.T) {
 	}
 	c.send("40")
 	c.wantEnd()
-	joinWS(t, url, "")
+	c = joinWS(t, url, "")
 	r.socket(t, 1)
+	c.send("41") // as the JavaScript client leaves
+	c.ws.Close()
+	for range 2 {
+		if got := <-ended; got != ReasonClientLeft {
+			t.Errorf("the connection ended as %q", got)
+		}
+	}
 }
 
 // TestLeaveForGood: a client that has left says nothing but CONNECT.
