@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// maxNoise is how many pings, and pongs that nobody has asked for, one connection
-// may send in a minute. Browsers send none; other clients ping every few seconds.
+// maxNoise is how many packets without meaning one connection may send in a minute: pings,
+// pongs that were not asked for, and open, upgrade and noop packets. Browsers send none; other clients ping every few seconds.
 const maxNoise = 120
 
 // errNoise means that a client has said too often what means nothing.
