@@ -151,7 +151,7 @@ func defaultConfig() Config {
 			PayloadBurst:             4000,
 			PayloadBytesPerSecond:    16 << 20,
 			PayloadBytesBurst:        64 << 20,
-			BodyBytes:                64 << 20,
+			BodyBytes:                32 << 20,
 			MaxConnections:           150_000,
 			MaxIdleConnections:       10_000,
 			MaxConnectionsPerAddress: 30_000,

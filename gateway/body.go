@@ -22,21 +22,31 @@ type bodyError struct{ error }
 
 func (e *bodyError) Unwrap() error { return e.error }
 
-// readBody reads a body of known and moderate length into as much memory as it needs.
+// readBody reads a body of known length into as much memory as it needs, four times as
+// much at a time as has come, so that a caller gets memory for what it sends and not
+// for what it declares.
 func readBody(r *http.Request) ([]byte, error) {
-	const moderate = 64 << 10 // bytes that a caller gets on its word
+	const first = 64 << 10 // bytes that a caller gets on its word
+	declared := int(max(r.ContentLength, 0))
+	if declared == 0 {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, &bodyError{err}
+		}
+		return body, nil
+	}
 	var body []byte
-	var err error
-	if r.ContentLength <= 0 || r.ContentLength > moderate {
-		body, err = io.ReadAll(r.Body)
-	} else {
-		body = make([]byte, r.ContentLength)
-		_, err = io.ReadFull(r.Body, body)
+	for size := min(declared, first); ; size = min(4*size, declared) {
+		longer := make([]byte, size)
+		n := copy(longer, body)
+		body = longer
+		if _, err := io.ReadFull(r.Body, body[n:]); err != nil {
+			return nil, &bodyError{err}
+		}
+		if size == declared {
+			return body, nil
+		}
 	}
-	if err != nil {
-		return nil, &bodyError{err}
-	}
-	return body, nil
 }
 
 // errEncoding means that a body is not what its Content-Encoding says.
