@@ -292,6 +292,27 @@ func TestMemoryOfHall(t *testing.T) {
 	}
 }
 
+// TestMemoryOfJoins: clients that wait to be admitted, with tokens and headers of ordinary
+// size, hold nothing that counts, so that a storm of them is not taken for an attack.
+func TestMemoryOfJoins(t *testing.T) {
+	t.Parallel()
+	const clients = 50
+	var waiting sync.WaitGroup
+	waiting.Add(clients)
+	admit := make(chan struct{})
+	r := &recorder{admit: func(*Socket) *Refusal { waiting.Done(); <-admit; return nil }}
+	s, url := newServer(t, Config{CompressAbove: 1000, Memory: limit.MemoryConfig{Total: 64 << 20}}, r)
+	for range clients {
+		c := dialRaw(t, strings.TrimPrefix(url, "http://"), "", deflateExtension)
+		c.write(0x80|opText|compressed, deflate([]byte(`40{"token":"`+strings.Repeat("x", 1000)+`"}`)))
+	}
+	waiting.Wait()
+	if held := s.memory.Held(); held > 0 {
+		t.Errorf("%d bytes held", held)
+	}
+	close(admit)
+}
+
 // TestMemoryOfSmallMessages: clients that hold an unfinished message for long are ended before
 // one whose message has just begun, although they hold no more.
 func TestMemoryOfSmallMessages(t *testing.T) {

@@ -108,8 +108,11 @@ func (in *incoming) message(l *link) error {
 	now := time.Now()
 	in.c.reading.Store(now.UnixNano())
 	defer in.c.reading.Store(0)
-	if l.deflates && !in.hold(inflateBytes) {
-		return errMemory
+	if l.deflates {
+		if !in.c.take(inflateBytes) {
+			return errMemory
+		}
+		defer in.c.memory.Release(inflateBytes)
 	}
 	_ = l.nc.SetReadDeadline(now.Add(in.c.srv.cfg.ReadTimeout)) // a closed connection shows in the read
 	most := in.c.srv.cfg.MaxInbound
