@@ -167,6 +167,9 @@ type Replaced struct {
 type Session struct {
 	User   UserID
 	Socket SocketID
+	// Given is how far the client's socket was given messages, where the client does not
+	// keep its cursor itself. Such a session has no Socket.
+	Given Offset
 }
 
 // Sessions is what connection state recovery needs. A session is saved while the

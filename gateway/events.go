@@ -30,7 +30,7 @@ type events struct {
 // Connect maps a socket to the user of its token, or to the one that it had
 // before it was recovered. Any other waits for setUserId.
 func (ev *events) Connect(c *sio.Socket) {
-	s := &socket{conn: c, cursors: cursorFormOf(c.Auth(), c.RawQuery(), c.Header(), time.Now()), traces: wantsTrace(c)}
+	s := &socket{conn: c, cursors: cursorFormOf(c.Auth(), c.RawQuery(), c.Header(), time.Now()), traces: wantsTrace(c), chosen: c.Auth().Session}
 	if s.cursors != cursorArgument {
 		c.IgnoresOffsets()
 	}
@@ -109,6 +109,9 @@ func (ev *events) Disconnect(c *sio.Socket, reason string) {
 	ev.journal.ended(c, s, reason)
 	user := s.registration().User
 	ev.hub.unbind(s)
+	if s.clientPID != "" && ev.hub.leaveSession(user, s.clientPID) {
+		ev.refusals.Add(limitLeft, c.From())
+	}
 	switch {
 	case final[reason]:
 		ev.hub.dropSession(user, c.PID())
@@ -173,7 +176,7 @@ func (ev *events) setUserID(c *sio.Socket, s *socket, args []json.RawMessage, ac
 			ack(map[string]any{"ok": true, "userId": user, "socketId": c.ID(), "offset": s.cursor()})
 		}
 	}
-	if s.registration().User != user {
+	if s.registration().User != user || ev.hub.beginsEarlier(s, explicitClaim(after, user)) {
 		away := func() {
 			_ = c.Emit("error", clientError{codeUnavailable, "The user cannot be registered yet; trying again", map[string]any{"action": action}})
 		}

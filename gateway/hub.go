@@ -328,6 +328,16 @@ func (h *Hub) Pushes() Pushes { return Pushes{h.took.Load(), h.seen.Load()} }
 // What the client is told of its offset goes out with the next Flush.
 func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, c *claim, away func()) error {
 	h.unbind(s)
+	if pid := clientSessionID(user, s.chosen); pid != "" && c == nil {
+		h.left.back(pid)
+		err := h.untilDone(ctx, away, func() (err error) {
+			c, err = h.continued(ctx, pid, user)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
 	local := h.delivered(user)
 	s.bind(user, &h.shard(user).moved, &h.cursors)
 	h.add(user, s) // before the store knows, so that nothing it routes here is dropped
@@ -350,6 +360,7 @@ func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, c *claim,
 	} else {
 		s.startAt(received(*r.After, &page), *r.After)
 	}
+	h.saveProgressOf(s)
 	if c != nil && r.After == nil {
 		h.tellGap(s, c.after)
 	}
@@ -456,6 +467,7 @@ func (h *Hub) delivered(user bridge.UserID) (given []bridge.Delivered) {
 // unbind ends the socket's mapping, if it has one. The store may be away: the
 // removal is then tried again until it is done.
 func (h *Hub) unbind(s *socket) {
+	h.saveProgressOf(s)
 	r, given := s.unbind()
 	if r.User == "" {
 		return

@@ -85,10 +85,17 @@ func (h *Hub) recordTaken(ctx context.Context, shards []shard, most int) {
 	}
 	given := make([]bridge.Delivered, 0, len(sockets))
 	of := make(map[bridge.UserID]int, len(sockets)) // the newest in given
+	progress := make(map[string]bridge.Session)
 	for _, s := range sockets {
 		d, noted := s.progress()
 		if !noted {
 			continue
+		}
+		if pid, session := s.progressSession(); pid != "" {
+			progress[pid] = session
+			if d.To.After(session.Given) {
+				s.noteAgain() // it is not written yet
+			}
 		}
 		if i, more := of[d.User]; more {
 			if joined, ok := given[i].Join(d); ok {
@@ -102,6 +109,7 @@ func (h *Hub) recordTaken(ctx context.Context, shards []shard, most int) {
 	if len(given) == 0 {
 		return
 	}
+	h.saveProgress(ctx, progress)
 	if err := h.store.Taken(ctx, given); err != nil {
 		h.log.LogAttrs(ctx, slog.LevelDebug, "progress not recorded", slog.Any("err", err))
 		for _, s := range sockets {

@@ -95,6 +95,26 @@ func claimOf(c *bridge.Cursor, user bridge.UserID) *claim {
 	return &claim{after: c.Offset}
 }
 
+// beginsEarlier reports whether a socket that its token has mapped already must be mapped
+// again, because its client says, by `{after}`, that it lacks messages from before where the
+// socket began. When the socket was given some since then, those cannot come before
+// them any more: the client is told.
+func (h *Hub) beginsEarlier(s *socket, c *claim) bool {
+	if c == nil {
+		return false
+	}
+	began, gave := s.beginning()
+	if !c.unknown && !began.After(c.after) {
+		return false
+	}
+	if gave || c.unknown {
+		h.tellGap(s, c.after)
+		h.Flush()
+		return false
+	}
+	return true
+}
+
 // explicitClaim is what `{after}` says of the user who is named beside it. A plain
 // offset is of that user then. A cursor of another user cannot be applied.
 func explicitClaim(c *bridge.Cursor, user bridge.UserID) *claim {

@@ -155,7 +155,10 @@ func (h *Hub) keepSessions(ctx context.Context, sockets []*socket) {
 		if session := s.session(); s.conn.PID() != "" && session.User != "" {
 			sessions[s.conn.PID()] = session
 		}
-		if len(sessions) == chunk {
+		if pid, progress := s.progressSession(); pid != "" {
+			sessions[pid] = progress
+		}
+		if len(sessions) >= chunk {
 			save()
 		}
 	}

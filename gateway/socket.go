@@ -47,6 +47,7 @@ type socket struct {
 	user  bridge.UserID // empty: not mapped
 	tag   string        // of its user's cursors
 	token string        // of its registration
+	begun bool          // from and last are known
 	from  bridge.Offset // it was given every message of the user after from, up to last
 	last  bridge.Offset // what is not after it is dropped
 	acked bridge.Offset // of the last message that its client has confirmed
@@ -57,6 +58,12 @@ type socket struct {
 	// busy: somebody runs the replay.
 	replaying, again, busy bool
 	announce               bool // the client has not been told any cursor yet
+
+	chosen    string        // id that the client has chosen for its sessions; read-only
+	began     bridge.Offset // where its messages begin
+	gave      bool          // it was given one since then
+	written   bridge.Offset // the last message that is known to be written to the network
+	clientPID string        // of the user's session under it; see clientSessionID
 
 	pending *pendingCursors // of the hub
 	untold  bool            // it is in there
@@ -140,6 +147,7 @@ func (s *socket) pushAcked(e *bridge.Envelope, done func(confirmed bool)) (c bri
 func (s *socket) offer(e *bridge.Envelope, give func() error) (c bridge.Count) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.noteWritten()
 	switch {
 	case s.user != e.User: // it moved to another user a moment ago
 	case s.replaying:
@@ -148,7 +156,7 @@ func (s *socket) offer(e *bridge.Envelope, give func() error) (c bridge.Count) {
 	case !e.Offset.After(s.last):
 		c.Seen = 1
 	case give() == nil:
-		s.last = e.Offset
+		s.last, s.gave = e.Offset, true
 		s.note()
 		s.tellLater()
 		c.Took = 1
@@ -218,12 +226,13 @@ func (s *socket) give(e *bridge.Envelope) error {
 	if s.user != e.User || !e.Offset.After(s.last) {
 		return nil
 	}
+	s.noteWritten()
 	p := packetsOf(e)
 	defer p.release()
 	if err := s.conn.Push(p.of(s)); err != nil {
 		return err
 	}
-	s.last, s.announce = e.Offset, false
+	s.last, s.announce, s.gave = e.Offset, false, true
 	s.note()
 	if s.cursors == cursorEvent {
 		s.tellCursor(e.Offset) // at once: a long replay may be cut anywhere
@@ -304,6 +313,7 @@ func (s *socket) bind(user bridge.UserID, m *moved, p *pendingCursors) {
 	s.from, s.last, s.acked = bridge.Offset{}, bridge.Offset{}, bridge.Offset{}
 	s.moved, s.noted = m, false
 	s.pending, s.untold = p, false
+	s.clientPID, s.begun = clientSessionID(user, s.chosen), false
 	s.replaying, s.again, s.busy, s.announce = true, false, true, true
 }
 
@@ -323,7 +333,15 @@ func (s *socket) unbind() (bridge.Registration, bridge.Delivered) {
 func (s *socket) startAt(from, o bridge.Offset) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.from, s.last = from, o
+	s.from, s.last, s.begun = from, o, true
+	s.written, s.began, s.gave = o, o, false
+}
+
+// beginning is where the socket's messages begin, and whether it was given one since.
+func (s *socket) beginning() (began bridge.Offset, gave bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.began, s.gave
 }
 
 // given is what the socket was given. With s.mu held.

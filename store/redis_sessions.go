@@ -14,7 +14,8 @@ import (
 // session is the stored form of [bridge.Session].
 type session struct {
 	User   bridge.UserID   `json:"user"`
-	Socket bridge.SocketID `json:"socket"`
+	Socket bridge.SocketID `json:"socket,omitempty"`
+	Given  bridge.Offset   `json:"given,omitzero"`
 }
 
 // SaveSessions writes the sessions in one round trip, and deletes in a second one

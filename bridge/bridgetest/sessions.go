@@ -13,7 +13,7 @@ var sessionTests = map[string]func(*testing.T, Open){
 	"is known on every node until dropped": func(t *testing.T, open Open) {
 		at := open(t, long())
 		a, b := join(t, at, "a"), join(t, at, "b")
-		want := map[string]bridge.Session{"p1": {User: "u", Socket: "s1"}, "p{}2": {User: `"日本"`, Socket: "s2"}}
+		want := map[string]bridge.Session{"p1": {User: "u", Socket: "s1"}, "p{}2": {User: `"日本"`, Given: bridge.Offset{Epoch: 1, Seq: 2}}}
 		a.check("SaveSessions", a.SaveSessions(t.Context(), want))
 		a.check("SaveSessions", a.SaveSessions(t.Context(), nil))
 		for pid, s := range want {

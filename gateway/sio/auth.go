@@ -9,15 +9,16 @@ import (
 // knows. Each is its zero value when the member is missing or of another type. The rest of
 // `auth` is checked and not decoded.
 type Auth struct {
-	Token  string // says who the client is
-	PID    string // private id of the session that the client wants back
-	Offset string // last offset that the client has received
-	Resume *bool  // whether the client wants offsets; nil when it does not say
-	Trace  bool   // whether the client wants trace contexts
+	Token   string // says who the client is
+	PID     string // private id of the session that the client wants back
+	Offset  string // last offset that the client has received
+	Resume  *bool  // whether the client wants offsets; nil when it does not say
+	Session string // id that the client has chosen for itself
+	Trace   bool   // whether the client wants trace contexts
 }
 
 // size is how many bytes the members take.
-func (a Auth) size() int { return len(a.Token) + len(a.PID) + len(a.Offset) }
+func (a Auth) size() int { return len(a.Token) + len(a.PID) + len(a.Offset) + len(a.Session) }
 
 const (
 	// maxAuthMembers is how many members `auth` may have.
@@ -47,7 +48,7 @@ func decodeAuth(b []byte) (a Auth, refusal *Refusal, err error) {
 	if json.Unmarshal(b, &members) != nil || members == nil {
 		return a, nil, errPacket
 	}
-	for name, to := range map[string]*string{"token": &a.Token, "pid": &a.PID, "offset": &a.Offset} {
+	for name, to := range map[string]*string{"token": &a.Token, "pid": &a.PID, "offset": &a.Offset, "session": &a.Session} {
 		_ = json.Unmarshal(members[name], to) // missing, or of another type: the zero value
 	}
 	a.Trace = string(members["trace"]) == "true"

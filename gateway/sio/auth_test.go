@@ -27,7 +27,7 @@ func TestDecodeAuth(t *testing.T) {
 	}{
 		"nothing":           {in: ""},
 		"empty":             {in: "{}"},
-		"all":               {in: ` {"token":"t","pid":"p","offset":"1-2","resume":true,"trace":true,"x":{"token":"y"}} `, want: Auth{"t", "p", "1-2", new(true), true}},
+		"all":               {in: ` {"token":"t","pid":"p","offset":"1-2","resume":true,"session":"s","trace":true,"x":{"token":"y"}} `, want: Auth{"t", "p", "1-2", new(true), "s", true}},
 		"resume declined":   {in: `{"resume":false}`, want: Auth{Resume: new(false)}},
 		"other types":       {in: `{"token":1,"pid":{},"offset":null,"resume":"true","trace":1}`},
 		"null":              {in: `{"resume":null,"trace":null}`},

@@ -57,6 +57,7 @@ type conn struct {
 	out      *buffer       // queued and not yet taken by a writer: frames, or a payload while polling
 	queued   int           // bytes in out and in the hands of the writer; changed by count
 	writing  bool          // somebody writes, or Flush is going to
+	unsent   int           // what queued was when it ended
 	held     bool          // the reader writes what is queued, when it has handled what it read
 	progress chan struct{} // closed when queued shrinks; nil while nobody waits
 
@@ -183,6 +184,7 @@ func (c *conn) end(reason string, how farewell) {
 
 // close takes nothing more from either side, and has everybody told of it. With c.mu held.
 func (c *conn) close(reason string, goodbye bool) {
+	c.unsent = c.queued
 	if goodbye && c.sock != nil {
 		c.append(disconnectPacket)
 	}

@@ -195,6 +195,9 @@ func (c *conn) wrote(n int) {
 func (c *conn) pendingBytes() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.ended {
+		return c.unsent
+	}
 	return c.queued
 }
 

@@ -187,7 +187,8 @@ func (s *Socket) Push(p *Packet) error { return s.conn.put(s, p, s.conn.signal) 
 // Queue is Push for whoever calls [Server.Flush] soon: until then the packet may wait.
 func (s *Socket) Queue(p *Packet) error { return s.conn.put(s, p, s.conn.leaveToFlush) }
 
-// Pending is how many bytes wait for the client on this side of the network.
+// Pending is how many bytes wait for the client on this side of the network. After the
+// end it is how many had not been written then.
 func (s *Socket) Pending() int { return s.conn.pendingBytes() }
 
 // WaitDrained waits until fewer than below bytes are pending. It fails with
