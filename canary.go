@@ -19,14 +19,10 @@ type canaryConfig struct {
 	Limit    time.Duration `mapstructure:"limit"`    // the age at which the node is not ready
 }
 
-// leaderChange is how long nothing is read while a leader that died is replaced:
-// its lease, and the second until the next one asks for it.
-const leaderChange = leaderLease + time.Second
-
 func (c Config) checkCanary(v *validation) {
 	v.require(c.Canary.Interval == 0 || c.Canary.Interval >= 100*time.Millisecond, "canary.interval", c.Canary.Interval, "must be 100ms or more, or 0s for no canary")
-	v.require(c.Canary.Interval == 0 || c.Canary.Limit > c.Canary.Interval+leaderChange, "canary.limit", c.Canary.Limit,
-		"must be more than canary.interval and the 5s in which a leader is replaced, or all nodes would be unready at each change")
+	v.require(c.Canary.Interval == 0 || c.Canary.Limit > c.Canary.Interval+subscriber.LeaderChange, "canary.limit", c.Canary.Limit,
+		"must be more than canary.interval and the 2s in which a leader is replaced, or all nodes would be unready at each change")
 }
 
 // newCanary makes this node's canary, or nil when there is to be none.

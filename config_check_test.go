@@ -116,7 +116,7 @@ func TestValidate(t *testing.T) {
 		{"node.id", func(c *Config) { c.Node.ID = "a b" }},
 		{"node.lease", func(c *Config) { c.Node.Lease = time.Second - 1 }},
 		{"canary.interval", func(c *Config) { c.Canary.Interval = time.Millisecond }},
-		{"canary.limit", func(c *Config) { c.Canary.Limit = 7 * time.Second }},
+		{"canary.limit", func(c *Config) { c.Canary.Limit = 4 * time.Second }},
 		{"traces.endpoint", func(c *Config) { c.Traces.Endpoint = "collector:4318" }},
 		{"traces.endpoint", func(c *Config) { c.Traces.Endpoint = "http://u:secret@c:4318" }},
 		{"traces.ratio", func(c *Config) { c.Traces.Ratio = 1.1 }},

@@ -23,11 +23,6 @@ import (
 	"github.com/codewar/socketbridge/subscriber"
 )
 
-// leaderLease is how long a silent leader is believed. With the second between two
-// campaigns it makes the five seconds that messages can stand still when a leader
-// is killed.
-const leaderLease = 4 * time.Second
-
 // serve starts everything, waits until ctx ends or something dies, and stops
 // everything in the reverse order.
 func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
@@ -203,7 +198,6 @@ func storeLimits(cfg Config) store.Limits {
 		MaxTraces:   cfg.History.Traces,
 		TraceTTL:    cfg.History.TTL + time.Hour, // so that what nobody took in time is known as that
 		NodeLease:   cfg.Node.Lease,
-		LeaderLease: leaderLease,
 		SessionTTL:  gateway.SessionTTL(cfg.History.TTL),
 		MaxSessions: max(200, 2*cfg.Sockets.MaxPerUser), // so that those of connected sockets are never evicted
 	}

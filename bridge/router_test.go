@@ -23,6 +23,7 @@ const self, other = bridge.NodeID("self"), bridge.NodeID("other")
 // world is a router between a memory store and recording routes.
 type world struct {
 	*bridge.Router
+	terms       uint64       // routed so far
 	store, away bridge.Store // this node's view and another node's
 	failing     *failingStore
 
@@ -153,8 +154,9 @@ func message(seq uint64, user string, header ...string) bridge.Message {
 // term routes the batches in one term and waits until all is settled.
 func (w *world) term(t *testing.T, batches ...[]bridge.Message) {
 	t.Helper()
-	number, err := w.store.Lead(t.Context())
-	if err != nil {
+	w.terms++
+	number := w.terms
+	if err := w.store.Claim(t.Context(), number); err != nil {
 		t.Fatal(err)
 	}
 	w.Begin(number)
@@ -209,7 +211,7 @@ func TestRouteOutcomes(t *testing.T) {
 	if err != nil || len(kept.Entries) != 1 || kept.Entries[0].Offset != at(4) {
 		t.Errorf("the history of nobody holds %v (%v), want only message 4", kept.Entries, err)
 	}
-	if saved, err := w.store.Checkpoint(t.Context()); err != nil || saved != at(7) {
+	if _, saved, err := w.store.Checkpoint(t.Context()); err != nil || saved != at(7) {
 		t.Errorf("checkpoint %v (%v), want %v", saved, err, at(7))
 	}
 }
@@ -353,16 +355,13 @@ func TestRouteToSocketsThatLeft(t *testing.T) {
 func TestRetryConfirmsTerm(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	term, err := w.store.Lead(t.Context())
-	if err != nil {
+	const term = 1
+	if err := w.store.Claim(t.Context(), term); err != nil {
 		t.Fatal(err)
 	}
 	w.Begin(term)
 	defer w.End(term)
-	if err := w.store.Resign(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.away.Lead(t.Context()); err != nil {
+	if err := w.away.Claim(t.Context(), term+1); err != nil {
 		t.Fatal(err)
 	}
 	w.failing.failures = 1

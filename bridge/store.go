@@ -204,8 +204,8 @@ type Traces interface {
 	TracesOf(ctx context.Context, user UserID, from Offset) (found []Trace, next Offset, err error)
 }
 
-// Leases is how nodes know of each other and choose who reads the stream. All
-// deadlines are by the store's clock.
+// Leases is how nodes know of each other, and where the leader keeps how far it has
+// read the stream. Who leads is decided in NATS. All deadlines are by the store's clock.
 type Leases interface {
 	// Beat renews the lease under which this node's registrations are believed.
 	// rejoined is true when the lease had lapsed or the store lost it: every
@@ -216,19 +216,18 @@ type Leases interface {
 	// Nodes lists the nodes whose lease lives.
 	Nodes(ctx context.Context) ([]NodeID, error)
 
-	// Lead takes or renews the intake lease. It returns the term, a number that
-	// grows with each change of leader, and ErrNotLeader while another holds it.
-	// A store that lost its data answers with a new term: the caller then starts
-	// again from the checkpoint.
-	Lead(ctx context.Context) (term uint64, err error)
-	// Resign gives the intake lease up if this node holds it.
-	Resign(ctx context.Context) error
-	// Checkpoint returns how far the stream was read, zero when that is unknown.
-	Checkpoint(ctx context.Context) (Offset, error)
-	// SaveCheckpoint records that everything up to o was appended and handed on.
-	// Only the leader of this term may write it (ErrNotLeader), and it never goes back.
+	// Claim makes term the only one whose leader may write the checkpoint. It returns
+	// ErrNotLeader when a greater term was claimed.
+	Claim(ctx context.Context, term uint64) error
+	// Checkpoint returns the greatest term claimed and how far the stream was read; each
+	// is zero when it is unknown.
+	Checkpoint(ctx context.Context) (term uint64, o Offset, err error)
+	// SaveCheckpoint records that everything up to o was appended and handed on. It
+	// never goes back, so a zero offset only confirms the term. It returns ErrNotLeader
+	// unless term was the last one claimed; a store that lost its data knows no term, and
+	// the caller then starts again from the checkpoint in a new one.
 	SaveCheckpoint(ctx context.Context, term uint64, o Offset) error
 }
 
-// ErrNotLeader means that another node holds the intake lease.
+// ErrNotLeader means that the term is not, or no longer, the one that was claimed last.
 var ErrNotLeader = errors.New("not the leader")

@@ -180,8 +180,8 @@ func newCluster(t *testing.T, seed uint64, open func(bridge.NodeID) bridge.Store
 
 // play runs publisher and pages side by side, in some steps.
 func (c *cluster) play() {
-	term, err := c.nodes[0].store.Lead(context.Background())
-	if err != nil {
+	const term = 1
+	if err := c.nodes[0].store.Claim(context.Background(), term); err != nil {
 		c.t.Fatal(err)
 	}
 	c.route.Begin(term)

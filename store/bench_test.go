@@ -39,7 +39,7 @@ func BenchmarkAppend(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			server := redistest.Server(b)
 			r := benchRedis(b, server)
-			must(b, second(r.Lead(b.Context())))
+			must(b, r.Claim(b.Context(), 1))
 			benchAppend(b, r, server, c)
 		})
 	}

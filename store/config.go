@@ -55,7 +55,6 @@ type Limits struct {
 	MaxTraces   int           // about how many messages leave a trace; default 500,000
 	TraceTTL    time.Duration // how long a message's trace is kept; default an hour more than HistoryTTL
 	NodeLease   time.Duration // how long a silent node is believed; default 10s. Beat every third of it.
-	LeaderLease time.Duration // how long a silent leader is believed; default 5s
 	SessionTTL  time.Duration // how long a session can be resumed after it was last saved; default 3/2 of HistoryTTL
 	MaxSessions int           // how many sessions are kept for a user, the newest ones; default 200
 }
@@ -77,7 +76,6 @@ func (l Limits) withDefaults() Limits {
 		MaxTraces:   cmp.Or(l.MaxTraces, 500_000),
 		TraceTTL:    cmp.Or(l.TraceTTL, history+traceLonger),
 		NodeLease:   cmp.Or(l.NodeLease, 10*time.Second),
-		LeaderLease: cmp.Or(l.LeaderLease, 5*time.Second),
 		SessionTTL:  cmp.Or(l.SessionTTL, history*3/2),
 		MaxSessions: cmp.Or(l.MaxSessions, 200),
 	}

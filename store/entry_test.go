@@ -20,7 +20,7 @@ func TestPackedEntries(t *testing.T) {
 	ctx := t.Context()
 	r := opener(t, redistest.Server(t), bridgetest.Limits{})("a")
 	must(t, second(r.Beat(ctx)))
-	must(t, second(r.Lead(ctx)))
+	must(t, r.Claim(ctx, 1))
 	rnd := rand.New(rand.NewPCG(1, 2))
 	payloads := []string{`{}`, "{\n}", "{\"a\":\" t 3\\n\"\n 1790000000000-5 t 2\n}", `{"b":"` + strings.Repeat("ü", 5000) + `"}`, `{"c":"` + strings.Repeat("x", 70_000) + `"}`}
 	users := []bridge.UserID{"u0", "u 1", "{u}2"}

@@ -17,8 +17,7 @@ import (
 //	<prefix>:traces:{<block>}      list    see bridge.TraceBlock
 //	<prefix>:{cluster}:nodes       zset    incarnation -> lease deadline, ms by the server's clock
 //	<prefix>:{cluster}:joins       string  the newest join number ever given out
-//	<prefix>:{cluster}:leader      string  <term>|<holder>, expires with the lease
-//	<prefix>:{cluster}:term        string  the newest term
+//	<prefix>:{cluster}:term        string  the greatest term claimed
 //	<prefix>:{cluster}:checkpoint  string  offset
 //
 // What stands in braces decides the Cluster slot. A user's keys share one, and
@@ -27,7 +26,7 @@ import (
 type keyspace struct {
 	prefix string
 	nodes, joins,
-	leader, term, checkpoint string
+	term, checkpoint string
 }
 
 func newKeyspace(prefix string) keyspace {
@@ -35,7 +34,7 @@ func newKeyspace(prefix string) keyspace {
 	return keyspace{
 		prefix: prefix,
 		nodes:  cluster + "nodes", joins: cluster + "joins",
-		leader: cluster + "leader", term: cluster + "term", checkpoint: cluster + "checkpoint",
+		term: cluster + "term", checkpoint: cluster + "checkpoint",
 	}
 }
 

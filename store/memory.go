@@ -29,9 +29,7 @@ type Memory struct {
 	traces    []*memoryTraces // oldest first
 	nodes     map[bridge.NodeID]*memoryLease
 	joins     uint64 // the newest join number
-	leader    *MemoryNode
-	term      uint64
-	leading   time.Time // the end of the leader's lease
+	term      uint64 // the greatest one claimed
 	read      bridge.Offset
 }
 

@@ -174,46 +174,30 @@ func (n *MemoryNode) Nodes(ctx context.Context) (nodes []bridge.NodeID, err erro
 	return nodes, err
 }
 
-// Lead takes or renews the intake lease.
-func (n *MemoryNode) Lead(ctx context.Context) (term uint64, err error) {
-	err = n.do(ctx, "lead", func(m *Memory, now time.Time) error {
-		held := m.leader != nil && now.Before(m.leading)
-		if held && m.leader != n {
+// Claim makes term the one that may write the checkpoint.
+func (n *MemoryNode) Claim(ctx context.Context, term uint64) error {
+	return n.do(ctx, "claim", func(m *Memory, _ time.Time) error {
+		if term < m.term {
 			return bridge.ErrNotLeader
 		}
-		if !held { // from the clock, as in Redis, so that terms grow across restarts too
-			m.leader, m.term = n, max(m.term+1, uint64(now.UnixMicro()))
-		}
-		m.leading = now.Add(m.limits.LeaderLease)
-		term = m.term
-		return nil
-	})
-	return term, err
-}
-
-// Resign gives the intake lease up if this node holds it.
-func (n *MemoryNode) Resign(ctx context.Context) error {
-	return n.do(ctx, "resign", func(m *Memory, _ time.Time) error {
-		if m.leader == n {
-			m.leader = nil
-		}
+		m.term = term
 		return nil
 	})
 }
 
-// Checkpoint returns how far the stream was read, zero when that is unknown.
-func (n *MemoryNode) Checkpoint(ctx context.Context) (o bridge.Offset, err error) {
+// Checkpoint returns the greatest term claimed and how far the stream was read.
+func (n *MemoryNode) Checkpoint(ctx context.Context) (term uint64, o bridge.Offset, err error) {
 	err = n.do(ctx, "checkpoint", func(m *Memory, _ time.Time) error {
-		o = m.read
+		term, o = m.term, m.read
 		return nil
 	})
-	return o, err
+	return term, o, err
 }
 
-// SaveCheckpoint records how far the stream was read, if this node leads in that term.
+// SaveCheckpoint records how far the stream was read, if the term is the last one claimed.
 func (n *MemoryNode) SaveCheckpoint(ctx context.Context, term uint64, o bridge.Offset) error {
-	return n.do(ctx, "save_checkpoint", func(m *Memory, now time.Time) error {
-		if m.leader != n || m.term != term || !now.Before(m.leading) {
+	return n.do(ctx, "save_checkpoint", func(m *Memory, _ time.Time) error {
+		if m.term != term {
 			return bridge.ErrNotLeader
 		}
 		m.read = m.read.Max(o)

@@ -22,7 +22,7 @@ func TestPresentUsersAreNotLookedUpFirst(t *testing.T) {
 	if _, err := r.Beat(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Lead(ctx); err != nil {
+	if err := r.Claim(ctx, 1); err != nil {
 		t.Fatal(err)
 	}
 	seq := uint64(0)

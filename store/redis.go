@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -31,7 +30,6 @@ type Redis struct {
 	client  redis.UniversalClient
 	keys    keyspace
 	node    bridge.NodeID
-	holder  string // names this process in the leader lease: a restarted node is another holder
 	limits  Limits
 	timeout time.Duration
 	breaker breaker
@@ -76,7 +74,6 @@ func OpenRedis(_ context.Context, cfg Config, limits Limits, node bridge.NodeID,
 		client:       redis.NewUniversalClient(opts),
 		keys:         newKeyspace(cfg.Prefix),
 		node:         node,
-		holder:       string(node) + "/" + rand.Text(),
 		limits:       limits,
 		timeout:      cfg.Timeout,
 		breaker:      breaker{log: log},

@@ -13,8 +13,8 @@ import (
 // Ops lists the operations that an [Observer] is told of.
 func Ops() []string {
 	return []string{
-		"append", "beat", "checkpoint", "drop_session", "lead", "leave", "locate", "marks", "nodes", "ping", "read", "reap", "register",
-		"resign", "save_checkpoint", "save_sessions", "save_traces", "session", "taken", "trace", "traces_of", "unregister", "withdraw",
+		"append", "beat", "checkpoint", "claim", "drop_session", "leave", "locate", "marks", "nodes", "ping", "read", "reap", "register",
+		"save_checkpoint", "save_sessions", "save_traces", "session", "taken", "trace", "traces_of", "unregister", "withdraw",
 	}
 }
 

@@ -46,22 +46,18 @@ func TestRedisFlushed(t *testing.T) {
 	must(t, second(r.Beat(ctx)))
 	must(t, second(r.Register(ctx, reg)))
 	must(t, second(r.Append(ctx, []bridge.Entry{entry("u", 1, false)})))
-	term, err := r.Lead(ctx)
-	must(t, err)
-	must(t, r.SaveCheckpoint(ctx, term, offset(1)))
+	must(t, r.Claim(ctx, 1))
+	must(t, r.SaveCheckpoint(ctx, 1, offset(1)))
 
 	server.FlushAll()
 
-	if err := r.SaveCheckpoint(ctx, term, offset(2)); !errors.Is(err, bridge.ErrNotLeader) {
+	if err := r.SaveCheckpoint(ctx, 1, offset(2)); !errors.Is(err, bridge.ErrNotLeader) {
 		t.Errorf("SaveCheckpoint in the lost term: %v", err)
 	}
-	next, err := r.Lead(ctx)
-	if err != nil || next <= term {
-		t.Errorf("Lead: term %d after %d, %v", next, term, err)
+	if term, o, err := r.Checkpoint(ctx); err != nil || term != 0 || !o.IsZero() {
+		t.Errorf("Checkpoint: term %d, %v, %v", term, o, err)
 	}
-	if o, err := r.Checkpoint(ctx); err != nil || !o.IsZero() {
-		t.Errorf("Checkpoint: %v, %v", o, err)
-	}
+	must(t, r.Claim(ctx, 2))
 	rejoined, err := r.Beat(ctx)
 	if err != nil || !rejoined {
 		t.Errorf("Beat: rejoined %t, %v", rejoined, err)
@@ -133,7 +129,7 @@ func TestRedisStalls(t *testing.T) {
 		"register": func() error { return second(r.Register(ctx, bridge.Registration{User: "u", Socket: "s"})) },
 		"locate":   func() error { return second(r.Locate(ctx, "u")) },
 		"beat":     func() error { return second(r.Beat(ctx)) },
-		"lead":     func() error { return second(r.Lead(ctx)) },
+		"claim":    func() error { return r.Claim(ctx, 1) },
 		"ping":     func() error { return r.Ping(ctx) },
 	}
 	fast := 0
@@ -178,7 +174,7 @@ func TestRedisComesLate(t *testing.T) {
 	if _, err := r.Session(t.Context(), "pid"); !errors.Is(err, bridge.ErrUnavailable) {
 		t.Errorf("Session without a server: %v", err)
 	}
-	if _, err := r.Checkpoint(t.Context()); !errors.Is(err, bridge.ErrUnavailable) {
+	if _, _, err := r.Checkpoint(t.Context()); !errors.Is(err, bridge.ErrUnavailable) {
 		t.Errorf("Checkpoint without a server: %v", err)
 	}
 	server.Restart()
@@ -278,7 +274,7 @@ func TestRedisRefusesEntries(t *testing.T) {
 	a, b, ctx := open("a"), open("b"), t.Context()
 	must(t, second(a.Beat(ctx)))
 	must(t, second(b.Beat(ctx)))
-	must(t, second(a.Lead(ctx)))
+	must(t, a.Claim(ctx, 1))
 	must(t, second(a.Append(ctx, []bridge.Entry{entry("u", 1, false), entry("v", 2, false)}))) // now it knows them by heart
 	server.Do("ACL SETUSER default -xadd")
 	for _, r := range []*store.Redis{a, b, a} {

@@ -86,27 +86,37 @@ type answer string
 func (a answer) Error() string { return string(a) }
 func (answer) RedisError()     {}
 
-// TestGarbageCheckpoint: a leader reads from the beginning of its window, and saves its own.
+// TestGarbageCheckpoint: a leader claims a term and, without a checkpoint, reads from the beginning
+// of its window, whatever another program has written.
 func TestGarbageCheckpoint(t *testing.T) {
 	t.Parallel()
 	server, r := openInside(t)
 	ctx := t.Context()
-	term, err := r.Lead(ctx)
-	if err != nil {
+	if err := r.Claim(ctx, 5); err != nil {
 		t.Fatal(err)
 	}
+	want := bridge.Offset{Epoch: 1, Seq: 2}
 	for _, garbage := range []string{"SET %s garbage", "LPUSH %s x", "SET %s 1-"} {
 		server.Do("DEL bridge:{cluster}:checkpoint")
 		server.Do(fmt.Sprintf(garbage, "bridge:{cluster}:checkpoint"))
-		if o, err := r.Checkpoint(ctx); err != nil || !o.IsZero() {
+		if _, o, err := r.Checkpoint(ctx); err != nil || !o.IsZero() {
 			t.Errorf("%s: %v, %v; want none", garbage, o, err)
 		}
-		want := bridge.Offset{Epoch: 1, Seq: 2}
-		if err := r.SaveCheckpoint(ctx, term, want); err != nil {
+		if err := r.SaveCheckpoint(ctx, 5, want); err != nil {
 			t.Errorf("%s: %v", garbage, err)
 		}
-		if o, err := r.Checkpoint(ctx); err != nil || o != want {
+		if _, o, err := r.Checkpoint(ctx); err != nil || o != want {
 			t.Errorf("%s: then %v, %v", garbage, o, err)
+		}
+	}
+	for _, garbage := range []string{"SET %s garbage", "LPUSH %s x", "SET %s -1"} {
+		server.Do("DEL bridge:{cluster}:term")
+		server.Do(fmt.Sprintf(garbage, "bridge:{cluster}:term"))
+		if term, o, err := r.Checkpoint(ctx); err != nil || term != 0 || o != want {
+			t.Errorf("%s: term %d, %v, %v; want no term, and the checkpoint", garbage, term, o, err)
+		}
+		if err := r.Claim(ctx, 6); err != nil {
+			t.Errorf("%s: %v", garbage, err)
 		}
 	}
 }

@@ -26,8 +26,7 @@ var (
 	reapScript       = newScript("reap")
 	nodesScript      = newScript("clock", "members", "nodes")
 	beatScript       = newScript("clock", "members", "beat")
-	leadScript       = newScript("clock", "lead")
-	resignScript     = newScript("resign")
+	claimScript      = newScript("claim")
 	checkpointScript = newScript("order", "checkpoint")
 
 	listSessionScript = newScript("clock", "list_session")
@@ -36,7 +35,7 @@ var (
 
 var scripts = []*script{
 	appendLua, withdrawScript, readScript, registerScript, unregisterScript, takenScript,
-	reapScript, nodesScript, beatScript, leadScript, resignScript, checkpointScript,
+	reapScript, nodesScript, beatScript, claimScript, checkpointScript,
 	listSessionScript, dropSessionScript,
 }
 

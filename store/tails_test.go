@@ -28,12 +28,12 @@ func TestLeadersOverlap(t *testing.T) {
 			must(t, second(l.Beat(t.Context())))
 			leaders = append(leaders, l)
 		}
-		now := leaders[0]
+		now, term := leaders[0], uint64(0)
 		for now.at < len(s.stream) {
-			must(t, now.Resign(t.Context()))
 			checkpoint := now.at - rnd.IntN(min(now.at, 8)+1)
 			now = leaders[rnd.IntN(len(leaders))]
-			must(t, second(now.Lead(t.Context())))
+			term++
+			must(t, now.Claim(t.Context(), term))
 			now.at = checkpoint
 			for range 1 + rnd.IntN(6) {
 				now.step()
@@ -118,7 +118,7 @@ func TestAppendWithoutMemory(t *testing.T) {
 	server := redistest.Server(t)
 	r := opener(t, server, bridgetest.Limits{})("a")
 	must(t, second(r.Beat(t.Context())))
-	must(t, second(r.Lead(t.Context())))
+	must(t, r.Claim(t.Context(), 1))
 	must(t, second(r.Append(t.Context(), []bridge.Entry{entry("u", 1, false)})))
 	batch := []bridge.Entry{entry("u", 2, false), entry("v", 3, false), entry("u", 4, false)}
 

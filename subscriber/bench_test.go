@@ -20,7 +20,7 @@ func BenchmarkIntake(b *testing.B) {
 	fill(b, c, b.N)
 	all := make(chan struct{})
 	read, batches := 0, 0
-	i := c.NewIntake(&seat{leases: &leases{ttl: time.Minute}, node: "a"}, time.Hour, IntakeHandler{
+	i := c.NewIntake(&checkpoints{}, time.Hour, IntakeHandler{
 		Begin: func(uint64) {}, End: func(uint64) {},
 		Route: func(_ context.Context, _ uint64, batch []bridge.Message) error {
 			batches++

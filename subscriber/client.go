@@ -23,19 +23,20 @@ type Client struct {
 	root *slog.Logger // as given to Open
 	log  *slog.Logger
 
-	embedded *embedded // nil with a URL
-	conn     *connection
-	nc       *nats.Conn
-	js       jetstream.JetStream
-	streams  *streams
-	inbox    *inbox
-	outbox   *outbox
-	links    *links
-	served   atomic.Pointer[linkServer] // nil until ServeLinks
-	asked    atomic.Pointer[asking]     // nil until ServeQuestions
-	slow     bridge.Quiet
-	denials  denials
-	counts   counters
+	embedded  *embedded // nil with a URL
+	conn      *connection
+	nc        *nats.Conn
+	js        jetstream.JetStream
+	streams   *streams
+	inbox     *inbox
+	outbox    *outbox
+	links     *links
+	served    atomic.Pointer[linkServer] // nil until ServeLinks
+	asked     atomic.Pointer[asking]     // nil until ServeQuestions
+	heardTerm atomic.Uint64              // the greatest term of a leader's link message
+	slow      bridge.Quiet
+	denials   denials
+	counts    counters
 
 	background sync.WaitGroup     // keeper, outbox and watch
 	stop       context.CancelFunc // ends them

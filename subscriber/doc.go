@@ -10,6 +10,8 @@
 //	bridge.codewar.node.<node>    what the leader forwards to a node, and its heartbeat
 //	bridge.codewar.ask.<node>.<k> what nodes ask each other for operators
 //	bridge.codewar.resigned       the leader stops, so that another leads at once
+//	bridge.codewar.leader.<p>     the process p, which leads, answers that it lives
+//	$KV.BRIDGE_LEASE.leader       who leads, in a key-value bucket
 //	_INBOX.<random>.<n>           receipts and answers to this process
 //
 // With another prefix p these are p.<topic> in the stream P, bridge.p.dead.<code> in

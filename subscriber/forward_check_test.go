@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -173,6 +174,7 @@ func link(h head) *nats.Msg {
 // testLinkServer is one without NATS, whose stream has 1,000 messages.
 func testLinkServer(end *linkEnd) *linkServer {
 	return &linkServer{
+		heardTerm: new(atomic.Uint64),
 		receive: func(batch []*bridge.Envelope, answer func([]bridge.Count)) {
 			end.add(fmt.Sprint(len(batch)))
 			answer(make([]bridge.Count, len(batch)))

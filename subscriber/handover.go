@@ -106,5 +106,5 @@ func (h *handover) give(ctx context.Context) {
 			err = context.Cause(ctx)
 		}
 	}
-	h.log.Warn("leader not handed over, another takes over within five seconds", "err", err)
+	h.log.Warn("leader not handed over, another node takes over", "err", err)
 }

@@ -1,9 +1,7 @@
 package subscriber
 
 import (
-	"context"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/codewar/socketbridge/bridge"
@@ -18,10 +16,10 @@ func drain(stop func()) time.Duration {
 }
 
 // lead runs the intake of a node until it leads.
-func lead(t *testing.T, s *natstest.Instance, l *leases, node bridge.NodeID) (k *taker, i *Intake, stop func()) {
+func lead(t *testing.T, s *natstest.Instance, l *checkpoints, node bridge.NodeID) (k *taker, i *Intake, stop func()) {
 	t.Helper()
-	k = &taker{leases: l}
-	i, stop = run(t, ready(t, s, node), &seat{leases: l, node: node}, k.handler())
+	k = &taker{store: l}
+	i, stop = run(t, ready(t, s, node), l, k.handler())
 	waitFor(t, string(node)+" leads", i.Leading)
 	return k, i, stop
 }
@@ -29,12 +27,12 @@ func lead(t *testing.T, s *natstest.Instance, l *leases, node bridge.NodeID) (k 
 func TestDrainReturnsWhenAnotherNodeReads(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
-	l := &leases{ttl: time.Minute}
-	takers := map[string]*taker{"a": {leases: l}, "b": {leases: l}, "c": {leases: l}}
+	l := &checkpoints{}
+	takers := map[string]*taker{"a": {store: l}, "b": {store: l}, "c": {store: l}}
 	intakes, stops := map[string]*Intake{}, map[string]func(){}
 	for _, node := range []string{"a", "b", "c"} {
 		c := ready(t, s, bridge.NodeID(node))
-		intakes[node], stops[node] = run(t, c, &seat{leases: l, node: bridge.NodeID(node)}, takers[node].handler())
+		intakes[node], stops[node] = run(t, c, l, takers[node].handler())
 		if node == "a" {
 			waitFor(t, "a leads", intakes["a"].Leading)
 		}
@@ -63,7 +61,7 @@ func TestDrainReturnsWhenAnotherNodeReads(t *testing.T) {
 func TestDrainOfTheOnlyNodeWaitsForNobody(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
-	l := &leases{ttl: time.Minute}
+	l := &checkpoints{}
 	_, _, stop := lead(t, s, l, "a")
 	if took := drain(stop); took > handoverLimit/2 {
 		t.Errorf("Drain took %v", took)
@@ -73,10 +71,10 @@ func TestDrainOfTheOnlyNodeWaitsForNobody(t *testing.T) {
 func TestDrainOfANodeThatDoesNotLeadWaitsForNobody(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
-	l := &leases{ttl: time.Minute}
+	l := &checkpoints{}
 	_, ia, _ := lead(t, s, l, "a")
-	b := &taker{leases: l}
-	_, stopB := run(t, ready(t, s, "b"), &seat{leases: l, node: "b"}, b.handler())
+	b := &taker{store: l}
+	_, stopB := run(t, ready(t, s, "b"), l, b.handler())
 	if took := drain(stopB); took > handoverLimit/2 {
 		t.Errorf("Drain took %v", took)
 	}
@@ -88,7 +86,7 @@ func TestDrainOfANodeThatDoesNotLeadWaitsForNobody(t *testing.T) {
 func TestDrainWaitsForAStalledNodeOnlySoLong(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
-	l := &leases{ttl: time.Minute}
+	l := &checkpoints{}
 	_, i, stop := lead(t, s, l, "a")
 	stalled := s.Connect()
 	if _, err := stalled.SubscribeSync(i.handover.subject); err != nil {
@@ -106,7 +104,7 @@ func TestDrainWaitsForAStalledNodeOnlySoLong(t *testing.T) {
 func TestWhoReadsAlreadyAnswersAtOnce(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
-	l := &leases{ttl: time.Minute}
+	l := &checkpoints{}
 	k, i, _ := lead(t, s, l, "a")
 	publish(t, i.client, 0, 1)
 	waitFor(t, "reading", func() bool { return k.count() == 1 })
@@ -117,28 +115,4 @@ func TestWhoReadsAlreadyAnswersAtOnce(t *testing.T) {
 	if string(m.Data) != "a" {
 		t.Errorf("answer %q, want the node's name", m.Data)
 	}
-}
-
-func TestElectionCampaignsWhenTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		start := time.Now()
-		l := &leases{ttl: time.Minute, holder: "b", until: time.Now().Add(time.Minute)}
-		told := make(chan struct{}, 1)
-		e := election{leases: &seat{leases: l, node: "a"}, told: told, log: discard}
-		time.AfterFunc(2300*time.Millisecond, func() {
-			l.mu.Lock()
-			l.holder = ""
-			l.mu.Unlock()
-			told <- struct{}{}
-		})
-		stop, cancel := context.WithCancel(t.Context())
-		if !e.run(t.Context(), stop, func(context.Context, uint64) {
-			if at := time.Since(start); at != 2300*time.Millisecond {
-				t.Errorf("leads after %v, want at the moment it was told, 2.3 s", at)
-			}
-			cancel()
-		}) {
-			t.Error("a leader that was stopped says that it has not resigned")
-		}
-	})
 }

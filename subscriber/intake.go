@@ -2,6 +2,7 @@ package subscriber
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -45,12 +46,17 @@ type Intake struct {
 
 // NewIntake makes an intake. window is how far back reading starts when there is
 // no checkpoint: older messages are of no use because histories forget them too.
-func (c *Client) NewIntake(leases IntakeLeases, window time.Duration, h IntakeHandler) *Intake {
+func (c *Client) NewIntake(store Checkpoints, window time.Duration, h IntakeHandler) *Intake {
 	log := c.root.With("component", "intake")
 	hand := newHandover(c, log)
+	self := leaseRecord{Node: c.node, Holder: rand.Text()}
+	lease := newNATSLease(c, self.Holder)
 	i := &Intake{
-		client: c, election: election{leases, hand.told, log}, handover: hand, window: window,
-		handler: h, log: log, done: make(chan struct{}),
+		client: c, handover: hand, window: window, handler: h, log: log, done: make(chan struct{}),
+		election: election{
+			self: self, lease: lease, store: store, told: hand.told, heard: &c.heardTerm, log: log,
+			listen: func() (func(), error) { return lease.listen(log) },
+		},
 	}
 	i.stop, i.drain = context.WithCancel(context.Background())
 	i.killed, i.kill = context.WithCancel(context.Background())
@@ -136,7 +142,7 @@ func (i *Intake) lead(ctx context.Context, term uint64) {
 
 	var from bridge.Offset
 	if err := bridge.Retry(reading, i.log, "read checkpoint", func(ctx context.Context) (err error) {
-		from, err = i.election.leases.Checkpoint(ctx)
+		_, from, err = i.election.store.Checkpoint(ctx)
 		return err
 	}); err != nil {
 		return

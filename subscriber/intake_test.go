@@ -45,9 +45,9 @@ func TestIntakeReadsInOrder(t *testing.T) {
 	s := natstest.Server(t)
 	c := ready(t, s, "a")
 	publish(t, c, 0, 700)
-	l := &leases{ttl: time.Second}
-	k := &taker{leases: l}
-	i, _ := run(t, c, &seat{leases: l, node: "a"}, k.handler())
+	l := &checkpoints{}
+	k := &taker{store: l}
+	i, _ := run(t, c, l, k.handler())
 	publish(t, c, 700, 300)
 
 	waitFor(t, "1000 messages", func() bool { return k.count() >= 1000 })
@@ -70,9 +70,9 @@ func TestIntakeWithoutHeadersHasNilHeader(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
 	c := ready(t, s, "a")
-	l := &leases{ttl: time.Second}
-	k := &taker{leases: l}
-	run(t, c, &seat{leases: l, node: "a"}, k.handler())
+	l := &checkpoints{}
+	k := &taker{store: l}
+	run(t, c, l, k.handler())
 	if err := s.Connect().Publish("codewar.a.b", []byte("x")); err != nil {
 		t.Fatal(err)
 	}
@@ -126,9 +126,9 @@ func TestIntakeSurvivesRestarts(t *testing.T) {
 	s := natstest.Server(t)
 	var book logBook
 	c := open(t, testConfig(s), "a", book.logger())
-	l := &leases{ttl: 5 * time.Second}
-	k := &taker{leases: l}
-	run(t, c, &seat{leases: l, node: "a"}, k.handler())
+	l := &checkpoints{}
+	k := &taker{store: l}
+	run(t, c, l, k.handler())
 
 	const n, restarts = 1500, 3
 	published := make(chan struct{})
@@ -175,12 +175,12 @@ func TestIntakeNATSAbsentAtStart(t *testing.T) {
 	if _, err := c.Publish(t.Context(), Publication{Topic: "t"}); !errors.Is(err, bridge.ErrUnavailable) {
 		t.Errorf("Publish: %v, want bridge.ErrUnavailable", err)
 	}
-	l := &leases{ttl: 5 * time.Second}
-	k := &taker{leases: l}
-	i, _ := run(t, c, &seat{leases: l, node: "a"}, k.handler())
-	waitFor(t, "leading", i.Leading)
+	l := &checkpoints{}
+	k := &taker{store: l}
+	i, _ := run(t, c, l, k.handler())
 	s.Start()
 	waitFor(t, "ready", func() bool { return c.Ready() == nil })
+	waitFor(t, "leading", i.Leading)
 	publish(t, c, 0, 3)
 	waitFor(t, "3 messages", func() bool { return k.count() == 3 })
 	if got := book.count("nats is away"); got != 1 {
@@ -191,8 +191,8 @@ func TestIntakeNATSAbsentAtStart(t *testing.T) {
 func TestIntakeTakesOverFromDeadLeader(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
-	l := &leases{ttl: 4 * time.Second}
-	a, b := &taker{leases: l}, &taker{leases: l}
+	l := &checkpoints{}
+	a, b := &taker{store: l}, &taker{store: l}
 	dead := make(chan struct{})
 	down := func() error {
 		select {
@@ -203,9 +203,9 @@ func TestIntakeTakesOverFromDeadLeader(t *testing.T) {
 		}
 	}
 	ca, cb := ready(t, s, "a"), ready(t, s, "b")
-	ia, _ := run(t, ca, &seat{leases: l, node: "a", cut: down}, a.handler())
+	ia, _ := run(t, ca, &cutOff{l, down}, a.handler())
 	waitFor(t, "a leads", ia.Leading)
-	ib, _ := run(t, cb, &seat{leases: l, node: "b"}, b.handler())
+	ib, _ := run(t, cb, l, b.handler())
 	publish(t, cb, 0, 20)
 	waitFor(t, "a has 20 messages", func() bool { return a.count() == 20 })
 
@@ -222,8 +222,8 @@ func TestIntakeTakesOverFromDeadLeader(t *testing.T) {
 	checkSequence(t, append(a.all(), b.all()...), 60)
 	a.checkOrder(t)
 	b.checkOrder(t)
-	if b.terms[0].number != 2 {
-		t.Errorf("b's term is %d, want 2", b.terms[0].number)
+	if first, next := a.terms[0].number, b.terms[0].number; next <= first {
+		t.Errorf("b's term is %d, after %d", next, first)
 	}
 }
 
@@ -231,9 +231,9 @@ func TestIntakeGoesOnInANewStream(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
 	c := ready(t, s, "a")
-	l := &leases{ttl: 5 * time.Second}
-	k := &taker{leases: l}
-	run(t, c, &seat{leases: l, node: "a"}, k.handler())
+	l := &checkpoints{}
+	k := &taker{store: l}
+	run(t, c, l, k.handler())
 	publish(t, c, 0, 10)
 	waitFor(t, "10 messages", func() bool { return k.count() == 10 })
 
@@ -253,9 +253,9 @@ func TestIntakeTakesAFlood(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
 	c := ready(t, s, "a")
-	l := &leases{ttl: 5 * time.Second}
-	k := &taker{leases: l}
-	run(t, c, &seat{leases: l, node: "a"}, k.handler())
+	l := &checkpoints{}
+	k := &taker{store: l}
+	run(t, c, l, k.handler())
 	const n = 5_000 // several batches
 	nc := s.Connect()
 	for i := range n {
@@ -270,8 +270,8 @@ func TestIntakeTakesAFlood(t *testing.T) {
 func TestDrainHandsOverAtOnce(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
-	l := &leases{ttl: time.Minute}
-	a, b := &taker{leases: l}, &taker{leases: l}
+	l := &checkpoints{}
+	a, b := &taker{store: l}, &taker{store: l}
 	ca, cb := ready(t, s, "a"), ready(t, s, "b")
 	entered, release := make(chan struct{}), make(chan struct{})
 	a.route = func(ctx context.Context) error {
@@ -283,9 +283,9 @@ func TestDrainHandsOverAtOnce(t *testing.T) {
 			return context.Cause(ctx)
 		}
 	}
-	ia, stopA := run(t, ca, &seat{leases: l, node: "a"}, a.handler())
+	ia, stopA := run(t, ca, l, a.handler())
 	waitFor(t, "a leads", ia.Leading)
-	run(t, cb, &seat{leases: l, node: "b"}, b.handler())
+	run(t, cb, l, b.handler())
 
 	publish(t, ca, 0, 1)
 	<-entered // the batch is in hand
@@ -314,15 +314,15 @@ func TestDrainGivesUpABatchThatDoesNotFinish(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
 	c := ready(t, s, "a")
-	l := &leases{ttl: time.Minute}
-	k := &taker{leases: l}
+	l := &checkpoints{}
+	k := &taker{store: l}
 	entered := make(chan struct{}, 1)
 	k.route = func(ctx context.Context) error {
 		entered <- struct{}{}
 		<-ctx.Done()
 		return context.Cause(ctx)
 	}
-	i := c.NewIntake(&seat{leases: l, node: "a"}, time.Hour, k.handler())
+	i := c.NewIntake(l, time.Hour, k.handler())
 	done := make(chan error, 1)
 	go func() { done <- i.Run(context.Background()) }()
 	publish(t, c, 0, 1)
@@ -335,10 +335,9 @@ func TestDrainGivesUpABatchThatDoesNotFinish(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("Run: %v", err)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.holder != "" || !l.checkpoint.IsZero() {
-		t.Errorf("holder %q, checkpoint %v: want resigned, and nothing taken", l.holder, l.checkpoint)
+	lease, _, err := i.election.lease.load(t.Context())
+	if _, read, _ := l.Checkpoint(t.Context()); err != nil || lease.Holder != "" || !read.IsZero() {
+		t.Errorf("lease %+v (%v), checkpoint %v: want resigned, and nothing taken", lease, err, read)
 	}
 }
 
@@ -355,9 +354,9 @@ func TestIntakeSaysWhatAgedOut(t *testing.T) {
 	if err := stream.Purge(t.Context(), jetstream.WithPurgeSequence(8)); err != nil {
 		t.Fatal(err)
 	}
-	l := &leases{ttl: 5 * time.Second, checkpoint: bridge.Offset{Epoch: c.streams.epoch(), Seq: 4}}
-	k := &taker{leases: l}
-	run(t, c, &seat{leases: l, node: "a"}, k.handler())
+	l := &checkpoints{read: bridge.Offset{Epoch: c.streams.epoch(), Seq: 4}}
+	k := &taker{store: l}
+	run(t, c, l, k.handler())
 	waitFor(t, "what is left", func() bool { return k.count() == 3 })
 	if book.count("messages left the stream before they were read") != 1 || book.count("lost=3") != 1 {
 		t.Error("three lost messages were not reported once:\n", book.text.String())
@@ -368,9 +367,9 @@ func TestIntakeSurvivesTheLossOfItsConsumer(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
 	c := ready(t, s, "a")
-	l := &leases{ttl: 5 * time.Second}
-	k := &taker{leases: l}
-	run(t, c, &seat{leases: l, node: "a"}, k.handler())
+	l := &checkpoints{}
+	k := &taker{store: l}
+	run(t, c, l, k.handler())
 	stream, err := c.js.Stream(t.Context(), c.cfg.Stream.Name)
 	if err != nil {
 		t.Fatal(err)

@@ -16,13 +16,14 @@ import (
 // linkServer is a node's side of the links: it takes what the leader forwards
 // and watches the numbers.
 type linkServer struct {
-	receive func([]*bridge.Envelope, func([]bridge.Count))
-	resync  func()
-	stream  func() streamState // as last seen; does not wait
-	look    func()             // has it seen again soon
-	log     *slog.Logger
-	quiet   bridge.Quiet
-	refused atomic.Uint64 // link messages
+	receive   func([]*bridge.Envelope, func([]bridge.Count))
+	resync    func()
+	stream    func() streamState // as last seen; does not wait
+	look      func()             // has it seen again soon
+	heardTerm *atomic.Uint64     // the greatest term seen, for the election
+	log       *slog.Logger
+	quiet     bridge.Quiet
+	refused   atomic.Uint64 // link messages
 
 	mu    sync.Mutex // guards all below; held during receive and resync
 	term  uint64
@@ -42,7 +43,7 @@ type linkServer struct {
 //
 // Forwards of an older term are still received: pushing is idempotent.
 func (c *Client) ServeLinks(receive func(batch []*bridge.Envelope, answer func([]bridge.Count)), resync func()) error {
-	s := &linkServer{receive: receive, resync: resync, stream: c.streams.state, look: c.streams.look, log: c.log}
+	s := &linkServer{receive: receive, resync: resync, stream: c.streams.state, look: c.streams.look, heardTerm: &c.heardTerm, log: c.log}
 	if !c.served.CompareAndSwap(nil, s) {
 		return errors.New("serve links: served already")
 	}
@@ -126,6 +127,7 @@ func (s *linkServer) follow(h head, now time.Time) {
 		s.resync()
 	}
 	s.term, s.seq, s.heard = h.term, h.seq, now
+	s.heardTerm.Store(h.term)
 }
 
 // doubt has everything checked, because NATS was away.

@@ -2,6 +2,7 @@ package subscriber
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
 	"github.com/codewar/socketbridge/bridge"
@@ -38,12 +40,15 @@ func open(t testing.TB, cfg Config, node bridge.NodeID, log *slog.Logger) *Clien
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		if err := c.Close(ctx); err != nil {
+		if err := c.Close(ctx); err != nil && !errors.Is(err, nats.ErrConnectionClosed) { // closed by the test: see disconnected
 			t.Errorf("Close: %v", err)
 		}
 	})
 	return c
 }
+
+// disconnected ends a node's connection at once, as the end of its process would.
+func disconnected(c *Client) { c.nc.Close() }
 
 // ready is open, and waits for the streams.
 func ready(t testing.TB, s *natstest.Instance, node bridge.NodeID) *Client {
@@ -74,73 +79,83 @@ func publish(t testing.TB, c *Client, first, n int) {
 	}
 }
 
-// leases is one intake lease, shared by the nodes of a test.
-type leases struct {
-	ttl time.Duration
-
-	mu         sync.Mutex // guards all below
-	holder     bridge.NodeID
-	term       uint64
-	until      time.Time
-	checkpoint bridge.Offset
+// checkpoints is the store's part of leading, shared by the nodes of a test.
+type checkpoints struct {
+	mu   sync.Mutex // guards all below
+	term uint64
+	read bridge.Offset
 }
 
-// seat is a node's access to the lease.
-type seat struct {
-	*leases
-	node bridge.NodeID
-
-	cut func() error // nil: reaches the store
-}
-
-func (s *seat) Lead(context.Context) (uint64, error) {
+func (s *checkpoints) Claim(_ context.Context, term uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cut != nil {
-		if err := s.cut(); err != nil {
-			return 0, err
-		}
+	if term < s.term {
+		return bridge.ErrNotLeader
 	}
-	if s.holder != s.node {
-		if s.holder != "" && time.Now().Before(s.until) {
-			return 0, bridge.ErrNotLeader
-		}
-		s.holder, s.term = s.node, s.term+1
-	}
-	s.until = time.Now().Add(s.ttl)
-	return s.term, nil
-}
-
-func (s *seat) Resign(context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cut != nil {
-		if err := s.cut(); err != nil {
-			return err
-		}
-	}
-	if s.holder == s.node {
-		s.holder = ""
-	}
+	s.term = term
 	return nil
 }
 
-func (s *seat) Checkpoint(context.Context) (bridge.Offset, error) {
+func (s *checkpoints) Checkpoint(context.Context) (uint64, bridge.Offset, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.checkpoint, nil
+	return s.term, s.read, nil
 }
 
-func (s *leases) save(o bridge.Offset) {
+func (s *checkpoints) SaveCheckpoint(_ context.Context, term uint64, o bridge.Offset) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.checkpoint = s.checkpoint.Max(o)
+	if term != s.term {
+		return bridge.ErrNotLeader
+	}
+	s.read = s.read.Max(o)
+	return nil
+}
+
+func (s *checkpoints) save(o bridge.Offset) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.read = s.read.Max(o)
+}
+
+// lose is a store that comes back empty.
+func (s *checkpoints) lose() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.term, s.read = 0, bridge.Offset{}
+}
+
+// cutOff is the same store, which this node reaches only while err returns nil.
+type cutOff struct {
+	*checkpoints
+	err func() error
+}
+
+func (s *cutOff) Claim(ctx context.Context, term uint64) error {
+	if err := s.err(); err != nil {
+		return err
+	}
+	return s.checkpoints.Claim(ctx, term)
+}
+
+func (s *cutOff) Checkpoint(ctx context.Context) (uint64, bridge.Offset, error) {
+	if err := s.err(); err != nil {
+		return 0, bridge.Offset{}, err
+	}
+	return s.checkpoints.Checkpoint(ctx)
+}
+
+func (s *cutOff) SaveCheckpoint(ctx context.Context, term uint64, o bridge.Offset) error {
+	if err := s.err(); err != nil {
+		return err
+	}
+	return s.checkpoints.SaveCheckpoint(ctx, term, o)
 }
 
 // taker is an intake handler that keeps what it was given, term by term.
 type taker struct {
-	leases *leases
-	route  func(ctx context.Context) error // nil: at once
+	store *checkpoints
+	route func(ctx context.Context) error // nil: at once
 
 	mu    sync.Mutex // guards all below
 	terms []takenTerm
@@ -169,7 +184,7 @@ func (k *taker) handler() IntakeHandler {
 			t := &k.terms[len(k.terms)-1]
 			t.msgs = append(t.msgs, batch...)
 			k.mu.Unlock()
-			k.leases.save(batch[len(batch)-1].Offset)
+			k.store.save(batch[len(batch)-1].Offset)
 			return nil
 		},
 		End: func(uint64) {
@@ -214,7 +229,7 @@ func (k *taker) checkOrder(t testing.TB) {
 }
 
 // run runs an intake until the test ends or stop is called. stop drains.
-func run(t testing.TB, c *Client, l IntakeLeases, h IntakeHandler) (i *Intake, stop func()) {
+func run(t testing.TB, c *Client, l Checkpoints, h IntakeHandler) (i *Intake, stop func()) {
 	t.Helper()
 	i = c.NewIntake(l, time.Hour, h)
 	done := make(chan error, 1)

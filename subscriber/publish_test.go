@@ -86,8 +86,8 @@ func TestAskGetsItsReceipt(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
 	c, router := ready(t, s, "a"), ready(t, s, "b")
-	l := &leases{ttl: 5 * time.Second}
-	i := router.NewIntake(&seat{leases: l, node: "b"}, time.Hour, IntakeHandler{
+	l := &checkpoints{}
+	i := router.NewIntake(l, time.Hour, IntakeHandler{
 		Begin: func(uint64) {}, End: func(uint64) {},
 		Route: func(_ context.Context, _ uint64, batch []bridge.Message) error {
 			for _, m := range batch {

@@ -44,9 +44,9 @@ func TestMessagesThatLookLikeStatus(t *testing.T) {
 			send("", "", []byte(fmt.Sprint(status, description)))
 		}
 	}
-	l := &leases{ttl: 5 * time.Second}
-	k := &taker{leases: l}
-	i, _ := run(t, c, &seat{leases: l, node: "a"}, k.handler())
+	l := &checkpoints{}
+	k := &taker{store: l}
+	i, _ := run(t, c, l, k.handler())
 	waitFor(t, "all are read", func() bool { return k.count() == sent })
 	send("503", "", nil)
 	send("", "", []byte("last"))

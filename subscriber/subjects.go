@@ -51,6 +51,17 @@ func (c Config) questionSubject(node bridge.NodeID, kind string) string {
 // resignedSubject is where a leader says that it stops.
 func (c Config) resignedSubject() string { return c.internalSubject("resigned") }
 
+// leaderSubject is where a process that leads answers that it lives.
+func (c Config) leaderSubject(holder string) string { return c.internalSubject("leader." + holder) }
+
+// leaseBucket is the key-value bucket that says who leads.
+func (c Config) leaseBucket() string {
+	if c.SubjectPrefix == defaultPrefix {
+		return "BRIDGE_LEASE"
+	}
+	return "BRIDGE_LEASE_" + strings.ToUpper(strings.ReplaceAll(c.SubjectPrefix, ".", "_"))
+}
+
 // deadSubjects is the prefix, with its dot, of the subjects of dead letters.
 func (c Config) deadSubjects() string {
 	if c.SubjectPrefix == defaultPrefix {

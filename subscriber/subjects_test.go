@@ -9,10 +9,10 @@ import (
 )
 
 func TestNamesOfADeployment(t *testing.T) {
-	for _, tt := range []struct{ prefix, stream, dead, deadSubjects, node, keys string }{
-		{"codewar", "CODEWAR", "BRIDGE_DEAD", "bridge.dead.", "bridge.codewar.node.n", "bridge"},
-		{"contest", "CONTEST", "BRIDGE_DEAD_CONTEST", "bridge.contest.dead.", "bridge.contest.node.n", "bridge:contest"},
-		{"eu.contest", "EU_CONTEST", "BRIDGE_DEAD_EU_CONTEST", "bridge.eu.contest.dead.", "bridge.eu.contest.node.n", "bridge:eu.contest"},
+	for _, tt := range []struct{ prefix, stream, dead, deadSubjects, node, bucket, keys string }{
+		{"codewar", "CODEWAR", "BRIDGE_DEAD", "bridge.dead.", "bridge.codewar.node.n", "BRIDGE_LEASE", "bridge"},
+		{"contest", "CONTEST", "BRIDGE_DEAD_CONTEST", "bridge.contest.dead.", "bridge.contest.node.n", "BRIDGE_LEASE_CONTEST", "bridge:contest"},
+		{"eu.contest", "EU_CONTEST", "BRIDGE_DEAD_EU_CONTEST", "bridge.eu.contest.dead.", "bridge.eu.contest.node.n", "BRIDGE_LEASE_EU_CONTEST", "bridge:eu.contest"},
 	} {
 		cfg := DefaultConfig()
 		cfg.SubjectPrefix = tt.prefix
@@ -20,8 +20,8 @@ func TestNamesOfADeployment(t *testing.T) {
 			t.Errorf("%s: %v", tt.prefix, err)
 		}
 		cfg = cfg.withNames()
-		got := []string{cfg.Stream.Name, cfg.DeadLetter.Stream, cfg.deadSubjects(), cfg.nodeSubject("n"), cfg.KeyPrefix()}
-		for i, want := range []string{tt.stream, tt.dead, tt.deadSubjects, tt.node, tt.keys} {
+		got := []string{cfg.Stream.Name, cfg.DeadLetter.Stream, cfg.deadSubjects(), cfg.nodeSubject("n"), cfg.leaseBucket(), cfg.KeyPrefix()}
+		for i, want := range []string{tt.stream, tt.dead, tt.deadSubjects, tt.node, tt.bucket, tt.keys} {
 			if got[i] != want {
 				t.Errorf("%s: got %q, want %q", tt.prefix, got[i], want)
 			}

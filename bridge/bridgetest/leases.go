@@ -118,62 +118,31 @@ var nodeTests = map[string]func(*testing.T, Open){
 }
 
 var leaderTests = map[string]func(*testing.T, Open){
-	"is one at a time": func(t *testing.T, open Open) {
+	"claims terms that only grow": func(t *testing.T, open Open) {
 		at := open(t, long())
 		a, b := join(t, at, "a"), join(t, at, "b")
-		term := a.lead()
-		equal(t, "term when renewed", a.lead(), term)
-		b.notLeading()
-		b.check("Resign", b.Resign(t.Context())) // not its to give up
-		b.notLeading()
-		a.check("Resign", a.Resign(t.Context()))
-		if next := b.lead(); next <= term {
-			t.Errorf("term %d after %d", next, term)
+		equal(t, "unknown", a.claimed(), uint64(0))
+		a.claim(7)
+		a.claim(7) // again, after an answer that was lost
+		equal(t, "claimed", b.claimed(), uint64(7))
+		if err := b.Claim(t.Context(), 6); !errors.Is(err, bridge.ErrNotLeader) {
+			t.Errorf("a term before: %v", err)
 		}
-		a.notLeading()
-	},
-
-	"is replaced when silent, and every change is a new term": func(t *testing.T, open Open) {
-		limits := long()
-		limits.LeaderLease = short
-		at := open(t, limits)
-		a, b := join(t, at, "a"), join(t, at, "b")
-		term := a.lead()
-		for _, n := range []node{b, a, a} { // the last one takes over from itself
-			waitFor(t, "a new term", func() bool {
-				next, err := n.Lead(t.Context())
-				if errors.Is(err, bridge.ErrNotLeader) {
-					return false
-				}
-				n.check("Lead", err)
-				if next < term {
-					t.Fatalf("term %d after %d", next, term)
-				}
-				if next == term { // renewed: let it lapse
-					waitFor(t, "the term lapses", func() bool {
-						return errors.Is(n.SaveCheckpoint(t.Context(), term, at0), bridge.ErrNotLeader)
-					})
-					return false
-				}
-				term = next
-				return true
-			})
+		b.claim(1_763_846_400_000_000) // microseconds of a clock, without loss of digits
+		equal(t, "claimed", a.claimed(), uint64(1_763_846_400_000_000))
+		if err := a.Claim(t.Context(), 1_763_846_399_999_999); !errors.Is(err, bridge.ErrNotLeader) {
+			t.Errorf("a term before: %v", err)
 		}
-	},
-
-	"that restarts under its name is somebody else": func(t *testing.T, open Open) {
-		at := open(t, long())
-		join(t, at, "a").lead()
-		join(t, at, "a").notLeading()
 	},
 
 	"alone writes the checkpoint, which never goes back": func(t *testing.T, open Open) {
 		at_ := open(t, long())
 		a, b := join(t, at_, "a"), join(t, at_, "b")
 		equal(t, "unknown", a.checkpoint(), bridge.Offset{})
-		term := a.lead()
-		a.check("SaveCheckpoint", a.SaveCheckpoint(t.Context(), term, at(10)))
-		a.check("SaveCheckpoint", a.SaveCheckpoint(t.Context(), term, at(9)))
+		a.claim(3)
+		a.check("SaveCheckpoint", a.SaveCheckpoint(t.Context(), 3, at(10)))
+		a.check("SaveCheckpoint", a.SaveCheckpoint(t.Context(), 3, at(9)))
+		a.check("SaveCheckpoint", a.SaveCheckpoint(t.Context(), 3, at0))
 		equal(t, "checkpoint", b.checkpoint(), at(10))
 
 		fenced := func(what string, n node, term uint64) {
@@ -182,41 +151,32 @@ var leaderTests = map[string]func(*testing.T, Open){
 				t.Errorf("%s: %v", what, err)
 			}
 		}
-		fenced("another node", b, term)
-		fenced("another term", a, term+1)
-		a.check("Resign", a.Resign(t.Context()))
-		fenced("after resigning", a, term)
-		next := b.lead()
-		fenced("the leader before", a, term)
-		fenced("the leader before, in the new term", a, next)
+		fenced("a term that was not claimed", a, 4)
+		b.claim(5)
+		fenced("the leader before", a, 3)
 		equal(t, "checkpoint", a.checkpoint(), at(10))
-		b.check("SaveCheckpoint", b.SaveCheckpoint(t.Context(), next, at(11)))
+		b.check("SaveCheckpoint", b.SaveCheckpoint(t.Context(), 5, at(11)))
 		equal(t, "checkpoint", a.checkpoint(), at(11))
 	},
 }
 
 var at0 bridge.Offset
 
-func (n node) lead() uint64 {
+func (n node) claim(term uint64) {
 	n.t.Helper()
-	term, err := n.Lead(n.t.Context())
-	n.check("Lead", err)
-	if term == 0 {
-		n.t.Fatal("Lead: term 0")
-	}
-	return term
+	n.check("Claim", n.Claim(n.t.Context(), term))
 }
 
-func (n node) notLeading() {
+func (n node) claimed() uint64 {
 	n.t.Helper()
-	if _, err := n.Lead(n.t.Context()); !errors.Is(err, bridge.ErrNotLeader) {
-		n.t.Fatalf("Lead: %v, want %v", err, bridge.ErrNotLeader)
-	}
+	term, _, err := n.Checkpoint(n.t.Context())
+	n.check("Checkpoint", err)
+	return term
 }
 
 func (n node) checkpoint() bridge.Offset {
 	n.t.Helper()
-	o, err := n.Checkpoint(n.t.Context())
+	_, o, err := n.Checkpoint(n.t.Context())
 	n.check("Checkpoint", err)
 	return o
 }

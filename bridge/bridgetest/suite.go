@@ -2,7 +2,6 @@
 package bridgetest
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -21,7 +20,6 @@ type Limits struct {
 	MaxTraces   int // likewise
 	TraceTTL    time.Duration
 	NodeLease   time.Duration
-	LeaderLease time.Duration
 	SessionTTL  time.Duration
 	MaxSessions int
 }
@@ -34,7 +32,7 @@ type Open func(t testing.TB, limits Limits) func(node bridge.NodeID) bridge.Stor
 func long() Limits {
 	return Limits{
 		HistoryTTL: time.Hour, MaxPerUser: 1000, MaxTraces: 100_000, TraceTTL: time.Hour,
-		NodeLease: time.Hour, LeaderLease: time.Hour, SessionTTL: time.Hour, MaxSessions: 100,
+		NodeLease: time.Hour, SessionTTL: time.Hour, MaxSessions: 100,
 	}
 }
 
@@ -77,10 +75,14 @@ func TestStore(t *testing.T, open Open) {
 func leading(open Open) Open {
 	return func(t testing.TB, limits Limits) func(bridge.NodeID) bridge.Store {
 		at := open(t, limits)
+		claimed := false
 		return func(id bridge.NodeID) bridge.Store {
 			s := at(id)
-			if _, err := s.Lead(t.Context()); err != nil && !errors.Is(err, bridge.ErrNotLeader) {
-				t.Fatalf("Lead: %v", err)
+			if !claimed {
+				if err := s.Claim(t.Context(), 1); err != nil {
+					t.Fatalf("Claim: %v", err)
+				}
+				claimed = true
 			}
 			return s
 		}

@@ -1,0 +1,186 @@
+package subscriber
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/codewar/socketbridge/bridge"
+)
+
+// leaseKey is the only key of the bucket.
+const leaseKey = "leader"
+
+// aliveLimit is how long the holder of the lease has to answer that it lives. NATS
+// answers for a process that has ended, without delay.
+const aliveLimit = 200 * time.Millisecond
+
+// errStale means that the lease was changed since it was loaded.
+var errStale = errors.New("lease was changed meanwhile")
+
+// leaseRecord says who leads.
+type leaseRecord struct {
+	Term   uint64        `json:"term"`
+	Node   bridge.NodeID `json:"node,omitempty"`
+	Holder string        `json:"holder,omitempty"` // names one process; empty: the lease is free
+}
+
+// leaseBucket keeps the lease. Each change gives it a greater revision.
+type leaseBucket interface {
+	// load returns the lease and its revision, zero when there is none.
+	load(ctx context.Context) (leaseRecord, uint64, error)
+	// save replaces the lease of that revision, zero to create one, and returns the new
+	// revision. It returns errStale when the revision is another; after any other
+	// error the lease may have been replaced.
+	save(ctx context.Context, r leaseRecord, revision uint64) (uint64, error)
+	// ended reports whether the process of that holder is certainly not connected to
+	// NATS any more.
+	ended(ctx context.Context, holder string) bool
+}
+
+// natsLease keeps the lease in a key-value bucket, which NATS replicates as it does the
+// stream: who can write it can read the stream, and changes have one order.
+// Safe for concurrent use.
+type natsLease struct {
+	client *Client
+	bucket string
+	holder string // names this process
+
+	mu sync.Mutex // guards kv
+	kv jetstream.KeyValue
+}
+
+func newNATSLease(c *Client, holder string) *natsLease {
+	return &natsLease{client: c, bucket: c.cfg.leaseBucket(), holder: holder}
+}
+
+func (l *natsLease) subject(holder string) string {
+	return l.client.cfg.leaderSubject(holder)
+}
+
+// listen answers that this process lives, until the returned function is called.
+func (l *natsLease) listen(log *slog.Logger) (end func(), err error) {
+	sub, err := l.client.nc.Subscribe(l.subject(l.holder), func(m *nats.Msg) {
+		if err := m.Respond(nil); err != nil {
+			log.Debug("question for the leader not answered", "err", err)
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listen as leader: %w", err)
+	}
+	return func() {
+		if err := sub.Unsubscribe(); err != nil {
+			log.Debug("still listening as leader", "err", err)
+		}
+	}, nil
+}
+
+// open returns the bucket, and creates it when it does not exist.
+func (l *natsLease) open(ctx context.Context) (jetstream.KeyValue, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.kv != nil {
+		return l.kv, nil
+	}
+	js := l.client.js
+	kv, err := js.KeyValue(ctx, l.bucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		_, err = js.CreateStream(ctx, l.streamConfig())
+		if err == nil || errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // by another node
+			kv, err = js.KeyValue(ctx, l.bucket)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", l.bucket, err)
+	}
+	l.kv = kv
+	return kv, nil
+}
+
+// streamConfig is the stream of a key-value bucket that keeps one value, as ADR-8 of the NATS
+// project has it. CreateKeyValue makes the same one, but needs the right to read the account's
+// usage.
+func (l *natsLease) streamConfig() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: "KV_" + l.bucket, Subjects: []string{"$KV." + l.bucket + ".>"},
+		Description: "which bridge reads the stream, see codewar/socketbridge",
+		Storage:     jetstream.FileStorage, Replicas: l.client.cfg.Stream.Replicas,
+		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, AllowRollup: true, DenyDelete: true, AllowDirect: true,
+	}
+}
+
+// reopen has the bucket looked for again: it may have been deleted.
+func (l *natsLease) reopen() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.kv = nil
+}
+
+func (l *natsLease) load(ctx context.Context) (leaseRecord, uint64, error) {
+	if err := l.client.conn.err(); err != nil {
+		return leaseRecord{}, 0, err
+	}
+	ctx, cancel := l.client.conn.while(ctx)
+	defer cancel()
+	kv, err := l.open(ctx)
+	if err != nil {
+		return leaseRecord{}, 0, err
+	}
+	entry, err := kv.Get(ctx, leaseKey)
+	switch {
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		return leaseRecord{}, 0, nil
+	case err != nil:
+		l.reopen()
+		return leaseRecord{}, 0, fmt.Errorf("read lease: %w", err)
+	}
+	var r leaseRecord
+	if err := json.Unmarshal(entry.Value(), &r); err != nil {
+		// Another program wrote it. A candidate replaces it as it would a free lease.
+		return leaseRecord{}, entry.Revision(), nil
+	}
+	return r, entry.Revision(), nil
+}
+
+func (l *natsLease) save(ctx context.Context, r leaseRecord, revision uint64) (uint64, error) {
+	if err := l.client.conn.err(); err != nil {
+		return 0, err
+	}
+	ctx, cancel := l.client.conn.while(ctx)
+	defer cancel()
+	kv, err := l.open(ctx)
+	if err != nil {
+		return 0, err
+	}
+	value, err := json.Marshal(r)
+	if err != nil {
+		return 0, fmt.Errorf("encode lease: %w", err)
+	}
+	revision, err = kv.Update(ctx, leaseKey, value, revision)
+	if stale, ok := errors.AsType[*jetstream.APIError](err); ok && stale.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+		return 0, errStale
+	}
+	if err != nil {
+		l.reopen()
+		return 0, fmt.Errorf("write lease: %w", err)
+	}
+	return revision, nil
+}
+
+func (l *natsLease) ended(ctx context.Context, holder string) bool {
+	if holder == "" || strings.ContainsAny(holder, " .*>") {
+		return true // not written by a bridge
+	}
+	ctx, cancel := context.WithTimeout(ctx, aliveLimit)
+	defer cancel()
+	_, err := l.client.nc.RequestWithContext(ctx, l.subject(holder), nil)
+	return errors.Is(err, nats.ErrNoResponders)
+}
