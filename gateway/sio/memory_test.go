@@ -72,6 +72,7 @@ func TestMemoryIsBounded(t *testing.T) { // not parallel: it measures the heap o
 				blocked := make(chan struct{})
 				r := obedientTo(func(s *Socket) {
 					_ = s.EmitWithAck("question", time.Minute, nil, func([]json.RawMessage, error) {})
+					s.conn.srv.Flush()
 					joined.Store(s, true)
 				}, blocked)
 				s, url := newServer(t, Config{MaxInbound: mb, CompressAbove: 1000, Memory: limit.MemoryConfig{Total: total}}, r)
