@@ -51,11 +51,29 @@ func decodeAuth(b []byte) (a Auth, refusal *Refusal, err error) {
 	for name, to := range map[string]*string{"token": &a.Token, "pid": &a.PID, "offset": &a.Offset, "session": &a.Session} {
 		_ = json.Unmarshal(members[name], to) // missing, or of another type: the zero value
 	}
-	a.Trace = string(members["trace"]) == "true"
-	if resume := string(members["resume"]); resume == "true" || resume == "false" {
-		a.Resume = new(resume == "true")
+	trace, _ := wish(members["trace"])
+	a.Trace = trace
+	if resume, said := wish(members["resume"]); said {
+		a.Resume = &resume
 	}
 	return a, nil, nil
+}
+
+// wish reads true or false. It takes them as texts as well: the Java client's auth is a
+// Map<String, String>.
+func wish(member json.RawMessage) (value, said bool) {
+	if len(member) > len(`"\u0066\u0061\u006c\u0073\u0065"`) {
+		return false, false // whatever it is, it is not decoded
+	}
+	var v any
+	_ = json.Unmarshal(member, &v) // missing: nil
+	switch v {
+	case true, "true":
+		return true, true
+	case false, "false":
+		return false, true
+	}
+	return false, false
 }
 
 func tooLargeConnect(format string, bound any) *Refusal {

@@ -29,7 +29,9 @@ func TestDecodeAuth(t *testing.T) {
 		"empty":             {in: "{}"},
 		"all":               {in: ` {"token":"t","pid":"p","offset":"1-2","resume":true,"session":"s","trace":true,"x":{"token":"y"}} `, want: Auth{"t", "p", "1-2", new(true), "s", true}},
 		"resume declined":   {in: `{"resume":false}`, want: Auth{Resume: new(false)}},
-		"other types":       {in: `{"token":1,"pid":{},"offset":null,"resume":"true","trace":1}`},
+		"texts, as in Java": {in: `{"resume":"true","trace":"true"}`, want: Auth{Resume: new(true), Trace: true}},
+		"declined as text":  {in: `{"resume":"false","trace":"false"}`, want: Auth{Resume: new(false)}},
+		"other types":       {in: `{"token":1,"pid":{},"offset":null,"resume":"yes","trace":1}`},
 		"null":              {in: `{"resume":null,"trace":null}`},
 		"other case":        {in: `{"Token":"t","PID":"p"}`},
 		"escaped":           {in: `{"t\u006fken":"\ud800\"\\"}`, want: Auth{Token: "\ufffd\"\\"}},
@@ -142,9 +144,9 @@ func FuzzConnect(f *testing.F) {
 		want.Token, _ = value("token").(string)
 		want.PID, _ = value("pid").(string)
 		want.Offset, _ = value("offset").(string)
-		want.Trace, _ = value("trace").(bool)
-		if resume, said := value("resume").(bool); said {
-			want.Resume = &resume
+		want.Trace = fmt.Sprint(value("trace")) == "true"
+		if resume := fmt.Sprint(value("resume")); resume == "true" || resume == "false" {
+			want.Resume = new(resume == "true")
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatal(diff)
