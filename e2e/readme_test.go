@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -19,19 +20,19 @@ import (
 // fenced finds the blocks of code of a document, by their language.
 var fenced = regexp.MustCompile("(?ms)^```(\\w+)\n(.*?)^```$")
 
-// readmeBlock is the first block of README in a language that has this text.
-func readmeBlock(t *testing.T, language, with string) string {
+// block is the first block of code of a document in a language that has this text.
+func block(t *testing.T, document, language, with string) string {
 	t.Helper()
-	text, err := os.ReadFile("../README.md")
+	text, err := os.ReadFile("../" + document)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, block := range fenced.FindAllSubmatch(text, -1) {
-		if string(block[1]) == language && bytes.Contains(block[2], []byte(with)) {
-			return string(block[2])
+	for _, b := range fenced.FindAllSubmatch(text, -1) {
+		if string(b[1]) == language && bytes.Contains(b[2], []byte(with)) {
+			return string(b[2])
 		}
 	}
-	t.Fatalf("README has no block in %s with %q", language, with)
+	t.Fatalf("%s has no block in %s with %q", document, language, with)
 	return ""
 }
 
@@ -44,7 +45,8 @@ const readmeAddress = "localhost:3004"
 // find the bridge of the test where README has it; elsewhere the address is replaced.
 func TestReadme(t *testing.T) {
 	t.Parallel()
-	page, program, call := readmeBlock(t, "html", "<script"), readmeBlock(t, "js", "socket.io-client"), readmeBlock(t, "sh", "/sendPayload")
+	const readme = "README.md"
+	page, program, call := block(t, readme, "html", "<script"), block(t, readme, "js", "socket.io-client"), block(t, readme, "sh", "/sendPayload")
 	n, _ := embedded(t)
 	here := strings.TrimPrefix(n.url, "http://")
 
@@ -122,4 +124,26 @@ func readmeProgram(t *testing.T, text string) <-chan string {
 		t.Fatal(err)
 	}
 	return runLines(t, exec.Command("node", filepath.Join(dir, "readme.mjs")))
+}
+
+// TestPythonOfClients runs what docs/clients.md shows for Python.
+func TestPythonOfClients(t *testing.T) {
+	t.Parallel()
+	if err := exec.Command(python, "-c", "import socketio").Run(); err != nil {
+		t.Fatalf("python3-socketio is needed (make deps): %v", err)
+	}
+	n, _ := embedded(t)
+	text := strings.ReplaceAll(block(t, "docs/clients.md", "python", "socketio"), readmeAddress, strings.TrimPrefix(n.url, "http://"))
+	// It runs until the test ends.
+	text = strings.Replace(text, "client.wait()", "import sys; sys.stdin.read(); client.disconnect()", 1)
+	cmd := exec.Command(python, "-u", "-c", text)
+	lines := runLines(t, cmd)
+	waitFor(t, "the message is taken", func() string {
+		status, answer := n.send(t, `{"userId":"user_123","topic":"submissionUpdate","n":1}`)
+		if status != http.StatusOK {
+			return fmt.Sprint(answer)
+		}
+		return ""
+	})
+	awaitLine(t, "program", lines, `^\{'n': 1\}$`)
 }
