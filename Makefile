@@ -83,12 +83,12 @@ vet:
 		test -z "$$out" || { echo "not gofmt'd:"; echo "$$out"; exit 1; }
 	go vet ./...
 
-# A server for the store's tests, the Socket.IO clients of two languages, a browser, and
-# Prometheus for the alert rules.
+# A server for the store's tests, the Socket.IO clients of two languages, a browser, a proxy
+# for it, and Prometheus for the alert rules.
 deps: e2e/node_modules/.package-lock.json bench/peer/node_modules/.package-lock.json
-	@{ command -v redis-server && command -v chromium && command -v promtool && /usr/bin/python3 -c 'import socketio, requests, websocket'; } >/dev/null 2>&1 || { \
+	@{ command -v redis-server && command -v chromium && command -v nginx && command -v promtool && /usr/bin/python3 -c 'import socketio, requests, websocket, aiohttp'; } >/dev/null 2>&1 || { \
 		$(SUDO) apt-get update && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-		redis-server chromium prometheus python3-socketio python3-requests python3-websocket; }
+		redis-server chromium nginx-light prometheus python3-socketio python3-requests python3-websocket python3-aiohttp; }
 
 e2e/node_modules/.package-lock.json: e2e/package-lock.json
 	cd e2e && npm ci --no-audit --no-fund

@@ -1,12 +1,14 @@
 'use strict'
 // The service that the bridge replaces, written from its contract: Express, Socket.IO and
-// a map in memory instead of Redis. TestNodeService compares the bridge with it.
+// a map in memory instead of Redis. TestNodeService compares the bridge with it, and so
+// does TestMatrix in ../clients, which has it read messages from NATS.
 const http = require('node:http')
 const cors = require('cors')
 const express = require('express')
+const nats = require('nats')
 const { Server } = require('socket.io')
 
-const { PORT, ORIGIN } = process.env
+const { PORT, ORIGIN, NATS_URL } = process.env
 const MISSING = 'Missing topic, payload or userId'
 
 // As in Redis, keys are texts. The newest socket of a user wins.
@@ -64,4 +66,18 @@ io.on('connection', (socket) => {
   })
 })
 
-server.listen(Number(PORT), '127.0.0.1', () => console.log('listening'))
+async function subscribe () {
+  const connection = await nats.connect({ servers: NATS_URL })
+  connection.subscribe('codewar.>', {
+    callback: (err, message) => {
+      if (err) return console.error(err)
+      const { userId, ...payload } = message.json()
+      const socketId = users.get(String(userId))
+      if (socketId) io.to(socketId).emit(message.subject.slice('codewar.'.length), payload)
+    }
+  })
+  await connection.flush()
+}
+
+(NATS_URL ? subscribe() : Promise.resolve())
+  .then(() => server.listen(Number(PORT), '127.0.0.1', () => console.log('listening')))
