@@ -8,9 +8,10 @@
 // dispatch of events; so these are ours, and what reaches the library is one
 // CONNECT packet for each connection, of our own spelling.
 //
-//	entrance.go               websockets, before an HTTP server has seen them
+//	entrance.go               websockets, before an HTTP server has seen them; which of
+//	                          them, entrance_request.go
 //	ServeHTTP (endpoint.go)   checks, CORS, and which of:
-//	  handshake               a session with an id of the library's making, our conn
+//	  handshake               a session with an id (id.go), our conn
 //	  poll, post (polling.go) one GET and one POST of a session
 //	  websocket (ws.go)       a link, at once or as an upgrade
 //	conn                      one client for the whole life of its session

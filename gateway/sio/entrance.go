@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/gorilla/websocket"
-
 	"github.com/codewar/socketbridge/gateway/limit"
 )
 
@@ -197,26 +195,6 @@ func (e *entrance) meet(conn tcpConn) {
 	e.srv.ServeHTTP(a, r)
 	e.srv.limits.turns.end(a.turn)
 	a.end()
-}
-
-// asksWebsocket reports whether b looks like a request for a websocket, whole and with
-// nothing behind it. Whatever is unusual is for others to judge.
-func asksWebsocket(b []byte, path string) bool {
-	const end = "\r\n\r\n"
-	rest, ok := bytes.CutPrefix(b, []byte("GET "+path+"?"))
-	return ok && bytes.Contains(rest, []byte("transport="+websocketTransport)) && bytes.Index(b, []byte(end)) == len(b)-len(end)
-}
-
-// request is the request for a websocket that the first n bytes are, or nil.
-func (f *first) request(n int, path string) *http.Request {
-	f.unread.Reset(f.b[:n])
-	f.in.Reset(&f.unread)
-	r, err := http.ReadRequest(f.in)
-	if err != nil || r.Proto != "HTTP/1.1" || r.Host == "" || r.ContentLength != 0 || r.Header["Expect"] != nil ||
-		r.URL.Path != path || !websocket.IsWebSocketUpgrade(r) {
-		return nil
-	}
-	return r
 }
 
 // begun is a connection of which something was read, which is read again.

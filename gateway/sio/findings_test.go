@@ -1,6 +1,7 @@
 package sio
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -429,6 +430,21 @@ func TestChunkedBody(t *testing.T) {
 		t.Errorf("status %d", status)
 	}
 	wantDrop(t, s, r, ReasonTooLarge)
+}
+
+// TestMalformedChunks: a body whose chunks are malformed is its sender's error.
+func TestMalformedChunks(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{"zz\r\n", "ffffffffffffffffff\r\n", "3\r\nabcd\r\n", "-1\r\n"} {
+		r := &recorder{}
+		_, url := newServer(t, Config{}, r)
+		c := joinPolling(t, url, "")
+		conn := connectTCP(t, url)
+		tell(t, conn, "POST "+strings.TrimPrefix(c.url, url)+" HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"+body)
+		if res, _ := response(t, bufio.NewReader(conn)); res.StatusCode != http.StatusBadRequest {
+			t.Errorf("%q: status %d", body, res.StatusCode)
+		}
+	}
 }
 
 // TestLargePacketByPolling: the stock server loses packets over 64 KiB in silence.

@@ -12,15 +12,13 @@ import (
 	"github.com/zishang520/engine.io/v2/events"
 	"github.com/zishang520/engine.io/v2/transports"
 	"github.com/zishang520/engine.io/v2/types"
-	"github.com/zishang520/engine.io/v2/utils"
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
 	"github.com/zishang520/socket.io/v2/socket"
 )
 
-// This file is the seam to the library. What it does for us: it makes session
-// ids, socket ids and private ids, and runs the CONNECT of the namespace with the
-// recovery of a session. It has a client only while that runs, in [library.join]:
-// its own sessions would each cost three goroutines and timers.
+// This file is the seam to the library. What it does for us: it runs the CONNECT of the
+// namespace with the recovery of a session. It has a client only while that runs, in
+// [library.join]: its own sessions would each cost three goroutines and timers.
 //
 // To the library every client is one that comes back, because those it lets in at
 // once, and others on a goroutine of their own. What it restores is the socket that
@@ -72,15 +70,6 @@ func newLibrary(s *Server) library {
 
 // close makes the library forget everything.
 func (l *library) close() { l.io.Close(nil) }
-
-// newID makes an id that nobody can guess.
-func newID() string {
-	id, err := utils.Base64Id().GenerateId()
-	if err != nil {
-		panic(err) // of crypto/rand, which has none
-	}
-	return id
-}
 
 // noResponse is the response that the library never writes.
 type noResponse struct{}
@@ -238,8 +227,8 @@ func (c *conn) join(a Auth) {
 	restored := c.srv.restore(s)
 	c.srv.Turn(c.ctx, func() { // else the connection has ended, and with it the socket
 		if !restored {
-			s.pid = newID()
-			c.srv.claim(newID(), s)
+			s.pid = newSecretID()
+			c.srv.claim(newSocketID(), s)
 		}
 		c.srv.library.join(c)
 		c.writeHeld() // what the client waits for

@@ -122,7 +122,7 @@ func TestRestoreRefused(t *testing.T) {
 		joinWS(t, url, auth)
 	}
 	s := r.socket(t, 6)
-	if s.Recovered() || len(s.ID()) != 24 || len(s.PID()) != 24 {
+	if s.Recovered() || len(s.ID()) != 20 || len(s.PID()) != 24 {
 		t.Errorf("socket %q %q %v", s.ID(), s.PID(), s.Recovered())
 	}
 	joinWS(t, url, `{"pid":"p","offset":"1-1"}`)

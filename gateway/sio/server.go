@@ -110,7 +110,7 @@ func (s *Server) admit() bool {
 func (s *Server) handshake(r *request, remoteAddr string, from netip.Addr, transport string, memory *limit.Account) *conn {
 	c := newConn(s, transport)
 	c.memory = memory
-	c.sid = newID()
+	c.sid = newSecretID()
 	c.from = from
 	c.remoteAddr = remoteAddr
 	c.request.Store(r)
