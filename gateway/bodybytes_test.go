@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/internal/wait"
@@ -107,9 +109,13 @@ func TestBodyBytes(t *testing.T) {
 	srv.payloads.bodies.small = 500
 	asked, answer := make(chan struct{}), make(chan struct{})
 	srv.payloads.ask = func(context.Context, string, map[string][]string, []byte) (bridge.Receipt, error) {
-		asked <- struct{}{}
-		<-answer
-		return bridge.Receipt{Outcome: bridge.Inboxed}, nil
+		select {
+		case asked <- struct{}{}:
+			<-answer
+			return bridge.Receipt{Outcome: bridge.Inboxed}, nil
+		case <-time.After(10 * time.Second):
+			return bridge.Receipt{}, errors.New("a call was let in that should not have been")
+		}
 	}
 	call := func(body io.Reader, encoding string) int {
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+addr+"/sendPayload?queue=true", body)
@@ -130,8 +136,13 @@ func TestBodyBytes(t *testing.T) {
 	}
 	codes := make(chan int)
 	hold := func(body io.Reader) {
+		t.Helper()
 		go func() { codes <- call(body, "") }()
-		<-asked
+		select {
+		case <-asked:
+		case code := <-codes:
+			t.Fatalf("a call that should be let in: %d", code)
+		}
 	}
 	hold(strings.NewReader(pad(4000)))
 	hold(io.MultiReader(strings.NewReader(pad(1900))))
