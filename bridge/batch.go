@@ -121,13 +121,10 @@ func (fw forwards) add(node NodeID, i int, alone bool) {
 	fw[node] = runs
 }
 
-// chain tells each envelope which message of its user is before it. Where only
-// the newest socket gets messages, the others have missed some by design.
-func (b *batch) chain(latestOnly bool) {
+// chain tells each envelope which message of its user is before it.
+func (b *batch) chain() {
 	for i := range b.flights {
-		if !latestOnly {
-			b.flights[i].Before = b.found[i].Before
-		}
+		b.flights[i].Before = b.found[i].Before
 	}
 }
 

@@ -138,7 +138,7 @@ func (r *Router) Route(ctx context.Context, term uint64, msgs []Message) error {
 		}
 		r.counts.located(b.found)
 		b.appended = time.Now()
-		b.chain(r.routes.LatestOnly)
+		b.chain()
 	}
 	r.ledger.receive(len(msgs))
 	for _, d := range b.dead {

@@ -31,28 +31,34 @@ type claim struct {
 // another user's than the client's token, when the cursor is another user's or one that
 // the stream has not reached, or when the history no longer reaches back to it.
 func (ev *events) Restore(ctx context.Context, c *sio.Socket, pid, offset string) (sio.Restored, bool) {
+	who, _ := c.Data().(*identity)
+	session, after, ok := ev.hub.restore(ctx, who, pid, offset)
+	if !ok {
+		return sio.Restored{}, false
+	}
+	return sio.Restored{ID: string(session.Socket), Data: &recovered{session.User, after, who}}, true
+}
+
+// restore finds the session of a client that presents its private id and cursor, and
+// where its messages continue.
+func (h *Hub) restore(ctx context.Context, who *identity, pid, offset string) (session bridge.Session, after bridge.Offset, ok bool) {
 	cursor, err := bridge.ParseCursor(offset)
 	if err != nil {
-		return sio.Restored{}, false
+		return session, after, false
 	}
-	session, err := ev.hub.store.Session(ctx, pid)
-	if err != nil {
-		if !errors.Is(err, bridge.ErrNoSession) {
-			ev.log.LogAttrs(ctx, slog.LevelDebug, "session not read", slog.Any("err", err))
-		}
-		return sio.Restored{}, false
+	session, err = h.store.Session(ctx, pid)
+	switch {
+	case errors.Is(err, bridge.ErrNoSession):
+		return session, after, false
+	case err != nil:
+		h.log.LogAttrs(ctx, slog.LevelDebug, "session not read", slog.Any("err", err))
+		return session, after, false
+	case who != nil && who.user != session.User:
+		return session, after, false
+	case cursor.Tag != "" && cursor.Tag != bridge.UserTag(session.User): // a plain offset is one of an older version
+		return session, after, false
 	}
-	who, _ := c.Data().(*identity)
-	if who != nil && who.user != session.User {
-		return sio.Restored{}, false
-	}
-	if cursor.Tag != "" && cursor.Tag != bridge.UserTag(session.User) { // a plain offset is one of an older version
-		return sio.Restored{}, false
-	}
-	if !ev.hub.complete(ctx, session.User, cursor.Offset) {
-		return sio.Restored{}, false
-	}
-	return sio.Restored{ID: string(session.Socket), Data: &recovered{session.User, cursor.Offset, who}}, true
+	return session, cursor.Offset, h.complete(ctx, session.User, cursor.Offset)
 }
 
 // complete reports whether everything that the user was sent after an offset is kept.

@@ -156,6 +156,9 @@ func (s *socket) offer(e *bridge.Envelope, give func() error) (c bridge.Count) {
 	case !e.Offset.After(s.last):
 		c.Seen = 1
 	case give() == nil:
+		if e.Before.After(s.last) {
+			s.from = e.Before // what is between was not given to this socket
+		}
 		s.last, s.gave = e.Offset, true
 		s.note()
 		s.tellLater()
