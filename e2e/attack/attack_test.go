@@ -43,20 +43,21 @@ func TestJudge(t *testing.T) {
 	good := func() *result {
 		v := vitals{heap: 50 << 20, goroutines: 500, descriptors: 300}
 		l := latencies{n: 1000, p99: 10 * time.Millisecond}
-		return &result{quiet: l, attacked: l, before: v, after: v, tries: []tried{{Name: "x", Tries: 1, Answered: 1}}}
+		return &result{quiet: l, attacked: l, bridges: []account{{name: "open", before: v, after: v, peak: 300 << 20}}, tries: []tried{{Name: "x", Tries: 1, Answered: 1}}}
 	}
 	if got := good().problems(); len(got) != 0 {
 		t.Errorf("a good run: %q", got)
 	}
 	for want, spoil := range map[string]func(*result){
-		"p99":         func(r *result) { r.attacked.p99 = 31 * time.Millisecond },
-		"heap":        func(r *result) { r.after.heap *= 1.2 },
-		"goroutines":  func(r *result) { r.after.goroutines *= 1.2 },
-		"descriptors": func(r *result) { r.after.descriptors *= 1.2 },
-		"1 panics":    func(r *result) { r.panics = 1 },
-		"user":        func(r *result) { r.wrongs = []string{"user lost its connection"} },
-		"x: answered": func(r *result) { r.tries[0].Wrong = []string{"answered 200"} },
-		"x: never":    func(r *result) { r.tries[0].Tries = 0 },
+		"p99":               func(r *result) { r.attacked.p99 = 31 * time.Millisecond },
+		"open: heap":        func(r *result) { r.bridges[0].after.heap *= 1.2 },
+		"open: goroutines":  func(r *result) { r.bridges[0].after.goroutines *= 1.2 },
+		"open: descriptors": func(r *result) { r.bridges[0].after.descriptors *= 1.2 },
+		"open: 1 panics":    func(r *result) { r.bridges[0].panics = 1 },
+		"open: 500 MB":      func(r *result) { r.bridges[0].peak = 500 << 20 },
+		"user":              func(r *result) { r.wrongs = []string{"user lost its connection"} },
+		"x: answered":       func(r *result) { r.tries[0].Wrong = []string{"answered 200"} },
+		"x: never":          func(r *result) { r.tries[0].Tries = 0 },
 	} {
 		r := good()
 		spoil(r)

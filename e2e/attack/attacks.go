@@ -34,14 +34,14 @@ type tried struct {
 }
 
 // attack has so many connections do all moves, in turn, until ctx ends.
-func attack(ctx context.Context, addr string, connections int) []tried {
+func attack(ctx context.Context, t target, connections int) []tried {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: connections}, Timeout: patience}
 	account := make([]tried, len(moves))
 	var mu sync.Mutex // guards account
 	var peers sync.WaitGroup
 	for n := range connections {
 		// Eight peers share an address, as in an office.
-		p := &peer{addr: addr, from: fmt.Sprintf("203.0.113.%d", n/8), client: client}
+		p := &peer{target: t, addr: t.Open, from: fmt.Sprintf("203.0.113.%d", n/8), client: client}
 		i := n % len(moves)
 		peers.Go(func() {
 			a := &account[i]
@@ -77,7 +77,11 @@ func attack(ctx context.Context, addr string, connections int) []tried {
 	return account
 }
 
-var moves = []move{
+// moves are all that hostile peers do.
+var moves = slices.Concat(protocolMoves, memoryMoves, identityMoves)
+
+// protocolMoves break HTTP, Engine.IO and Socket.IO.
+var protocolMoves = []move{
 	{"half-open", func(ctx context.Context, p *peer) error { return p.talk(ctx, "") }},
 	{"slow header", func(ctx context.Context, p *peer) error {
 		return p.drip(ctx, "GET / HTTP/1.1\r\nHost: a\r\nX: ")
@@ -226,7 +230,8 @@ var moves = []move{
 		return p.talk(ctx, "POST /sendPayload HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", http.StatusNotImplemented, http.StatusBadRequest)
 	}},
 	{"connect storm", func(ctx context.Context, p *peer) error {
-		q := &peer{addr: p.addr, from: "203.0.113.200", client: p.client}
+		q := *p
+		q.from = "203.0.113.200"
 		for range 10 {
 			_, leave, err := q.websocket(ctx, "")
 			if err != nil {
@@ -235,6 +240,15 @@ var moves = []move{
 			leave()
 		}
 		return nil
+	}},
+	{"malformed chunk", func(ctx context.Context, p *peer) error {
+		return p.talk(ctx, "POST /sendPayload HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: "+p.from+
+			"\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n", http.StatusBadRequest)
+	}},
+	{"websocket headers", func(ctx context.Context, p *peer) error {
+		bad := []string{"Origin : http://a", "Origin: http://a\r\nHost: b", "X(Y): z", "X: a\x00b"}
+		text := strings.TrimSuffix(upgrade(p, "4"), "\r\n") + bad[rand.IntN(len(bad))] + "\r\n\r\n"
+		return p.talk(ctx, text, http.StatusBadRequest)
 	}},
 	{"double polls", func(ctx context.Context, p *peer) error {
 		return p.doublePoll(ctx)

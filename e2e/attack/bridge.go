@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
-	"maps"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -19,55 +18,45 @@ import (
 	"github.com/codewar/socketbridge/e2e/procs"
 )
 
-// bridge is the program under attack.
+// bridge is one process under attack.
 type bridge struct {
-	addr string
-	ops  string         // of its operators' listener
-	nats string         // the URL of its NATS server
-	bus  *procs.Process // which is a process of its own: what it keeps of messages is not the bridge's memory
+	name string
+	addr string // of browsers and callers
+	ops  string // of operators: the attacker is not told
 	cmd  *exec.Cmd
 	done chan struct{} // closed when it has ended
 	log  string
 }
 
-// startBridge builds it and runs it with its defaults, but for what an account
-// needs: clients' addresses from X-Forwarded-For and a history that is soon full.
-func startBridge(ctx context.Context, dir string) (*bridge, error) {
-	bin, err := procs.BuildBridge(ctx, dir)
-	if err != nil {
-		return nil, err
-	}
-	server, err := procs.BuildNATS(ctx, dir)
-	if err != nil {
-		return nil, err
-	}
+// startBridge runs the binary as a node of the cluster, with its defaults but for what
+// the test needs: clients' addresses from X-Forwarded-For, and a history that is soon full.
+func (c *cluster) startBridge(ctx context.Context, dir, bin, name string, more ...string) (*bridge, error) {
 	port, err := procs.FreePort()
 	if err != nil {
 		return nil, err
 	}
-	log, err := os.Create(logPath(dir))
-	if err != nil {
-		return nil, fmt.Errorf("open log: %w", err)
-	}
-	defer func() { _ = log.Close() }()
 	opsPort, err := procs.FreePort()
 	if err != nil {
 		return nil, err
 	}
-	b := &bridge{addr: "127.0.0.1:" + port, ops: "127.0.0.1:" + opsPort, cmd: exec.Command(bin), done: make(chan struct{}), log: log.Name()} //nolint:gosec // just built
-	if b.bus, b.nats, err = procs.StartNATS(dir, server); err != nil {
-		b.stopBus()
-		return nil, fmt.Errorf("start nats: %w", err)
+	log, err := os.Create(filepath.Join(dir, name+".log")) //nolint:gosec // our own directory
+	if err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	defer func() { _ = log.Close() }()
+	b := &bridge{
+		name: name, addr: "127.0.0.1:" + port, ops: "127.0.0.1:" + opsPort,
+		cmd: exec.Command(bin), done: make(chan struct{}), log: log.Name(), //nolint:gosec // just built
 	}
 	b.cmd.Dir, b.cmd.Stdout, b.cmd.Stderr = dir, log, log
-	b.cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LOG_LEVEL=warn", "PORT=" + port, "OPS_ADDR=127.0.0.1:" + opsPort, "NATS_URL=" + b.nats,
+	b.cmd.Env = append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LOG_LEVEL=warn", "PORT=" + port, "OPS_ADDR=" + b.ops, "NODE_ID=" + name,
+		"NATS_URL=" + c.natsURL, "REDIS_ADDRS=" + c.redisAddr,
 		"HTTP_TRUSTED_PROXIES=127.0.0.0/8", "HISTORY_TRACES=0", "HISTORY_MAX_PER_USER=10", "HISTORY_TTL=10s",
-	}
+	}, more...)
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := b.cmd.Start(); err != nil {
-		b.stopBus()
-		return nil, fmt.Errorf("start the bridge: %w", err)
+		return nil, fmt.Errorf("start bridge %s: %w", name, err)
 	}
 	go func() { // ends with the process
 		defer close(b.done)
@@ -86,7 +75,8 @@ func startBridge(ctx context.Context, dir string) (*bridge, error) {
 	})
 	if err != nil {
 		b.kill()
-		return nil, fmt.Errorf("bridge is not ready: %w", err)
+		text, _ := os.ReadFile(b.log)
+		return nil, fmt.Errorf("bridge %s is not ready: %w\n%s", name, err, text)
 	}
 	return b, nil
 }
@@ -94,13 +84,20 @@ func startBridge(ctx context.Context, dir string) (*bridge, error) {
 func (b *bridge) kill() {
 	_ = b.cmd.Process.Kill()
 	<-b.done
-	b.stopBus()
 }
 
-func (b *bridge) stopBus() {
-	if b.bus != nil {
-		b.bus.Kill()
+// peak is the most memory that the process has had resident so far, in bytes.
+func (b *bridge) peak() (float64, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.cmd.Process.Pid))
+	if err != nil {
+		return 0, fmt.Errorf("read memory of %s: %w", b.name, err)
 	}
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	var kB float64
+	if _, err := fmt.Sscan(rest, &kB); err != nil {
+		return 0, fmt.Errorf("read memory of %s: %w", b.name, err)
+	}
+	return kB * 1024, nil
 }
 
 // vitals is what must come back after an attack.
@@ -177,7 +174,7 @@ func (b *bridge) metrics(ctx context.Context) (map[string]float64, error) {
 	select {
 	case <-b.done:
 		log, _ := os.ReadFile(b.log)
-		return nil, fmt.Errorf("the bridge has died: %v\n%s", b.cmd.ProcessState, log)
+		return nil, fmt.Errorf("bridge %s has died: %v\n%s", b.name, b.cmd.ProcessState, log)
 	default:
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+b.ops+"/metrics", nil)
@@ -206,8 +203,6 @@ func (b *bridge) metrics(ctx context.Context) (map[string]float64, error) {
 	}
 	return m, nil
 }
-
-func mapKeys(m map[string]float64) iter.Seq[string] { return maps.Keys(m) }
 
 // waitFor asks until state answers "".
 func waitFor(ctx context.Context, limit time.Duration, state func() string) error {

@@ -7,10 +7,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
@@ -39,16 +39,20 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("attack", flag.ContinueOnError)
 	small := flags.Bool("short", false, "seconds instead of minutes")
-	target := flags.String("attacker", "", "be the attacker of the bridge at this address")
+	attacker := flags.String("attacker", "", "be the attacker of the bridges that this JSON object names")
 	connections := flags.Int("connections", long.connections, "of the attacker")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if *target != "" {
+	if *attacker != "" {
 		if err := yield(); err != nil {
 			return fmt.Errorf("take the lowest priority: %w", err)
 		}
-		return json.NewEncoder(out).Encode(attack(ctx, *target, *connections))
+		var t target
+		if err := json.Unmarshal([]byte(*attacker), &t); err != nil {
+			return fmt.Errorf("read target: %w", err)
+		}
+		return json.NewEncoder(out).Encode(attack(ctx, t, *connections))
 	}
 	s := long
 	if *small {
@@ -76,12 +80,12 @@ func perform(ctx context.Context, s size, self string) (r *result, err error) {
 		return nil, fmt.Errorf("make directory: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	b, err := startBridge(ctx, dir)
+	c, err := startCluster(ctx, dir)
+	defer c.stop()
 	if err != nil {
 		return nil, err
 	}
-	defer b.kill()
-	crowd, err := connectUsers(ctx, b)
+	crowd, err := connectUsers(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -94,14 +98,26 @@ func perform(ctx context.Context, s size, self string) (r *result, err error) {
 	if r.quiet, err = crowd.measure(ctx, s.quiet); err != nil {
 		return nil, err
 	}
-	if r.before, err = b.vitals(ctx); err != nil {
-		return nil, err
+	for _, b := range c.bridges() {
+		v, err := b.vitals(ctx)
+		if err != nil {
+			return nil, err
+		}
+		r.bridges = append(r.bridges, account{name: b.name, before: v})
 	}
 
-	attacker := exec.CommandContext(ctx, self, "-attacker", b.addr, "-connections", fmt.Sprint(s.connections)) //nolint:gosec // ourselves
+	t, err := c.target()
+	if err != nil {
+		return nil, err
+	}
+	said, err := json.Marshal(t)
+	if err != nil {
+		return nil, fmt.Errorf("encode target: %w", err)
+	}
+	attacker := exec.CommandContext(ctx, self, "-attacker", string(said), "-connections", fmt.Sprint(s.connections)) //nolint:gosec // ourselves
 	attacker.Stderr = os.Stderr
 	attacker.Cancel = func() error { return attacker.Process.Signal(syscall.SIGTERM) }
-	said, err := attacker.StdoutPipe()
+	output, err := attacker.StdoutPipe()
 	if err != nil {
 		return nil, fmt.Errorf("start the attacker: %w", err)
 	}
@@ -110,32 +126,66 @@ func perform(ctx context.Context, s size, self string) (r *result, err error) {
 	}
 	r.attacked, err = crowd.measure(ctx, s.attack)
 	_ = attacker.Process.Signal(syscall.SIGTERM)
-	decoded := json.NewDecoder(said).Decode(&r.tries)
+	decoded := json.NewDecoder(output).Decode(&r.tries)
 	if ended := errors.Join(decoded, attacker.Wait()); ended != nil {
 		return nil, fmt.Errorf("attacker: %w", ended)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if r.after, err = b.recovered(ctx, r.before); err != nil {
-		return nil, err
+	for i, b := range c.bridges() {
+		if err := r.bridges[i].read(ctx, b); err != nil {
+			return nil, err
+		}
 	}
 	r.wrongs = crowd.wrongs()
-	if r.refusals, r.panics, err = b.refusals(ctx); err != nil {
-		return nil, err
-	}
 	return r, nil
 }
 
 // result is what a run has shown.
 type result struct {
 	quiet, attacked latencies
-	before, after   vitals
+	bridges         []account
 	tries           []tried
-	wrongs          []string // what users saw that they must not
-	refusals        map[string]float64
-	panics          float64
+	wrongs          []string      // what users saw that they must not
 	least           time.Duration // see the constant
+}
+
+// account is what a run did to one bridge.
+type account struct {
+	name          string
+	before, after vitals
+	peak          float64 // bytes resident at most, from the start of the process
+	refusals      map[string]float64
+	panics        float64
+}
+
+// maxResident is how much memory a bridge may ever have resident, in bytes.
+const maxResident = 400 << 20
+
+// read completes the account, and waits until the bridge has recovered.
+func (a *account) read(ctx context.Context, b *bridge) (err error) {
+	if a.peak, err = b.peak(); err != nil {
+		return err
+	}
+	if a.after, err = b.recovered(ctx, a.before); err != nil {
+		return err
+	}
+	a.refusals, a.panics, err = b.refusals(ctx)
+	return err
+}
+
+func (a *account) problems() (problems []string) {
+	for _, what := range a.after.beyond(a.before) {
+		problems = append(problems, a.name+": "+what)
+	}
+	if a.panics > 0 {
+		problems = append(problems, fmt.Sprintf("%s: %v panics were caught", a.name, a.panics))
+	}
+	if a.peak > maxResident {
+		problems = append(problems, fmt.Sprintf("%s: %.0f MB resident, more than %d", a.name, a.peak/(1<<20), maxResident>>20))
+	}
+	return problems
 }
 
 // least is the 99th percentile that is always good enough. The quiet one is 0.5 to
@@ -149,10 +199,9 @@ func (r *result) problems() []string {
 	if bound := max(3*r.quiet.p99, r.least); r.attacked.p99 > bound {
 		problems = append(problems, fmt.Sprintf("p99 under attack %v, more than %v", r.attacked.p99, bound))
 	}
-	if r.panics > 0 {
-		problems = append(problems, fmt.Sprintf("%v panics were caught", r.panics))
+	for i := range r.bridges {
+		problems = append(problems, r.bridges[i].problems()...)
 	}
-	problems = append(problems, r.after.beyond(r.before)...)
 	for _, t := range r.tries {
 		if t.Tries == 0 {
 			problems = append(problems, t.Name+": never tried")
@@ -177,20 +226,23 @@ func (r *result) print(out io.Writer) {
 		round := func(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
 		fmt.Fprintf(out, "%-22s %9d %10v %10v %10v\n", row.name, row.l.n, round(row.l.p50), round(row.l.p99), round(row.l.most))
 	}
-	fmt.Fprintf(out, "\n%-22s %9s %9s %11s %11s\n", "bridge", "heap MB", "RSS MB", "goroutines", "descriptors")
-	for _, row := range []struct {
-		name string
-		v    vitals
-	}{{"before", r.before}, {"after", r.after}} {
-		fmt.Fprintf(out, "%-22s %9.1f %9.1f %11.0f %11.0f\n", row.name, row.v.heap/(1<<20), row.v.rss/(1<<20), row.v.goroutines, row.v.descriptors)
+	fmt.Fprintf(out, "\n%-22s %9s %9s %9s %11s %11s\n", "bridge", "heap MB", "RSS MB", "peak MB", "goroutines", "descriptors")
+	for _, a := range r.bridges {
+		for _, row := range []struct {
+			when string
+			v    vitals
+			peak string
+		}{{"before", a.before, ""}, {"after", a.after, fmt.Sprintf("%.1f", a.peak/(1<<20))}} {
+			fmt.Fprintf(out, "%-22s %9.1f %9.1f %9s %11.0f %11.0f\n", a.name+" "+row.when, row.v.heap/(1<<20), row.v.rss/(1<<20), row.peak, row.v.goroutines, row.v.descriptors)
+		}
 	}
 	fmt.Fprintln(out)
-	for _, name := range slices.Sorted(mapKeys(r.refusals)) {
-		fmt.Fprintf(out, "%-60s %8.0f\n", name, r.refusals[name])
+	for _, a := range r.bridges {
+		for _, name := range slices.Sorted(maps.Keys(a.refusals)) {
+			fmt.Fprintf(out, "%-80s %8.0f\n", a.name+" "+name, a.refusals[name])
+		}
 	}
 	for _, p := range r.problems() {
 		fmt.Fprintf(out, "PROBLEM %s\n", p)
 	}
 }
-
-func logPath(dir string) string { return filepath.Join(dir, "bridge.log") }

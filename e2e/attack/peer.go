@@ -25,9 +25,18 @@ const patience = 45 * time.Second
 
 // peer is one hostile client, with an address of its own.
 type peer struct {
-	addr   string
+	target
+	addr   string // the bridge it attacks: the open one unless it says otherwise
 	from   string // for X-Forwarded-For
 	client *http.Client
+	dialer *websocket.Dialer // nil: the library's default
+}
+
+// guarded is the same peer at the bridge that asks for tokens.
+func (p *peer) guarded() *peer {
+	q := *p
+	q.addr = p.Guarded
+	return &q
 }
 
 // dial opens a network connection that ends with ctx.
@@ -44,7 +53,11 @@ func (p *peer) dial(ctx context.Context) (net.Conn, func(), error) {
 // websocket opens one, with more in the query.
 func (p *peer) websocket(ctx context.Context, query string) (*websocket.Conn, func(), error) {
 	header := http.Header{"X-Forwarded-For": {p.from}}
-	ws, res, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+p.addr+"/socket.io/?EIO=4&transport=websocket"+query, header)
+	dialer := p.dialer
+	if dialer == nil {
+		dialer = websocket.DefaultDialer
+	}
+	ws, res, err := dialer.DialContext(ctx, "ws://"+p.addr+"/socket.io/?EIO=4&transport=websocket"+query, header)
 	switch {
 	case err == nil:
 	case res == nil || res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusServiceUnavailable:

@@ -47,19 +47,27 @@ type note struct {
 	At  int64 `json:"at"` // ns since epoch
 }
 
-func connectUsers(ctx context.Context, b *bridge) (*crowd, error) {
-	nc, err := nats.Connect(b.nats)
+// connectUsers connects every third user to the guarded bridge, the others to the open one.
+func connectUsers(ctx context.Context, at *cluster) (*crowd, error) {
+	nc, err := nats.Connect(at.natsURL)
 	if err != nil {
 		return nil, fmt.Errorf("connect to nats: %w", err)
 	}
 	c := &crowd{publisher: nc, leaving: make(chan struct{})}
 	for i := range c.users {
-		header := http.Header{"X-Forwarded-For": {fmt.Sprintf("198.51.100.%d", i)}}
-		conn, err := sioclient.Dial(ctx, sioclient.Options{URL: "http://" + b.addr, Header: header})
+		name := fmt.Sprint("good-", i)
+		o := sioclient.Options{URL: "http://" + at.open.addr, Header: http.Header{"X-Forwarded-For": {fmt.Sprintf("198.51.100.%d", i)}}}
+		if i%3 == 0 {
+			o.URL = "http://" + at.guarded.addr
+			if o.Token, err = at.token(name); err != nil {
+				return nil, err
+			}
+		}
+		conn, err := sioclient.Dial(ctx, o)
 		if err != nil {
 			return nil, fmt.Errorf("connect user %d: %w", i, err)
 		}
-		u := &user{name: fmt.Sprint("good-", i), conn: conn, mapped: make(chan struct{})}
+		u := &user{name: name, conn: conn, mapped: make(chan struct{})}
 		if err := conn.SetUser(u.name, func() { close(u.mapped) }); err != nil {
 			return nil, fmt.Errorf("register user %d: %w", i, err)
 		}
