@@ -78,7 +78,7 @@ func attack(ctx context.Context, t target, connections int) []tried {
 }
 
 // moves are all that hostile peers do.
-var moves = slices.Concat(protocolMoves, memoryMoves, identityMoves)
+var moves = slices.Concat(protocolMoves, memoryMoves, identityMoves, busMoves)
 
 // protocolMoves break HTTP, Engine.IO and Socket.IO.
 var protocolMoves = []move{

@@ -53,7 +53,7 @@ func (c *cluster) startBridge(ctx context.Context, dir, bin, name string, more .
 		"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "LOG_LEVEL=warn", "PORT=" + port, "OPS_ADDR=" + b.ops, "NODE_ID=" + name,
 		"NATS_URL=" + c.natsURL, "REDIS_ADDRS=" + c.redisAddr,
 		"HTTP_TRUSTED_PROXIES=127.0.0.0/8", "HISTORY_TRACES=0", "HISTORY_MAX_PER_USER=10", "HISTORY_TTL=10s",
-	}, more...)
+	}, append(c.accounts.environment(), more...)...)
 	b.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := b.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start bridge %s: %w", name, err)

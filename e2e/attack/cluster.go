@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/codewar/socketbridge/e2e/procs"
 	"github.com/codewar/socketbridge/gateway/auth"
 )
@@ -14,13 +16,13 @@ import (
 // believes every client (auth.mode none), the other asks for tokens and API keys. NATS
 // and Redis are processes of their own: what they keep is not the bridges' memory.
 type cluster struct {
-	nats, redis     *procs.Process
-	natsURL         string
-	redisAddr       string
-	open, guarded   *bridge
-	secret, issuer  string
-	keys            *keyServer
-	attackerAddress string
+	accounts       accounts
+	nats, redis    *procs.Process
+	natsURL        string
+	redisAddr      string
+	open, guarded  *bridge
+	secret, issuer string
+	keys           *keyServer
 }
 
 // startCluster builds and starts everything. On an error the caller still has to call stop.
@@ -34,10 +36,13 @@ func startCluster(ctx context.Context, dir string) (c *cluster, err error) {
 	if err != nil {
 		return c, err
 	}
-	if c.nats, c.natsURL, err = procs.StartNATS(dir, server); err != nil {
+	if c.accounts, err = makeAccounts(ctx, dir); err != nil {
+		return c, err
+	}
+	if c.nats, c.natsURL, err = procs.StartNATS(dir, server, "-c", c.accounts.natsConf()); err != nil {
 		return c, fmt.Errorf("start nats: %w", err)
 	}
-	if c.redis, c.redisAddr, err = procs.StartRedis(dir); err != nil {
+	if c.redis, c.redisAddr, err = procs.StartRedis(dir, "--aclfile", c.accounts.aclFile()); err != nil {
 		return c, fmt.Errorf("start redis: %w", err)
 	}
 	if c.keys, err = startKeyServer(); err != nil {
@@ -88,13 +93,35 @@ func (c *cluster) token(user string) (string, error) {
 	return token, nil
 }
 
-// target is what the attacker is given: addresses that are public, and the token of one user.
+// connect connects to NATS as one of the users that deploy/ defines.
+func (c *cluster) connect(user string) (*nats.Conn, error) {
+	password, err := c.accounts.secret("nats-" + user + "-password")
+	if err != nil {
+		return nil, err
+	}
+	nc, err := nats.Connect(c.natsURL, nats.UserInfo(user, password), nats.CustomInboxPrefix("_INBOX."+user))
+	if err != nil {
+		return nil, fmt.Errorf("connect to nats: %w", err)
+	}
+	return nc, nil
+}
+
+// target is what the attacker is given: addresses that are public, the token of one user, and
+// NATS with the password of each user.
 type target struct {
 	Open, Guarded string // host and port
 	Token         string // of user mallory
+	NATS          string
+	Passwords     map[string]string
 }
 
-func (c *cluster) target() (target, error) {
-	token, err := c.token("mallory")
-	return target{Open: c.open.addr, Guarded: c.guarded.addr, Token: token}, err
+func (c *cluster) target() (t target, err error) {
+	t = target{Open: c.open.addr, Guarded: c.guarded.addr, NATS: c.natsURL, Passwords: make(map[string]string)}
+	for _, user := range []string{"publisher", "operator", "bridge"} {
+		if t.Passwords[user], err = c.accounts.secret("nats-" + user + "-password"); err != nil {
+			return t, err
+		}
+	}
+	t.Token, err = c.token("mallory")
+	return t, err
 }

@@ -49,9 +49,9 @@ type note struct {
 
 // connectUsers connects every third user to the guarded bridge, the others to the open one.
 func connectUsers(ctx context.Context, at *cluster) (*crowd, error) {
-	nc, err := nats.Connect(at.natsURL)
+	nc, err := at.connect("publisher")
 	if err != nil {
-		return nil, fmt.Errorf("connect to nats: %w", err)
+		return nil, err
 	}
 	c := &crowd{publisher: nc, leaving: make(chan struct{})}
 	for i := range c.users {

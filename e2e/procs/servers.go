@@ -12,16 +12,16 @@ import (
 // StartLimit is how long a process may take until it serves.
 const StartLimit = 30 * time.Second
 
-// StartNATS runs the nats-server at path, with JetStream. On an error the caller still has
-// to kill the process, if there is one.
-func StartNATS(dir, path string) (p *Process, url string, err error) {
+// StartNATS runs the nats-server at path, with JetStream and more arguments. On an error the
+// caller still has to kill the process, if there is one.
+func StartNATS(dir, path string, args ...string) (p *Process, url string, err error) {
 	port, err := FreePort()
 	if err != nil {
 		return nil, "", err
 	}
 	p = &Process{
 		Name: "nats", Path: path, Dir: dir, Env: Environment(),
-		Args: []string{"-js", "-a", "127.0.0.1", "-p", port, "-sd", filepath.Join(dir, "jetstream")},
+		Args: append([]string{"-js", "-a", "127.0.0.1", "-p", port, "-sd", filepath.Join(dir, "jetstream")}, args...),
 	}
 	if err := p.Start(); err != nil {
 		return nil, "", err
