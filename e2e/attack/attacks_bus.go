@@ -44,7 +44,7 @@ var busMoves = []move{
 				body[i] = byte(rand.Uint32())
 			}
 			replies := []string{"", "codewar.note", "$JS.API.STREAM.PURGE.CODEWAR", "_INBOX.bridge.x", "bridge.dead.X"}
-			if err := nc.PublishRequest(subjects[rand.IntN(len(subjects))], replies[rand.IntN(len(replies))], body); err != nil {
+			if err := nc.PublishMsg(&nats.Msg{Subject: subjects[rand.IntN(len(subjects))], Reply: replies[rand.IntN(len(replies))], Data: body}); err != nil {
 				return err
 			}
 			return nc.FlushTimeout(patience)

@@ -62,23 +62,25 @@ func (c *cluster) startBridge(ctx context.Context, dir, bin, name string, more .
 		defer close(b.done)
 		_ = b.cmd.Wait()
 	}()
-	err = waitFor(ctx, 20*time.Second, func() string {
-		res, err := http.Get("http://" + b.addr + "/readyz")
-		if err != nil {
-			return err.Error()
-		}
-		defer func() { _ = res.Body.Close() }()
-		if res.StatusCode != http.StatusOK {
-			return res.Status
-		}
-		return ""
-	})
-	if err != nil {
+	if err := waitFor(ctx, 20*time.Second, func() string { return notReady(b.addr) }); err != nil {
 		b.kill()
 		text, _ := os.ReadFile(b.log)
 		return nil, fmt.Errorf("bridge %s is not ready: %w\n%s", name, err, text)
 	}
 	return b, nil
+}
+
+// notReady is why a bridge is not ready, "" when it is.
+func notReady(addr string) string {
+	res, err := http.Get("http://" + addr + "/readyz")
+	if err != nil {
+		return err.Error()
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusOK {
+		return res.Status
+	}
+	return ""
 }
 
 func (b *bridge) kill() {

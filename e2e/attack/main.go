@@ -18,13 +18,13 @@ import (
 
 // size is how long and how large a run is.
 type size struct {
-	quiet, attack time.Duration
-	connections   int
+	quiet, attack, garbage time.Duration
+	connections            int
 }
 
 var (
-	long  = size{quiet: 20 * time.Second, attack: 2 * time.Minute, connections: 500}
-	short = size{quiet: 3 * time.Second, attack: 6 * time.Second, connections: 200}
+	long  = size{quiet: 20 * time.Second, attack: 2 * time.Minute, garbage: 15 * time.Second, connections: 500}
+	short = size{quiet: 3 * time.Second, attack: 6 * time.Second, garbage: 5 * time.Second, connections: 200}
 )
 
 func main() {
@@ -138,7 +138,14 @@ func perform(ctx context.Context, s size, self string) (r *result, err error) {
 			return nil, err
 		}
 	}
-	r.wrongs = crowd.wrongs()
+	garbage, err := c.plantGarbage(ctx, s.garbage)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := crowd.measure(ctx, s.quiet); err != nil {
+		garbage = append(garbage, fmt.Sprintf("after garbage in redis: %v", err))
+	}
+	r.wrongs = append(crowd.wrongs(), garbage...)
 	return r, nil
 }
 
