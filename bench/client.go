@@ -112,7 +112,7 @@ func (c *client) hear(text []byte, say func([]byte) error, got func(n uint64, at
 	case bytes.Equal(text, packetPing):
 		return answer(c.state, "3")
 	case c.state == opening && bytes.HasPrefix(text, packetOpen):
-		return answer(joining, "40")
+		return answer(joining, `40{"resume":true}`) // the cursor as an argument, as JavaScript is given it
 	case c.state == joining && bytes.HasPrefix(text, packetJoin):
 		return answer(mapping, `420["setUserId","`+string(appendUser(nil, c.user))+`"]`)
 	case c.state == mapping && bytes.HasPrefix(text, packetAck) && bytes.Contains(text, ackOK):

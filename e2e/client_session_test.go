@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"testing"
+	"time"
 )
 
 // TestClientSession: a client that keeps no cursor, as every library but two, and says
@@ -40,6 +41,9 @@ func TestClientSession(t *testing.T) {
 			away(a)
 			p.setUser(user)
 			p.wantNumbers("tick", 0, 13)
+			// Another node goes by what is saved, every 200 ms while the connection is not known to be gone.
+			saved := time.Now().Add(time.Second)
+			waitFor(t, "the progress is saved", func() string { return missing(time.Now().After(saved), "not yet") })
 			away(b)
 			p.setUser(user)
 			p.wantNumbers("tick", 0, 25)
