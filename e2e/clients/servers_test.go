@@ -157,7 +157,7 @@ func startNginx(t *testing.T, bridgePort string) (addr string) {
 	}
 	p := &procs.Process{
 		Name: "nginx", Path: "nginx", Dir: dir, Env: procs.Environment(),
-		Args: []string{"-p", dir, "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off; pid nginx.pid; " + user},
+		Args: []string{"-p", dir, "-c", "nginx.conf", "-e", "stderr", "-g", "daemon off; master_process off; pid nginx.pid; " + user},
 	}
 	running(t, p)
 	addr = "127.0.0.1:" + listen
