@@ -138,18 +138,17 @@ func (c *cell) until(what string, state func() string) error {
 	}
 }
 
-// open opens a tab and waits until it is connected. One that asks is of a client that does not
-// resume by itself.
-func (c *cell) open(name, url string, asks bool) (*tab, error) {
-	t := &tab{cell: c, name: name, asks: asks && !c.server.newest, answers: make(map[int][]json.RawMessage)}
+// open opens a tab with an auth, which may be nil, and waits until it is connected. One that
+// asks for cursors is of a client that does not resume by itself.
+func (c *cell) open(name, url string, auth map[string]any) (*tab, error) {
+	t := &tab{cell: c, name: name, asks: auth["resume"] == true && !c.server.newest, answers: make(map[int][]json.RawMessage)}
 	c.mu.Lock()
 	c.tabs[name] = t
 	c.mu.Unlock()
-	open := command{Do: "open", Tab: name, URL: url, Transports: c.client.transports}
-	if t.asks {
-		open.Auth = map[string]any{"resume": true}
+	if c.server.newest {
+		auth = nil // the Node service knows none
 	}
-	if err := c.driver.do(open); err != nil {
+	if err := c.driver.do(command{Do: "open", Tab: name, URL: url, Transports: c.client.transports, Auth: auth}); err != nil {
 		return nil, err
 	}
 	return t, t.connected(1)
@@ -333,9 +332,9 @@ func (c *cell) account() (sum account, err error) {
 	return sum, err
 }
 
-// retry repeats what fails until it does not.
-func retry(do func() error) error {
-	deadline, tick := time.After(patience), time.NewTicker(10*time.Millisecond)
+// retry repeats what fails until it does not, after a pause each time.
+func retry(pause time.Duration, do func() error) error {
+	deadline, tick := time.After(patience), time.NewTicker(pause)
 	defer tick.Stop()
 	for {
 		err := do()

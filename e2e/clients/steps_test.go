@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
+	"time"
 )
 
 // steps are what an application does with its socket, in this order. Their documentation
@@ -31,7 +33,11 @@ var steps = []struct {
 const first, second = "first", "second"
 
 func stepMap(c *cell) (account, error) {
-	t, err := c.open(first, c.cutter.url, c.client.asks)
+	var auth map[string]any
+	if c.client.asks {
+		auth = map[string]any{"resume": true}
+	}
+	t, err := c.open(first, c.cutter.url, auth)
 	if err != nil {
 		return account{}, stop(err)
 	}
@@ -70,7 +76,7 @@ func stepHTTP(c *cell) (account, error) {
 // upgraded by now, during the burst.
 func stepTransport(c *cell) (account, error) {
 	t := c.tabs[first]
-	return account{}, retry(func() error {
+	return account{}, retry(10*time.Millisecond, func() error {
 		answer, err := t.call("transport", "")
 		if err == nil && string(answer[0]) != strconv.Quote(c.client.uses()) {
 			err = fmt.Errorf("it is %s", answer[0])
@@ -79,36 +85,68 @@ func stepTransport(c *cell) (account, error) {
 	})
 }
 
-// miss cuts the first tab off, sends messages, lets it return by itself and maps it again,
-// as an application does in its handler of connect.
-func (c *cell) miss(count int, tabs ...*tab) error {
-	t := c.tabs[first]
+// cut cuts off tabs behind the cutter, does something, lets the tabs return by themselves and
+// maps them again, as an application does in its handler of connect.
+func (c *cell) cut(meanwhile func() error, away ...*tab) error {
+	// Nothing is under way: a cursor that comes in an event of its own comes after the
+	// message, which is shown again when the connection breaks between (docs/clients.md).
+	for _, t := range away {
+		if _, err := t.roundTrip(c.user); err != nil {
+			return err
+		}
+	}
+	before := make([]int, len(away))
 	c.mu.Lock()
-	before := t.connects
+	for i, t := range away {
+		before[i] = t.connects
+	}
 	c.mu.Unlock()
 	c.cutter.cut()
-	err := c.until("the connection is lost", func() string {
-		if t.id != "" {
-			return "it is not"
+	err := c.until("the connections are lost", func() string {
+		for _, t := range away {
+			if t.id != "" {
+				return t.name + " is connected"
+			}
 		}
 		return ""
 	})
 	if err == nil {
-		err = c.publish(c.user, count, tabs...)
+		err = meanwhile()
 	}
 	c.cutter.restore()
 	if err != nil {
 		return err
 	}
-	if err := t.connected(before + 1); err != nil {
-		return err
+	for i, t := range away {
+		if err := t.connected(before[i] + 1); err != nil {
+			return err
+		}
+		if err := t.setUser(c.user); err != nil {
+			return err
+		}
 	}
-	return t.setUser(c.user)
+	return nil
+}
+
+// gone waits until the server knows that sockets of the user have gone: one that has not
+// is the newest. The Node service may know only after a minute.
+func (c *cell) gone(left *tab, ids ...string) error {
+	if c.server.newest {
+		return nil
+	}
+	const pause = 250 * time.Millisecond // a socket may send 100 events a minute
+	return retry(pause, func() error {
+		id, err := left.roundTrip(c.user)
+		if err == nil && slices.Contains(ids, id) {
+			err = errors.New("the server still has a socket that has gone")
+		}
+		return err
+	})
 }
 
 func stepCutAlone(c *cell) (account, error) {
 	t := c.tabs[first]
-	if err := c.miss(20, t); err != nil {
+	if err := c.cut(func() error { return c.publish(c.user, 20, t) }, t); err != nil {
 		return account{}, stop(err)
 	}
 	return c.settle(c.user, t)
@@ -116,7 +154,7 @@ func stepCutAlone(c *cell) (account, error) {
 
 func stepTwoTabs(c *cell) (account, error) {
 	one := c.tabs[first]
-	other, err := c.open(second, c.direct(), false)
+	other, err := c.open(second, c.direct(), nil)
 	if err != nil {
 		return account{}, stop(err)
 	}
@@ -136,7 +174,7 @@ func stepTwoTabs(c *cell) (account, error) {
 
 func stepCutBesides(c *cell) (account, error) {
 	one, other := c.tabs[first], c.tabs[second]
-	if err := c.miss(20, one, other); err != nil {
+	if err := c.cut(func() error { return c.publish(c.user, 20, one, other) }, one); err != nil {
 		return account{}, stop(err)
 	}
 	return c.settle(c.user, other, one)
@@ -159,15 +197,8 @@ func stepOtherUser(c *cell) (account, error) {
 	}); err != nil {
 		return account{}, stop(err)
 	}
-	// The client may say so before the server knows. The Node service may know only after a
-	// minute; it loses messages here anyhow.
-	if err := retry(func() error {
-		id, err := other.roundTrip(c.user)
-		if err == nil && id == left && !c.server.newest {
-			err = errors.New("the server still has the tab that has left")
-		}
-		return err
-	}); err != nil {
+	// The client may say so before the server knows.
+	if err := c.gone(other, left); err != nil {
 		return account{}, stop(err)
 	}
 	var refused error
@@ -216,7 +247,7 @@ func stepLeave(c *cell) (account, error) {
 		}
 	}
 	for _, user := range []string{c.user, c.user + "-next"} {
-		if err := retry(func() error {
+		if err := retry(10*time.Millisecond, func() error {
 			status, err := c.postBody("", []byte(fmt.Sprintf(`{"userId":%q,"topic":"left"}`, user)))
 			if err == nil && status != http.StatusNotFound {
 				err = fmt.Errorf("/sendPayload answers %d", status)
