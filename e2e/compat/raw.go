@@ -1,7 +1,6 @@
 package compat
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -188,18 +187,6 @@ func (s *session) beginPost(length int) posting {
 	fmt.Fprintf(conn, "POST /socket.io/?%s HTTP/1.1\r\nHost: %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n", s.query, u.Host, length)
 	settle()
 	return posting{conn}
-}
-
-// finish sends the body and returns the answer.
-func (p posting) finish(body string) answer {
-	_, _ = io.WriteString(p.conn, body) // a broken connection shows in the read
-	res, err := http.ReadResponse(bufio.NewReader(p.conn), nil)
-	if err != nil {
-		return answer{}
-	}
-	defer res.Body.Close()
-	text, _ := io.ReadAll(res.Body)
-	return answer{res.StatusCode, res.Header, string(text)}
 }
 
 // ws is a websocket.
