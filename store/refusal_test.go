@@ -120,3 +120,22 @@ func TestGarbageCheckpoint(t *testing.T) {
 		}
 	}
 }
+
+// TestGarbageInMarks: the marks of one user that another program has written over do not keep the
+// progress of the users beside it from being recorded.
+func TestGarbageInMarks(t *testing.T) {
+	t.Parallel()
+	server, r := openInside(t)
+	ctx := t.Context()
+	for i, garbage := range []string{"SET %s garbage", "LPUSH %s x", "HSET %s taken garbage"} {
+		bad, good := bridge.UserID(fmt.Sprint("bad", i)), bridge.UserID(fmt.Sprint("good", i))
+		server.Do(fmt.Sprintf(garbage, "bridge:marks:{"+string(bad)+"}"))
+		to := bridge.Offset{Epoch: 1, Seq: 3}
+		if err := r.Taken(ctx, []bridge.Delivered{{User: bad, To: to}, {User: good, To: to}}); err != nil {
+			t.Errorf("%s: %v", garbage, err)
+		}
+		if taken, _, err := r.Marks(ctx, good); err != nil || taken != to {
+			t.Errorf("%s: the other user's mark is %v (%v), want %v", garbage, taken, err, to)
+		}
+	}
+}
