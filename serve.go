@@ -112,7 +112,9 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	checks := []gateway.Check{
 		{Name: "nats", Err: func(context.Context) error { return sub.Ready() }},
 		{Name: "store", Err: st.Ping},
+		{Name: "node", Err: func(context.Context) error { return sub.IdentityErr() }},
 	}
+	down.add("node id", time.Second, background(sub.KeepIdentity))
 	if v := believed.Verifier; v != nil {
 		down.add("auth", 2*time.Second, background(v.Run))
 		checks = append(checks, gateway.Check{Name: "auth", Err: func(context.Context) error { return v.Ready() }})

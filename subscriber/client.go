@@ -31,9 +31,10 @@ type Client struct {
 	inbox     *inbox
 	outbox    *outbox
 	links     *links
-	served    atomic.Pointer[linkServer] // nil until ServeLinks
-	asked     atomic.Pointer[asking]     // nil until ServeQuestions
-	heardTerm atomic.Uint64              // the greatest term of a leader's link message
+	served    atomic.Pointer[linkServer]   // nil until ServeLinks
+	identity  atomic.Pointer[nodeIdentity] // nil until KeepIdentity
+	asked     atomic.Pointer[asking]       // nil until ServeQuestions
+	heardTerm atomic.Uint64                // the greatest term of a leader's link message
 	slow      bridge.Quiet
 	denials   denials
 	counts    counters

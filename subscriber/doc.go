@@ -9,6 +9,7 @@
 //	bridge.dead.<code>            messages that break the rules; captured by BRIDGE_DEAD
 //	bridge.codewar.node.<node>    what the leader forwards to a node, and its heartbeat
 //	bridge.codewar.ask.<node>.<k> what nodes ask each other for operators
+//	bridge.codewar.id.<node>      processes with that node id say which they are
 //	bridge.codewar.resigned       the leader stops, so that another leads at once
 //	bridge.codewar.leader.<p>     the process p, which leads, answers that it lives
 //	$KV.BRIDGE_LEASE.leader       who leads, in a key-value bucket

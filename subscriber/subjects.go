@@ -48,6 +48,11 @@ func (c Config) questionSubject(node bridge.NodeID, kind string) string {
 	return c.internalSubject("ask." + string(node) + "." + kind)
 }
 
+// identitySubject is where each process with that node id says which one it is.
+func (c Config) identitySubject(node bridge.NodeID) string {
+	return c.internalSubject("id." + string(node))
+}
+
 // resignedSubject is where a leader says that it stops.
 func (c Config) resignedSubject() string { return c.internalSubject("resigned") }
 

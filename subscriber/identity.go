@@ -1,0 +1,147 @@
+package subscriber
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	// identityEvery is how often a process asks for others with its node id.
+	identityEvery = 2 * time.Second
+	// identityAnswers is how long it waits for their answers.
+	identityAnswers = 300 * time.Millisecond
+)
+
+// errUnchecked is the state of an identity before the first answers.
+var errUnchecked = errors.New("node id is not yet known to be free")
+
+// nodeIdentity finds other processes with this node's id. Two such processes take each other's
+// forwards and sockets, so only one of them may be ready: the one that was sure of its id
+// first, and of two that were, the one whose instance is the lesser. Safe for concurrent use.
+type nodeIdentity struct {
+	client   *Client
+	instance string // names this process
+
+	mu   sync.Mutex // guards all below
+	sure bool       // the id was free at some time, or this process is the one to keep it
+	err  error      // why this process is not ready; nil when it is
+}
+
+// identityAnswer is what a process says of itself.
+type identityAnswer struct {
+	Instance string `json:"instance"`
+	Sure     bool   `json:"sure"`
+}
+
+// KeepIdentity asks, until ctx ends, whether another process has this node's id.
+// [Client.IdentityErr] has the result. Call it once.
+func (c *Client) KeepIdentity(ctx context.Context) {
+	i := &nodeIdentity{client: c, instance: rand.Text(), err: errUnchecked}
+	c.identity.Store(i)
+	sub, err := c.nc.Subscribe(c.cfg.identitySubject(c.node), i.answer)
+	if err != nil {
+		c.log.Error("node id not kept, a process with the same one goes unnoticed", "err", err)
+		return
+	}
+	defer func() { _ = sub.Unsubscribe() }() // fails only when the connection is closed
+	tick := time.NewTicker(identityEvery)
+	defer tick.Stop()
+	for {
+		i.check(ctx)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// IdentityErr returns nil while no other living process is known to own this node's id.
+func (c *Client) IdentityErr() error {
+	i := c.identity.Load()
+	if i == nil {
+		return errUnchecked
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.err
+}
+
+// answer says which process this is.
+func (i *nodeIdentity) answer(m *nats.Msg) {
+	i.mu.Lock()
+	data, err := json.Marshal(identityAnswer{i.instance, i.sure})
+	i.mu.Unlock()
+	if err == nil && m.Reply != "" {
+		err = respond(m, data)
+	}
+	if err != nil {
+		i.client.log.Debug("question for the node id not answered", "err", err)
+	}
+}
+
+// check asks once. While NATS is away the last result stays.
+func (i *nodeIdentity) check(ctx context.Context) {
+	others, err := i.others(ctx)
+	if err != nil {
+		return
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	was := i.err
+	i.err = nil
+	for _, o := range others {
+		if o.Sure && !i.sure || o.Sure == i.sure && o.Instance < i.instance {
+			i.err = fmt.Errorf("node.id %q is another living process's: give each process its own", i.client.node)
+		}
+	}
+	i.sure = i.err == nil
+	switch conflict := was != nil && !errors.Is(was, errUnchecked); {
+	case i.err != nil && !conflict:
+		i.client.log.Error("node id is another living process's, this one is not ready", "instance", i.instance)
+	case i.err == nil && conflict:
+		i.client.log.Info("node id is free again")
+	}
+}
+
+// others returns the answers of other processes with this node's id.
+func (i *nodeIdentity) others(ctx context.Context) (others []identityAnswer, err error) {
+	nc := i.client.nc
+	inbox := nc.NewInbox()
+	sub, err := nc.SubscribeSync(inbox)
+	if err != nil {
+		return nil, fmt.Errorf("listen for answers: %w", err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := nc.PublishRequest(i.client.cfg.identitySubject(i.client.node), inbox, nil); err != nil {
+		return nil, fmt.Errorf("ask for the node id: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, identityAnswers)
+	defer cancel()
+	own := false
+	for {
+		m, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			if !own { // NATS is away, or slow: nothing was learned
+				return nil, err
+			}
+			return others, nil
+		}
+		var a identityAnswer
+		if json.Unmarshal(m.Data, &a) != nil {
+			continue // no process of this program
+		}
+		if a.Instance == i.instance {
+			own = true
+			continue
+		}
+		others = append(others, a)
+	}
+}
