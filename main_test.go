@@ -40,7 +40,7 @@ func TestImportDirection(t *testing.T) {
 		"/bench":                {"/e2e/procs", "/internal/npm"},
 		"/docs/samples/publish": nil,
 		"/e2e":                  nil,
-		"/e2e/attack":           {"/e2e/procs", "/internal/sioclient"},
+		"/e2e/attack":           {"/e2e/procs", "/gateway/auth", "/internal/sioclient"},
 		"/e2e/clients":          nil,
 		"/e2e/compat":           nil,
 		"/e2e/chaos":            {"/bridge", "/e2e/procs", "/internal/sioclient"},
