@@ -108,7 +108,7 @@ func TestOperatorsAskEachNode(t *testing.T) {
 	})
 
 	// The live tail of the node that does not lead shows what the leader settles.
-	console := siotest.Dial(t, other.url, siotest.Options{Path: "/console/socket.io/"})
+	console := siotest.Dial(t, other.ops, siotest.Options{Path: "/console/socket.io/"})
 	console.Emit("tail", map[string]string{"user": "u", "topic": "ti*"})
 	waitFor(t, "a row arrives", func() string {
 		_, _ = leader.send(t, `{"userId":"u","topic":"other","n":1}`)

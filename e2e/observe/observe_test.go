@@ -194,13 +194,13 @@ func (o *observation) storeStalls() {
 	o.recovered()
 }
 
-// leaderFlaps: the lease vanishes again and again, as in a Redis that loses its data.
+// leaderFlaps: the term vanishes again and again, as in a Redis that loses its data.
 func (o *observation) leaderFlaps() {
 	during, stop := context.WithCancel(o.cluster.load)
 	defer stop()
-	o.fault("a lease that vanishes", func() {
+	o.fault("a term that vanishes", func() {
 		o.cluster.tasks.Go(func() {
-			every(during, 1200*time.Millisecond, func() { _ = o.cluster.store.Del(during, "bridge:{cluster}:leader").Err() })
+			every(during, 1200*time.Millisecond, func() { _ = o.cluster.store.Del(during, "bridge:{cluster}:term").Err() })
 		})
 	}, "BridgeLeaderFlaps")
 }
@@ -218,18 +218,20 @@ func (o *observation) nodeGone() {
 	c, b := o.cluster, o.cluster.bridges[1]
 	o.fault("a node that is gone", b.Kill, "BridgeNodeDown")
 	pair := certtest.New(o.T).IssueFor("bridge", 72*time.Hour)
-	b.Env = append(b.Env, "HTTP_TLS_CERT="+pair.Cert, "HTTP_TLS_KEY="+pair.Key)
-	b.Path, b.Args = "/bin/sh", []string{"-c", "ulimit -n 200 && exec " + b.Path}
+	b.Env = append(b.Env, "HTTP_TLS_CERT="+pair.Cert, "HTTP_TLS_KEY="+pair.Key, "OPS_MAX_CONNECTIONS=20")
+	b.Path, b.Args = "/bin/sh", []string{"-c", "ulimit -n 1000 && exec " + b.Path}
 	must(o.T, b.Start())
 	must(o.T, b.ready())
 	during, stop := context.WithCancel(c.load)
 	defer stop()
 	o.fault("an old certificate, and few files", func() {
-		for b.metric("process_open_fds") < 180 {
-			ws, res, err := dialer.DialContext(during, "wss://"+b.addr+handshake, nil)
-			must(o.T, err)
-			_ = res.Body.Close()
-			o.hold(during, ws)
+		for b.metric("process_open_fds") < 820 {
+			for range 20 {
+				ws, res, err := dialer.DialContext(during, "wss://"+b.addr+handshake, nil)
+				must(o.T, err)
+				_ = res.Body.Close()
+				o.hold(during, ws)
+			}
 		}
 	}, "BridgeCertificateExpires", "BridgeFileDescriptors")
 }
