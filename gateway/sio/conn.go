@@ -34,7 +34,7 @@ type conn struct {
 	noise     limiter    // guarded by inbound: see maxNoise
 	strangers int        // guarded by inbound: CONNECTs to other namespaces
 
-	attachments int // guarded by inbound: binary packets that are still to come, to be discarded
+	binary *binaryPacket // guarded by inbound: a packet whose attachments are still to come; nil: none is
 
 	writers sync.WaitGroup // whoever writes, or is going to, while writing is set
 

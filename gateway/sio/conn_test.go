@@ -121,7 +121,9 @@ func TestBinary(t *testing.T) {
 		ws.want(`437["no"]`)
 	}
 	polling := joinPolling(t, url, "")
-	polling.wantPost(event + "\x1ebAQI=\x1ebAQI=\x1e" + event)
+	polling.wantPost(event + "\x1ebAQI=\x1ebAQI=\x1e" + event + "\x1ebAQI=")
+	waitFor(t, func() bool { return len(r.lines()) == 5 }) // the last event's second attachment is missing
+	polling.wantPost("bAQI=")
 	waitFor(t, func() bool { return len(r.lines()) == 6 })
 	for i, line := range r.lines() {
 		if line != want && line != "connect" {

@@ -39,13 +39,9 @@ func (c *conn) handle(text []byte) error {
 	case '0', '5', '6': // of no meaning here, and of no harm to a server of Socket.IO either
 		return c.noisy()
 	case attachment[0]:
-		if c.attachments == 0 {
-			return fmt.Errorf("%w: binary data", errPacket)
-		}
-		c.attachments--
-		return nil
+		return c.handleAttachment()
 	case '4':
-		if c.attachments > 0 {
+		if c.binary != nil {
 			return fmt.Errorf("%w: attachment missing", errPacket)
 		}
 		if largeConnect(text, c.srv.cfg.MaxConnect) {
@@ -56,11 +52,42 @@ func (c *conn) handle(text []byte) error {
 		if err != nil {
 			return err
 		}
-		c.attachments = p.attachments
+		if p.attachments > 0 {
+			c.holdBinary(p, cap(text))
+			return nil
+		}
 		return c.handlePacket(p, cap(text))
 	default: // unknown, or only for servers to send: pings
 		return fmt.Errorf("%w: engine type %q", errPacket, text[0])
 	}
+}
+
+// binaryPacket is a packet that is handled when the last of its attachments has come, as
+// Socket.IO does. The attachments themselves are discarded.
+type binaryPacket struct {
+	inPacket
+	size int // bytes that count in the client's account until it is handled
+}
+
+// holdBinary keeps a packet until its attachments have come.
+func (c *conn) holdBinary(p inPacket, size int) {
+	if c.take(size) {
+		c.binary = &binaryPacket{p, size}
+	}
+}
+
+// handleAttachment discards an attachment. The last one has its packet handled.
+func (c *conn) handleAttachment() error {
+	b := c.binary
+	if b == nil {
+		return fmt.Errorf("%w: binary data", errPacket)
+	}
+	if b.attachments--; b.attachments > 0 {
+		return nil
+	}
+	c.binary = nil
+	c.memory.Release(b.size)
+	return c.handlePacket(b.inPacket, b.size)
 }
 
 // handlePacket handles a packet. size is how many bytes its arguments keep in memory.
