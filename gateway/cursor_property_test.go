@@ -260,7 +260,9 @@ func (c *tabConn) read(most int) {
 		switch {
 		case c.tab.seg == nil || c.tab.seg.user != p.user: // of the user before
 		case name == "error" && strings.Contains(p.text, "HISTORY_GAP"):
-			c.tab.seg.told = true
+			// It begins anew, at the inbox or at now. What was on its way to an earlier connection
+			// of it may be the gap, so it is owed what is published from the next step on.
+			c.tab.seg.told, c.tab.seg.first = true, -1
 		case name == "t":
 			c.tab.show(n)
 		}
@@ -554,10 +556,12 @@ func (t *tab) set(has *claim) {
 // leave loses what the tab has not read. The node may not notice.
 func (t *tab) leave(noticed bool) {
 	c := t.conn
+	c.socket.mu.Lock() // a message that is to be confirmed and its cursor are queued under it
 	c.mu.Lock()
 	c.cut = true
 	unread := len(c.queue)
 	c.mu.Unlock()
+	c.socket.mu.Unlock()
 	t.lose(unread)
 	t.conn = nil
 	if noticed {
@@ -624,7 +628,10 @@ func (w *world) check() {
 		}
 		t.conn.read(-1)
 		all := w.of[t.seg.user]
-		tail := all[min(max(t.seg.first, 0), len(all)):]
+		if t.seg.first < 0 { // told after the last step
+			t.seg.first = len(all)
+		}
+		tail := all[min(t.seg.first, len(all)):]
 		if w.net == latestOnly {
 			continue // by design, a socket that is not the newest misses some
 		}
