@@ -346,6 +346,7 @@ func TestIntakeSaysWhatAgedOut(t *testing.T) {
 	s := natstest.Server(t)
 	var book logBook
 	c := open(t, testConfig(s), "a", book.logger())
+	waitFor(t, "the streams have been seen", func() bool { return c.Ready() == nil })
 	publish(t, c, 0, 10)
 	stream, err := c.js.Stream(t.Context(), c.cfg.Stream.Name)
 	if err != nil {
