@@ -167,7 +167,7 @@ func (p *peer) request(ctx context.Context, method, target string, body io.Reade
 }
 
 func statusOf(res *http.Response, want ...int) error {
-	if res.StatusCode == http.StatusTooManyRequests {
+	if res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusServiceUnavailable && res.Header.Get("Retry-After") != "" {
 		return errBusy
 	}
 	if slices.Contains(want, res.StatusCode) {
