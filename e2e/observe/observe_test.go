@@ -28,7 +28,7 @@ const handshake = "/socket.io/?EIO=4&transport=websocket"
 type observation struct {
 	*testing.T
 	cluster *cluster
-	prom    *prometheus
+	prom    prometheus
 	fired   map[string]bool
 }
 

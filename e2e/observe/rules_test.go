@@ -1,7 +1,6 @@
 package observe
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -45,40 +43,6 @@ func (r rules) alerts() (names []string) {
 		}
 	}
 	return names
-}
-
-// hurry is by how much the test shortens every time in the rules: a minute becomes a
-// second. Thresholds stay as they are.
-const hurry = 60
-
-var window = regexp.MustCompile(`\[(\w+)\]`)
-
-// hurried writes the rules with every `for` and every range shortened.
-func (r rules) hurried(t *testing.T, path string) {
-	t.Helper()
-	shorten := func(text string) string {
-		d, err := time.ParseDuration(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return fmt.Sprintf("%dms", (d / hurry).Milliseconds())
-	}
-	for _, g := range r.Groups {
-		for i := range g.Rules {
-			rule := &g.Rules[i]
-			if rule.For != "" {
-				rule.For = shorten(rule.For)
-			}
-			rule.Expr = window.ReplaceAllStringFunc(rule.Expr, func(s string) string { return "[" + shorten(strings.Trim(s, "[]")) + "]" })
-		}
-	}
-	text, err := yaml.Marshal(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // metricName finds the metrics in an expression: names that are followed by labels.

@@ -17,7 +17,7 @@ import (
 
 // Process is a program that can be killed, stopped and started again. It is killed
 // when ours ends, however that ends; also when the thread that started it does, so a goroutine
-// must not end locked to one. Its methods are for one goroutine at a time.
+// must not end locked to one. Its methods, but PID, are for one goroutine at a time.
 type Process struct {
 	Name string
 	Path string
@@ -27,6 +27,7 @@ type Process struct {
 
 	cmd  *exec.Cmd
 	done chan struct{} // closed when cmd has ended
+	pid  atomic.Int64  // 0 before the first start
 }
 
 // LogFile is where what it says goes.
@@ -52,6 +53,7 @@ func (p *Process) Start() error {
 		_ = cmd.Wait() // its status is in cmd.ProcessState
 	}()
 	p.cmd, p.done = cmd, done
+	p.pid.Store(int64(cmd.Process.Pid))
 	return nil
 }
 
@@ -79,8 +81,8 @@ func (p *Process) Signal(s os.Signal) error {
 	return nil
 }
 
-// PID is the number of the process, which must have been started.
-func (p *Process) PID() int { return p.cmd.Process.Pid }
+// PID is the number of the process that was started last; 0 before the first start.
+func (p *Process) PID() int { return int(p.pid.Load()) }
 
 // Kill ends the process as a crash would.
 func (p *Process) Kill() {

@@ -35,26 +35,35 @@ func RedisDir(dir string) string { return filepath.Join(dir, "redis") }
 // StartRedis runs the redis-server that is installed. It saves nothing unless args say so.
 // On an error the caller still has to kill the process, if there is one.
 func StartRedis(dir string, args ...string) (p *Process, addr string, err error) {
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		return nil, "", fmt.Errorf("find redis-server: %w", err)
-	}
 	port, err := FreePort()
 	if err != nil {
 		return nil, "", err
 	}
-	if err := os.MkdirAll(RedisDir(dir), 0o700); err != nil {
-		return nil, "", fmt.Errorf("make directory of redis: %w", err)
-	}
-	p = &Process{
-		Name: "redis", Path: path, Dir: dir, Env: Environment(),
-		Args: append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", RedisDir(dir), "--save", ""}, args...),
+	if p, err = NewRedis("redis-server", "redis", dir, port, args...); err != nil {
+		return nil, "", err
 	}
 	if err := p.Start(); err != nil {
 		return nil, "", err
 	}
 	addr = "127.0.0.1:" + port
 	return p, addr, p.Listens(addr)
+}
+
+// NewRedis is the process of an installed program that takes the arguments of redis-server,
+// not yet started. Its files are in the directory of its name in dir, which is made.
+func NewRedis(program, name, dir, port string, args ...string) (*Process, error) {
+	path, err := exec.LookPath(program)
+	if err != nil {
+		return nil, fmt.Errorf("find %s: %w", program, err)
+	}
+	data := filepath.Join(dir, name)
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return nil, fmt.Errorf("make directory of %s: %w", name, err)
+	}
+	return &Process{
+		Name: name, Path: path, Dir: dir, Env: Environment(),
+		Args: append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", data, "--save", ""}, args...),
+	}, nil
 }
 
 // Listens waits until the process takes connections.
