@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,10 +22,12 @@ type balancer struct {
 	listener net.Listener
 	backends []string
 	unready  []atomic.Bool  // by backend; all false while nobody asks
+	shunned  []atomic.Bool  // by backend: none is sent there
 	running  sync.WaitGroup // accept, ask and every pair
 
 	mu       sync.Mutex // guards all below
 	pairs    map[*pair]struct{}
+	others   []net.Listener       // sticky ones
 	cutAfter func() time.Duration // nil: connections are left alone
 	closed   bool
 }
@@ -44,16 +47,34 @@ func openBalancer(backends []string) (*balancer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open balancer: %w", err)
 	}
-	b := &balancer{listener: l, backends: backends, unready: make([]atomic.Bool, len(backends)), pairs: make(map[*pair]struct{})}
-	b.running.Go(b.accept)
+	b := &balancer{listener: l, backends: backends, unready: make([]atomic.Bool, len(backends)), shunned: make([]atomic.Bool, len(backends)), pairs: make(map[*pair]struct{})}
+	b.running.Go(func() { b.accept(l, nil) })
 	return b, nil
+}
+
+// sticky opens another address, whose connections all go to one node for as long as that
+// accepts them and is ready, as clients that poll need it.
+func (b *balancer) sticky() (addr string, err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("open balancer: %w", err)
+	}
+	b.mu.Lock()
+	b.others = append(b.others, l)
+	b.mu.Unlock()
+	node := new(atomic.Int64)
+	node.Store(rand.Int64N(int64(len(b.backends))))
+	b.running.Go(func() { b.accept(l, node) })
+	return l.Addr().String(), nil
 }
 
 func (b *balancer) addr() string { return b.listener.Addr().String() }
 
-func (b *balancer) accept() {
+// accept takes connections until the listener is closed. Node is the one that they prefer,
+// and is set to the one they got; nil: any.
+func (b *balancer) accept(l net.Listener, node *atomic.Int64) {
 	for {
-		c, err := b.listener.Accept()
+		c, err := l.Accept()
 		if err != nil {
 			if !errors.Is(err, net.ErrClosed) {
 				time.Sleep(10 * time.Millisecond) // out of descriptors, perhaps
@@ -61,13 +82,13 @@ func (b *balancer) accept() {
 			}
 			return
 		}
-		b.running.Go(func() { b.carry(c.(*net.TCPConn)) })
+		b.running.Go(func() { b.carry(c.(*net.TCPConn), node) })
 	}
 }
 
 // carry joins a client with a node until one of them goes.
-func (b *balancer) carry(client *net.TCPConn) {
-	node := b.dial()
+func (b *balancer) carry(client *net.TCPConn, preferred *atomic.Int64) {
+	node := b.dial(preferred)
 	if node == nil {
 		_ = client.Close()
 		return
@@ -110,21 +131,27 @@ func (b *balancer) ask(ctx context.Context, every time.Duration) {
 	}
 }
 
-// dial connects to a random node, or to another when that one does not accept. Those
-// that are not ready come last.
-func (b *balancer) dial() *net.TCPConn {
+// dial connects to the preferred node, or a random one, or to another when that one does
+// not accept. Those that are not ready come last.
+func (b *balancer) dial(preferred *atomic.Int64) *net.TCPConn {
 	order := rand.Perm(len(b.backends))
-	slices.SortStableFunc(order, func(i, j int) int {
-		switch a, b := b.unready[i].Load(), b.unready[j].Load(); {
-		case a == b:
-			return 0
-		case a:
+	rank := func(i int) int {
+		switch {
+		case b.shunned[i].Load():
+			return 3
+		case b.unready[i].Load():
+			return 2
+		case preferred != nil && preferred.Load() != int64(i):
 			return 1
 		}
-		return -1
-	})
+		return 0
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(rank(i), rank(j)) })
 	for _, i := range order {
 		if c, err := net.DialTimeout("tcp", b.backends[i], time.Second); err == nil {
+			if preferred != nil {
+				preferred.Store(int64(i))
+			}
 			return c.(*net.TCPConn)
 		}
 	}
@@ -198,10 +225,25 @@ func (b *balancer) cutNow(part float64) {
 	}
 }
 
+// shun sends a node's clients elsewhere, and nobody to it as long as others accept.
+func (b *balancer) shun(addr string) {
+	b.shunned[slices.Index(b.backends, addr)].Store(true)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for p := range b.pairs {
+		if p.node.RemoteAddr().String() == addr {
+			p.cut()
+		}
+	}
+}
+
 func (b *balancer) close() {
 	_ = b.listener.Close()
 	b.mu.Lock()
 	b.closed = true
+	for _, l := range b.others {
+		_ = l.Close()
+	}
 	for p := range b.pairs {
 		p.close()
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 
 	"github.com/codewar/socketbridge/e2e/procs"
 )
@@ -16,12 +17,18 @@ var errRace = errors.New("data race")
 // cluster is the servers of one row.
 type cluster struct {
 	dir      string
-	nats     *procs.Process
-	natsURL  string
-	redis    *procs.Process
+	network  *network
+	nats     natsServers // none: the bridge's own
+	natsURL  string      // past the gates
+	redis    *redisServers
+	env      []string // of every bridge
 	bridges  []*bridgeNode
 	balancer *balancer
+	disk     string // to be unmounted; may be empty
 }
+
+// embeddedDir is where a bridge with its own NATS server keeps its streams.
+func (c *cluster) embeddedDir() string { return filepath.Join(c.dir, "data") }
 
 // bridgeNode is one bridge; it keeps its address and its name over restarts.
 type bridgeNode struct {
@@ -30,51 +37,22 @@ type bridgeNode struct {
 	ops  string // of its operators' listener
 }
 
-// startCluster starts everything. On an error the caller still has to kill what
-// was started.
-func startCluster(dir string, bin binaries, r *row) (c *cluster, err error) {
-	c = &cluster{dir: dir}
-	if c.nats, c.natsURL, err = procs.StartNATS(dir, bin.nats); err != nil {
-		return c, err
-	}
-	var redisAddr string
-	if c.redis, redisAddr, err = procs.StartRedis(dir, r.redis...); err != nil {
-		return c, err
-	}
-	env := append([]string{
-		"NATS_URL=" + c.natsURL, "REDIS_ADDRS=" + redisAddr,
-		"HISTORY_MAX_PER_USER=100000", // the history is not what a row tests, unless it says so
-		"NODE_ENV=test",
-	}, r.env...)
-	var addrs []string
-	for _, id := range []string{"a", "b"} {
-		if err := c.addBridge(bin.bridge, id, env); err != nil {
-			return c, err
-		}
-		addrs = append(addrs, c.bridges[len(c.bridges)-1].addr)
-	}
-	c.balancer, err = openBalancer(addrs)
-	return c, err
-}
-
-func (c *cluster) addBridge(path, id string, env []string) error {
+// addBridge makes one more bridge, not started.
+func (c *cluster) addBridge(path, id string) (*bridgeNode, error) {
 	port, err := procs.FreePort()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	opsPort, err := procs.FreePort()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	n := &bridgeNode{addr: "127.0.0.1:" + port, ops: "127.0.0.1:" + opsPort, Process: &procs.Process{
 		Name: "bridge-" + id, Path: path, Dir: c.dir,
-		Env: procs.Environment(append([]string{"HTTP_ADDR=127.0.0.1:" + port, "OPS_ADDR=127.0.0.1:" + opsPort, "NODE_ID=" + id}, env...)...),
+		Env: procs.Environment(append([]string{"HTTP_ADDR=127.0.0.1:" + port, "OPS_ADDR=127.0.0.1:" + opsPort, "NODE_ID=" + id}, c.env...)...),
 	}}
-	c.bridges = append(c.bridges, n)
-	if err := n.Start(); err != nil {
-		return err
-	}
-	return n.ready()
+	c.network.add(n.Process)
+	return n, nil
 }
 
 // ready waits until the bridge says that it can serve.
@@ -134,9 +112,14 @@ func (c *cluster) kill() {
 	for _, n := range c.bridges {
 		n.Kill()
 	}
-	for _, p := range []*procs.Process{c.redis, c.nats} {
-		if p != nil {
-			p.Kill()
-		}
+	if c.redis != nil {
+		c.redis.kill()
+	}
+	for _, n := range c.nats {
+		n.Kill()
+	}
+	c.network.close()
+	if c.disk != "" {
+		unmountDisk(c.disk)
 	}
 }

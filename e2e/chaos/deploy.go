@@ -21,8 +21,8 @@ var deployScale = scale{stock: 400, users: 100, rate: 500, unit: filmMargin, qui
 // deploys are the ways to restart bridges one after the other.
 func deploys() []*row {
 	return []*row{
-		{name: "as it comes", fault: rollingRestart},
-		{name: "with a balancer that asks", fault: rollingRestart, asked: time.Second, env: []string{"HTTP_SHUTDOWN_DELAY=3s", "DRAIN_DURATION=10s"}},
+		{name: "as it comes", on: plain, fault: rollingRestart},
+		{name: "with a balancer that asks", on: plain, fault: rollingRestart, asked: time.Second, env: []string{"HTTP_SHUTDOWN_DELAY=3s", "DRAIN_DURATION=10s"}},
 	}
 }
 
@@ -48,12 +48,13 @@ var deployReport string
 // pages saw to the file and its curves beside it.
 func measureDeploys(ctx context.Context, bin binaries, dir, file string, pick *regexp.Regexp) (ok bool, err error) {
 	ok = true
+	bin.prometheus = "" // nobody else has the processors
 	var all []deployed
 	for i, row := range deploys() {
 		if !pick.MatchString(row.name) {
 			continue
 		}
-		res, err := perform(ctx, row, deployScale, bin, filepath.Join(dir, fmt.Sprint("deploy", i)))
+		res, err := perform(ctx, row, scales{plain: deployScale}, bin, filepath.Join(dir, fmt.Sprint("deploy", i)))
 		if err != nil {
 			return false, fmt.Errorf("%s: %w", row.name, err)
 		}

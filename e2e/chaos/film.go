@@ -63,7 +63,7 @@ func (f *film) frames() (all []frame) {
 				silences = append(silences, time.Duration(ms-p.Got[after-1].At)*time.Millisecond)
 			}
 			for ; after > 0 && p.Got[after-1].At > from; after-- {
-				if f.lateness(p.Got[after-1]) > lateAfter {
+				if f.lateness(p, p.Got[after-1]) > lateAfter {
 					fr.late++
 				}
 			}
@@ -77,8 +77,8 @@ func (f *film) frames() (all []frame) {
 
 // lateness is the time from the stream to the page. What the stream does not hold is
 // for the judge.
-func (f *film) lateness(g got) time.Duration {
-	if e := f.account.byOffset(g.Offset); e != nil {
+func (f *film) lateness(p *report, g got) time.Duration {
+	if e, _ := f.account.find(p.User, g); e != nil {
 		return time.Duration(g.At-e.stored.UnixMilli()) * time.Millisecond
 	}
 	return 0
@@ -88,7 +88,7 @@ func (f *film) lateness(g got) time.Duration {
 func (f *film) latenesses() (all []time.Duration) {
 	for i := range f.reports {
 		for _, g := range f.reports[i].Got {
-			all = append(all, f.lateness(g))
+			all = append(all, f.lateness(&f.reports[i], g))
 		}
 	}
 	slices.Sort(all)
@@ -98,7 +98,11 @@ func (f *film) latenesses() (all []time.Duration) {
 // silences is the longest time between two messages of each page, sorted.
 func (f *film) silences() (all []time.Duration) {
 	for i := range f.reports {
-		all = append(all, time.Duration(f.reports[i].Silence)*time.Millisecond)
+		longest := int64(0)
+		for j, g := range f.reports[i].Got {
+			longest = max(longest, g.At-f.reports[i].Got[max(j-1, 0)].At)
+		}
+		all = append(all, time.Duration(longest)*time.Millisecond)
 	}
 	slices.Sort(all)
 	return all

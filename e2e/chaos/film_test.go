@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/codewar/socketbridge/bridge"
 )
 
 // TestFilm: a page that is away from 1.0 s to 2.0 s after SIGTERM, and gets then what was
@@ -17,20 +15,20 @@ func TestFilm(t *testing.T) {
 	zero := time.UnixMilli(1_000_000)
 	ms := func(after float64) int64 { return zero.UnixMilli() + int64(after*1000) }
 	entries := []entry{
-		{offset: bridge.Offset{Epoch: 1, Seq: 1}, stored: time.UnixMilli(ms(0.5)), user: "u"},
-		{offset: bridge.Offset{Epoch: 1, Seq: 2}, stored: time.UnixMilli(ms(0.9)), user: "u"},
+		{seq: 1, stored: time.UnixMilli(ms(0.5)), user: "u"},
+		{seq: 2, stored: time.UnixMilli(ms(0.9)), user: "u"},
 	}
 	f := &film{
 		account: newAccount(entries, nil),
 		marks:   []mark{{zero, "SIGTERM"}, {zero.Add(time.Second), "ended"}, {zero.Add(1500 * time.Millisecond), "ready"}},
 		reports: []report{
 			{
-				User: "u", Silence: 1510,
+				User:        "u",
 				Connections: []connection{{At: ms(-10), Until: ms(1)}, {At: ms(2), First: 1, Recovered: true}},
 				Got:         []got{{Offset: "1-1", At: ms(0.5)}, {Offset: "1-2", At: ms(2)}},
 			},
 			{
-				User: "u", Silence: 401,
+				User:        "u",
 				Connections: []connection{{At: ms(-10)}},
 				Got:         []got{{Offset: "1-1", At: ms(0.5)}, {Offset: "1-2", At: ms(0.901)}},
 			},
@@ -54,7 +52,7 @@ func TestFilm(t *testing.T) {
 		}
 	}
 	d := summary(&row{name: "r"}, &result{film: f, reconnects: 1})
-	if d.Late != 1 || d.Fewest != 1 || d.Absence[2] != "1s" || d.Silence[2] != "1.51s" || d.Stops != "1s" || d.Starts != "500ms" {
+	if d.Late != 1 || d.Fewest != 1 || d.Absence[2] != "1s" || d.Silence[2] != "1.5s" || d.Stops != "1s" || d.Starts != "500ms" {
 		t.Errorf("summary: %+v", d)
 	}
 

@@ -32,6 +32,7 @@ func chaos(ctx context.Context, args []string, out io.Writer) (ok bool, err erro
 	flags := flag.NewFlagSet("chaos", flag.ContinueOnError)
 	only := flags.String("run", "", "run only the rows whose name matches this expression")
 	small := flags.Bool("short", false, "the form that the tests run, with the race detector")
+	list := flags.Bool("list", false, "say which rows there are")
 	times := flags.Int("count", 1, "run each row so many times")
 	curve := flags.String("deploy", "", "measure instead what a deploy does to pages, and write it to this `file`, curves beside it")
 	if err := flags.Parse(args); err != nil {
@@ -40,6 +41,12 @@ func chaos(ctx context.Context, args []string, out io.Writer) (ok bool, err erro
 	pick, err := regexp.Compile(*only)
 	if err != nil {
 		return false, fmt.Errorf("-run: %w", err)
+	}
+	if *list {
+		for _, r := range rows() {
+			fmt.Fprintf(out, "%-32s  %s\n", r.name, r.on.name)
+		}
+		return true, nil
 	}
 	s := long
 	if *small {
@@ -57,12 +64,16 @@ func chaos(ctx context.Context, args []string, out io.Writer) (ok bool, err erro
 		ok, err := measureDeploys(ctx, bin, dir, *curve, pick)
 		return ok, errors.Join(err, os.RemoveAll(dir))
 	}
-	fmt.Fprintf(out, "%d stock and %d raw pages of %d users, %d messages a second; logs in %s\n\n", s.stock, s.raw, s.users, s.rate, dir)
+	fmt.Fprintf(out, "logs in %s\n\n", dir)
 	table := newTable(out)
 	ok = true
 	for i := range *times {
 		for _, r := range rows() {
 			if !pick.MatchString(r.name) {
+				continue
+			}
+			if program := r.on.missing(); program != "" {
+				fmt.Fprintf(out, "%-32s left out: %s is not installed\n", r.name, program)
 				continue
 			}
 			began := time.Now()
@@ -83,23 +94,26 @@ func chaos(ctx context.Context, args []string, out io.Writer) (ok bool, err erro
 // table prints a line as soon as it is known, in columns of fixed width.
 type table struct{ out io.Writer }
 
-const lineFormat = "%-18s %9v %9v %9v %5v %5v %5v %6v %5v %7v %7v %6v %5v %10v %8v %5v\n"
+const lineFormat = "%-32s %9v %9v %9v %5v %5v %5v %6v %5v %7v %7v %6v %6v %5v %10v %8v %5v\n"
 
 func newTable(out io.Writer) *table {
 	fmt.Fprintf(out, lineFormat, "row", "published", "received", "replayed", "dup", "inv", "lost", "strays", "gaps", "in gaps",
-		"offline", "unsure", "dead", "reconnects", "silence", "took")
+		"offline", "denied", "unsure", "dead", "reconnects", "silence", "took")
 	return &table{out}
 }
 
 func (t *table) add(name string, r *result, err error, took time.Duration) {
 	if err != nil {
-		fmt.Fprintf(t.out, "%-18s failed: %v\n", name, err)
+		fmt.Fprintf(t.out, "%-32s failed: %v\n", name, err)
 		return
 	}
 	fmt.Fprintf(t.out, lineFormat, name, r.published, r.received, r.replayed, r.duplicates, r.inversions,
-		r.lost, r.strays, r.gaps, r.gapped, r.offline, r.unsure, r.dead, r.reconnects,
+		r.lost, r.strays, r.gaps, r.gapped, r.offline, r.denied, r.unsure, r.dead, r.reconnects,
 		r.silence.Round(10*time.Millisecond), took.Round(time.Second))
+	for _, line := range r.said {
+		fmt.Fprintf(t.out, "    %s\n", line)
+	}
 	for _, b := range r.breaches {
-		fmt.Fprintf(t.out, "    %s\n", b)
+		fmt.Fprintf(t.out, "    FAILED: %s\n", b)
 	}
 }

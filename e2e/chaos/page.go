@@ -14,33 +14,62 @@ type report struct {
 	User        string         `json:"user"`
 	Got         []got          `json:"got"`
 	Connections []connection   `json:"connections"`
-	Gaps        []int          `json:"gaps"`    // before which message HISTORY_GAP was told
-	Silence     int64          `json:"silence"` // ms, the longest between two messages
-	Errors      map[string]int `json:"errors"`  // other error events, by type
+	Gaps        []gap          `json:"gaps"`
+	Errors      map[string]int `json:"errors"` // other error events, by type
+	Opened      int64          `json:"opened"` // ms since 1970
 	idle        bool           // did not read for a while, on purpose
 }
 
 // got is one message as a page got it.
 type got struct {
-	Offset string `json:"o"`
+	Offset string `json:"o"` // empty when the connection ended before it was told
 	N      uint64 `json:"n"`
 	At     int64  `json:"at"` // ms since 1970
 }
 
+// gap is one HISTORY_GAP.
+type gap struct {
+	Before int   `json:"before"` // index of the next message
+	At     int64 `json:"at"`     // ms since 1970
+}
+
 // connection is one life of a page's socket.
 type connection struct {
-	At        int64 `json:"at"`    // ms since 1970
-	Until     int64 `json:"until"` // the same; 0: it was there at the end
-	First     int   `json:"first"` // index of the first message it brought
+	At        int64 `json:"at"`     // ms since 1970
+	Mapped    int64 `json:"mapped"` // setUserId was acknowledged; 0: never
+	Until     int64 `json:"until"`  // its end; 0: it was there at the end
+	First     int   `json:"first"`  // index of the first message it brought
 	Recovered bool  `json:"recovered"`
+}
+
+// last says what became of the page's last connection.
+func (p *report) last() string {
+	if len(p.Connections) == 0 {
+		return "none"
+	}
+	c := p.Connections[len(p.Connections)-1]
+	return fmt.Sprintf("connected %s, mapped %s, ended %s, %d messages", clock(c.At), clock(c.Mapped), clock(c.Until), len(p.Got)-c.First)
+}
+
+// clock is a time in ms since 1970, as logs have it.
+func clock(ms int64) string {
+	if ms == 0 {
+		return "never"
+	}
+	return time.UnixMilli(ms).UTC().Format("15:04:05.000")
 }
 
 // record is a page's report in the making. Safe for concurrent use.
 type record struct {
 	mu     sync.Mutex // guards all below
 	report report
-	last   time.Time // when the last message came
-	ready  bool      // setUserId was acknowledged once
+	ready  bool // setUserId was acknowledged once
+}
+
+func (r *record) opened() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.report.Opened = time.Now().UnixMilli()
 }
 
 func (r *record) connected(recovered bool) {
@@ -56,8 +85,11 @@ func (r *record) gone() {
 	r.report.Connections[len(r.report.Connections)-1].Until = time.Now().UnixMilli()
 }
 
-// event takes one event.
-func (r *record) event(name string, args []json.RawMessage) error {
+// event takes one event; confirmed says that its sender wanted that.
+func (r *record) event(name string, args []json.RawMessage, confirmed bool) error {
+	if name == "bridge:offset" {
+		return r.offset(args)
+	}
 	if strings.HasPrefix(name, "bridge:") {
 		return nil
 	}
@@ -78,22 +110,32 @@ func (r *record) event(name string, args []json.RawMessage) error {
 	if err := json.Unmarshal(args[0], &g); err != nil {
 		return fmt.Errorf("decode payload: %w", err)
 	}
-	if len(args) < 2 || json.Unmarshal(args[1], &g.Offset) != nil {
+	if !confirmed && (len(args) < 2 || json.Unmarshal(args[1], &g.Offset) != nil) {
 		return fmt.Errorf("message without an offset: %s", args)
 	}
-	now := time.Now()
-	if !r.last.IsZero() {
-		r.report.Silence = max(r.report.Silence, now.Sub(r.last).Milliseconds())
-	}
-	r.last, g.At = now, now.UnixMilli()
+	g.At = time.Now().UnixMilli()
 	r.report.Got = append(r.report.Got, g)
+	return nil
+}
+
+// offset is what follows a message that was to be confirmed, which has none itself.
+func (r *record) offset(args []json.RawMessage) error {
+	var o string
+	if len(args) == 0 || json.Unmarshal(args[len(args)-1], &o) != nil {
+		return fmt.Errorf("bridge:offset without an offset: %s", args)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := len(r.report.Got); n > 0 && r.report.Got[n-1].Offset == "" {
+		r.report.Got[n-1].Offset = o
+	}
 	return nil
 }
 
 // failed counts an error event. Called with mu held.
 func (r *record) failed(kind string) {
 	if kind == "HISTORY_GAP" {
-		r.report.Gaps = append(r.report.Gaps, len(r.report.Got))
+		r.report.Gaps = append(r.report.Gaps, gap{len(r.report.Got), time.Now().UnixMilli()})
 		return
 	}
 	if r.report.Errors == nil {
@@ -106,6 +148,7 @@ func (r *record) mapped() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ready = true
+	r.report.Connections[len(r.report.Connections)-1].Mapped = time.Now().UnixMilli()
 }
 
 func (r *record) isReady() bool {

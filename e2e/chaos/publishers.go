@@ -38,6 +38,12 @@ const (
 	unsure                    // no answer: it may arrive
 )
 
+// refusal is a call that was answered 404.
+type refusal struct {
+	user     string
+	from, to time.Time
+}
+
 // publishers send numbered messages to users in turn.
 type publishers struct {
 	nc     *nats.Conn
@@ -45,7 +51,8 @@ type publishers struct {
 	url    string // of /sendPayload
 	client *http.Client
 	users  int
-	poison bool // one in a hundred breaks the rules
+	poison bool   // one in a hundred breaks the rules
+	asking uint64 // one in so many messages of callers that queue is to be confirmed by pages; 0: none
 	pad    func(user int) int
 
 	next    atomic.Uint64 // the number of the next message
@@ -54,6 +61,7 @@ type publishers struct {
 
 	mu      sync.Mutex // guards all below
 	answers map[uint64]answer
+	refused []refusal
 	failure error // of core NATS, which has no retry
 }
 
@@ -197,11 +205,33 @@ func (p *publishers) stored(n uint64, m *nats.Msg) bool {
 	return true
 }
 
+// pile publishes so many messages as fast as the stream takes them.
+func (p *publishers) pile(ctx context.Context, count int) error {
+	p.gate.RLock()
+	defer p.gate.RUnlock()
+	for range count {
+		n := p.next.Add(1)
+		if _, err := p.js.PublishMsgAsync(p.message(n), jetstream.WithStallWait(10*time.Second)); err != nil {
+			return fmt.Errorf("pile up messages: %w", err)
+		}
+	}
+	select {
+	case <-p.js.PublishAsyncComplete():
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // queued posts a message that must arrive, until it is answered. An attempt whose
 // answer was lost is another message in the stream.
 func (p *publishers) queued(n uint64) {
+	query := "?queue=true"
+	if p.asking > 0 && n%p.asking == 0 {
+		query += "&ack=client"
+	}
 	for {
-		if status := p.post(n, "?queue=true"); status == http.StatusOK || status == http.StatusAccepted {
+		if status := p.post(n, query); status == http.StatusOK || status == http.StatusAccepted {
 			p.told(n, stored)
 			return
 		}
@@ -211,11 +241,15 @@ func (p *publishers) queued(n uint64) {
 
 // plain posts a message once, for whoever is there.
 func (p *publishers) plain(n uint64) {
+	began := time.Now()
 	switch p.post(n, "") {
 	case http.StatusOK, http.StatusAccepted:
 		p.told(n, stored)
 	case http.StatusNotFound:
 		p.told(n, offline)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.refused = append(p.refused, refusal{userName(int(n) % p.users), began, time.Now()})
 	default:
 		p.told(n, unsure)
 	}

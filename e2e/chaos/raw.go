@@ -39,6 +39,7 @@ var dialer = websocket.Dialer{
 
 // run keeps the page connected until ctx ends.
 func (p *rawPage) run(ctx context.Context) {
+	p.opened()
 	for ctx.Err() == nil {
 		if err := p.connect(ctx); errors.Is(err, sioclient.ErrProtocol) {
 			p.failure.CompareAndSwap(nil, &err)
@@ -72,8 +73,11 @@ func (p *rawPage) connect(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := p.event(e.Name, e.Args); err != nil {
+		if err := p.event(e.Name, e.Args, e.Wanted()); err != nil {
 			return fmt.Errorf("%w: %w", sioclient.ErrProtocol, err)
+		}
+		if err := c.Confirm(e); err != nil {
+			return err
 		}
 	}
 }

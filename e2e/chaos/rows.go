@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -14,25 +15,37 @@ import (
 // row is one way of breaking things.
 type row struct {
 	name   string
+	on     topology
 	env    []string // of the bridges, beside the usual
 	redis  []string // arguments of redis-server
 	poison bool
 	pad    func(s scale, user int) int // bytes added to a user's messages; nil: none
 	// during is how long publishers publish, times the scale's unit.
 	during int
+	twin   bool          // one more bridge, not started, with the node id of the second
 	asked  time.Duration // how often the balancer asks each bridge whether it is ready; 0: never
+	// silence is how long a page may get nothing while the stream has something for it; 0: not
+	// judged, because nothing can reach it.
+	silence time.Duration
+	absent  bool // a user who is connected may be told to be away: its node cannot be reached
+	ci      bool // the tests run it too
 	// fault breaks things, some time after the publishers have begun.
 	fault func(ctx context.Context, r *run) error
 }
 
 // rows are all of them.
 func rows() []*row {
-	return []*row{
+	return slices.Concat(plainRows(), bridgeRows(), networkRows(), redisRows(), natsRows())
+}
+
+// plainRows are those on one nats-server and one redis-server.
+func plainRows() []*row {
+	all := []*row{
 		{name: "leader killed", during: 5, fault: killLeader},
 		{name: "holder killed", during: 4, fault: killHolder},
 		{name: "rolling restart", during: 5, fault: rollingRestart},
 		{name: "redis restarted", during: 5, redis: []string{"--appendonly", "yes", "--appendfsync", "always"}, fault: restartRedis},
-		{name: "redis emptied", during: 5, fault: emptyRedis},
+		{name: "redis emptied", during: 5, absent: true, fault: emptyRedis}, // until all are registered again
 		{name: "redis stalled", during: 5, fault: stallRedis},
 		{name: "nats restarted", during: 5, fault: restartNATS},
 		{name: "connections cut", during: 14, fault: cutConnections},
@@ -41,6 +54,10 @@ func rows() []*row {
 		{name: "stream made anew", during: 5, fault: remakeStream},
 		{name: "all at once", during: 6, redis: []string{"--appendonly", "yes", "--appendfsync", "always"}, fault: breakAll},
 	}
+	for _, r := range all {
+		r.on, r.ci = plain, true
+	}
+	return all
 }
 
 // killLeader: SIGKILL, and it comes back while the other one is not leading yet.
@@ -99,18 +116,18 @@ func rollingRestart(ctx context.Context, r *run) error {
 
 // restartRedis: killed, away for two seconds, back with its data.
 func restartRedis(ctx context.Context, r *run) error {
-	r.redis.Kill()
+	r.redis.all[0].Kill()
 	if err := r.pause(ctx, 2*time.Second); err != nil {
 		return err
 	}
-	return r.redis.Start()
+	return r.redis.all[0].Start()
 }
 
 // emptyRedis: killed, away for two seconds, back without data. A part of the
 // pages loses its connection meanwhile, and with it comes to a store that knows
 // neither it nor its history.
 func emptyRedis(ctx context.Context, r *run) error {
-	r.redis.Kill()
+	r.redis.all[0].Kill()
 	if err := os.RemoveAll(procs.RedisDir(r.dir)); err != nil {
 		return fmt.Errorf("remove redis's data: %w", err)
 	}
@@ -121,16 +138,16 @@ func emptyRedis(ctx context.Context, r *run) error {
 		return err
 	}
 	r.balancer.cutNow(0.3)
-	return r.redis.Start()
+	return r.redis.all[0].Start()
 }
 
 // stallRedis: it neither answers nor refuses for longer than every lease but the nodes'.
 func stallRedis(ctx context.Context, r *run) error {
-	if err := r.redis.Signal(syscall.SIGSTOP); err != nil {
+	if err := r.redis.all[0].Signal(syscall.SIGSTOP); err != nil {
 		return err
 	}
 	err := r.pause(ctx, r.scale.stall)
-	if err := r.redis.Signal(syscall.SIGCONT); err != nil {
+	if err := r.redis.all[0].Signal(syscall.SIGCONT); err != nil {
 		return err
 	}
 	return err
@@ -138,21 +155,21 @@ func stallRedis(ctx context.Context, r *run) error {
 
 // restartNATS: once as an operator does, once as a crash does.
 func restartNATS(ctx context.Context, r *run) error {
-	if err := r.nats.Signal(syscall.SIGTERM); err != nil { // its exit status is 1
+	if err := r.nats[0].Signal(syscall.SIGTERM); err != nil { // its exit status is 1
 		return err
 	}
-	<-r.nats.Done()
-	if err := r.nats.Start(); err != nil {
+	<-r.nats[0].Done()
+	if err := r.nats[0].Start(); err != nil {
 		return err
 	}
 	if err := r.pause(ctx, 2*r.scale.unit); err != nil {
 		return err
 	}
-	r.nats.Kill()
+	r.nats[0].Kill()
 	if err := r.pause(ctx, time.Second); err != nil {
 		return err
 	}
-	return r.nats.Start()
+	return r.nats[0].Start()
 }
 
 // cutConnections cuts every connection at a random age, again and again.
@@ -202,18 +219,13 @@ func remakeStream(ctx context.Context, r *run) error {
 	}
 	config := stream.CachedInfo().Config
 	for _, remake := range []bool{false, true} {
-		// Nobody publishes while it is deleted, or nobody could tell what it held.
-		release, err := r.publishers.hold()
-		if err == nil {
-			err = r.truth.update(ctx)
-		}
-		if err == nil {
-			err = r.js.DeleteStream(ctx, "CODEWAR")
-		}
-		if err == nil && remake {
-			_, err = r.js.CreateStream(ctx, config)
-		}
-		release()
+		err := r.held(ctx, func() error {
+			err := r.js.DeleteStream(ctx, "CODEWAR")
+			if err == nil && remake {
+				_, err = r.js.CreateStream(ctx, config)
+			}
+			return err
+		})
 		if err != nil {
 			return fmt.Errorf("make the stream anew: %w", err)
 		}
@@ -233,7 +245,7 @@ func breakAll(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range []*procs.Process{leader.Process, r.redis, r.nats, other.Process} {
+	for _, p := range []*procs.Process{leader.Process, r.redis.all[0].Process, r.nats[0].Process, other.Process} {
 		p.Kill()
 		if err := r.pause(ctx, time.Second); err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -82,15 +83,23 @@ func (s *stockPages) say(command map[string]any) error {
 	return nil
 }
 
+// stockPage is one page to open.
+type stockPage struct {
+	number                int
+	user, addr, transport string
+}
+
 // open opens pages and waits until each is mapped to its user.
-func (s *stockPages) open(addr string, users map[int]string, options map[string]any) error {
-	for page, user := range users {
-		err := s.say(map[string]any{"do": "open", "page": page, "user": user, "url": "http://" + addr, "options": options})
+func (s *stockPages) open(pages []stockPage, options map[string]any) error {
+	for _, p := range pages {
+		own := map[string]any{"transports": []string{p.transport}}
+		maps.Copy(own, options)
+		err := s.say(map[string]any{"do": "open", "page": p.number, "user": p.user, "url": "http://" + p.addr, "options": own})
 		if err != nil {
 			return err
 		}
 	}
-	for n := 0; n < len(users); {
+	for n := 0; n < len(pages); {
 		w, err := s.hear()
 		if err != nil {
 			return err

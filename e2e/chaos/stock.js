@@ -10,9 +10,8 @@ const pages = new Map();
 const tell = (message) => process.stdout.write(JSON.stringify(message) + '\n');
 
 function open({ page, user, url, options }) {
-  const socket = io(url, { forceNew: true, transports: ['websocket'], ...options });
-  const report = { page, user, got: [], connections: [], gaps: [], silence: 0, errors: {} };
-  let last = 0;
+  const socket = io(url, { forceNew: true, ...options });
+  const report = { page, user, got: [], connections: [], gaps: [], errors: {}, opened: Date.now() };
   let ready = false;
   pages.set(page, { socket, report });
 
@@ -21,7 +20,8 @@ function open({ page, user, url, options }) {
     // As applications do it: at every connect, recovered or not.
     socket.emit('setUserId', user, (answer) => {
       if (!answer.ok) report.errors[answer.code] = (report.errors[answer.code] ?? 0) + 1;
-      else if (!ready) tell({ type: 'ready', page });
+      else report.connections.at(-1).mapped = Date.now();
+      if (answer.ok && !ready) tell({ type: 'ready', page });
       ready ||= answer.ok;
     });
   });
@@ -30,14 +30,22 @@ function open({ page, user, url, options }) {
     // The one end after which the stock client does not come back by itself.
     if (reason === 'io server disconnect') socket.connect();
   });
-  socket.on('tick', (payload, offset) => {
-    const now = Date.now();
-    if (last) report.silence = Math.max(report.silence, now - last);
-    last = now;
-    report.got.push({ n: payload.n, o: offset, at: now });
+  socket.on('connect_error', (error) => {
+    // Transports fail and are tried again by the client itself; a refused CONNECT is not.
+    const kind = socket.active ? 'no connection' : `CONNECT refused for good: ${error.message}`;
+    report.errors[kind] = (report.errors[kind] ?? 0) + 1;
+  });
+  socket.on('tick', (payload, last) => {
+    const asked = typeof last === 'function'; // the sender wants to know
+    report.got.push({ n: payload.n, o: typeof last === 'string' ? last : '', at: Date.now() });
+    if (asked) last();
+  });
+  socket.on('bridge:offset', (_, offset) => {
+    const last = report.got.at(-1);
+    if (last?.o === '') last.o = offset;
   });
   socket.on('error', ({ type }) => {
-    if (type === 'HISTORY_GAP') report.gaps.push(report.got.length);
+    if (type === 'HISTORY_GAP') report.gaps.push({ before: report.got.length, at: Date.now() });
     else report.errors[type] = (report.errors[type] ?? 0) + 1;
   });
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,14 +18,15 @@ import (
 // headerPoison marks what must end as a dead letter.
 const headerPoison = "Chaos-Poison"
 
-// entry is one message as the stream holds it.
+// entry is one message as the stream holds or held it.
 type entry struct {
-	offset bridge.Offset
-	stored time.Time
-	user   string
-	n      uint64 // its publisher's number
-	poison bool
-	drop   bool // of no use to a user who is away: a POST that did not ask to be queued
+	seq     uint64
+	stored  time.Time
+	user    string
+	n       uint64 // its publisher's number
+	poison  bool
+	drop    bool      // of no use to a user who is away: a POST that did not ask to be queued
+	removed time.Time // when it was found to have left the stream; zero: it is there
 }
 
 // payload is what publishers write.
@@ -33,38 +36,65 @@ type payload struct {
 	Pad  string `json:"pad,omitempty"`
 }
 
-// truth is what the stream holds, and held before it was made anew.
+// truth is what the stream holds, and what it held before it went back: it was made anew,
+// restored or damaged. A message is known by its sequence and the time it was stored.
 type truth struct {
 	js      jetstream.JetStream
-	entries []entry
-	last    bridge.Offset // of what was read so far
+	entries []entry // in the order in which the stream took them
+	last    uint64  // sequence up to which the stream was read
 }
 
-// update reads what is new. It must be called before the stream is deleted.
+// update reads what is new, as long as the stream does not go back.
 func (t *truth) update(ctx context.Context) error {
 	stream, err := t.js.Stream(ctx, "CODEWAR")
 	if err != nil {
 		return fmt.Errorf("look at the stream: %w", err)
 	}
-	info := stream.CachedInfo()
-	if epoch := uint64(info.Created.UnixMilli()); epoch != t.last.Epoch {
-		t.last = bridge.Offset{Epoch: epoch}
+	return t.read(ctx, stream, t.last+1, stream.CachedInfo().State.LastSeq, func(e entry) { t.entries = append(t.entries, e) })
+}
+
+// rescan reads the whole stream: what is no longer there, or is another message, was removed. A
+// fault that takes messages out of the stream has it called before, while nobody publishes.
+func (t *truth) rescan(ctx context.Context) error {
+	stream, err := t.js.Stream(ctx, "CODEWAR")
+	if err != nil {
+		return fmt.Errorf("look at the stream: %w", err)
 	}
-	if info.State.LastSeq <= t.last.Seq {
+	held := make(map[uint64]entry)
+	state := stream.CachedInfo().State
+	if err := t.read(ctx, stream, max(state.FirstSeq, 1), state.LastSeq, func(e entry) { held[e.seq] = e }); err != nil {
+		return err
+	}
+	for i := range t.entries {
+		e := &t.entries[i]
+		if same, ok := held[e.seq]; ok && same.stored.Equal(e.stored) && e.removed.IsZero() {
+			delete(held, e.seq)
+		} else if e.removed.IsZero() {
+			e.removed = time.Now()
+		}
+	}
+	for _, seq := range slices.Sorted(maps.Keys(held)) {
+		t.entries = append(t.entries, held[seq])
+	}
+	return nil
+}
+
+// read takes the messages of publishers from one sequence to another.
+func (t *truth) read(ctx context.Context, stream jetstream.Stream, from, to uint64, take func(entry)) error {
+	t.last = to
+	if to < from {
 		return nil
 	}
-	return each(ctx, stream, t.last.Seq+1, info.State.LastSeq, func(m jetstream.Msg, at *jetstream.MsgMetadata) error {
-		t.last.Seq = at.Sequence.Stream
-		if strings.HasSuffix(m.Subject(), "."+bridge.CanaryTopic) {
-			return nil // the bridges' own
+	return each(ctx, stream, from, to, func(m jetstream.Msg, at *jetstream.MsgMetadata) error {
+		if !strings.HasSuffix(m.Subject(), "."+bridge.CanaryTopic) { // those are the bridges' own
+			take(newEntry(m, at))
 		}
-		t.entries = append(t.entries, newEntry(m, at, t.last))
 		return nil
 	})
 }
 
-func newEntry(m jetstream.Msg, at *jetstream.MsgMetadata, offset bridge.Offset) entry {
-	e := entry{offset: offset, stored: at.Timestamp, poison: m.Headers().Get(headerPoison) != ""}
+func newEntry(m jetstream.Msg, at *jetstream.MsgMetadata) entry {
+	e := entry{seq: at.Sequence.Stream, stored: at.Timestamp, poison: m.Headers().Get(headerPoison) != ""}
 	e.drop = m.Headers().Get(bridge.HeaderOffline) == bridge.OfflineDrop
 	var p payload
 	if !e.poison && json.Unmarshal(m.Data(), &p) == nil {
@@ -101,20 +131,21 @@ func each(ctx context.Context, stream jetstream.Stream, from, to uint64, do func
 	}
 }
 
-// deadLetters counts the dead letters of each offset.
-func deadLetters(ctx context.Context, js jetstream.JetStream) (map[string]int, error) {
+// deadLetters counts the dead letters of each sequence.
+func deadLetters(ctx context.Context, js jetstream.JetStream) (map[uint64]int, error) {
 	stream, err := js.Stream(ctx, "BRIDGE_DEAD")
 	if err != nil {
 		return nil, fmt.Errorf("look at the dead letters: %w", err)
 	}
-	dead := make(map[string]int)
+	dead := make(map[uint64]int)
 	last := stream.CachedInfo().State.LastSeq
 	if last == 0 {
 		return dead, nil
 	}
 	err = each(ctx, stream, 1, last, func(m jetstream.Msg, _ *jetstream.MsgMetadata) error {
-		dead[m.Headers().Get("Bridge-Dead-Offset")]++
-		return nil
+		offset, err := bridge.ParseOffset(m.Headers().Get("Bridge-Dead-Offset"))
+		dead[offset.Seq]++
+		return err
 	})
 	return dead, err
 }
