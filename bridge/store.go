@@ -73,6 +73,11 @@ type Registry interface {
 	// any moment is either in the replay or its look-up finds this socket.
 	// Registering a socket again overwrites its earlier registration.
 	Register(ctx context.Context, r Registration) (Replay, error)
+	// Renew makes sure that registrations that this node made are still there, for a store may
+	// go back to an earlier state without a word. It writes those that are not, and reports
+	// which in the order of the calls; it takes the place of no later registration of the same
+	// socket id. After an error any of them may have been written.
+	Renew(ctx context.Context, renewals []Renewal) (lost []bool, err error)
 	// Unregister removes this registration of the socket, and no later one of the
 	// same id, and records what the socket was given, as Taken does.
 	Unregister(ctx context.Context, r Registration, given Delivered) error
@@ -106,6 +111,15 @@ type Registration struct {
 	// PID is the private id under which the socket's session is saved in the same
 	// step. Empty: none is.
 	PID string
+}
+
+// Renewal is a registration that is made sure of.
+type Renewal struct {
+	User   UserID
+	Socket SocketID
+	Token  string // of the registration
+	// Age is how long ago it was made: what was lost keeps its place among the user's sockets.
+	Age time.Duration
 }
 
 // Session is the session that is saved with the registration.

@@ -49,6 +49,7 @@ type Hub struct {
 	latency bridge.Histogram
 	gaps    atomic.Uint64 // sockets that were told of a gap
 	rejoins atomic.Uint64 // times that every socket was registered again
+	renewed atomic.Uint64 // registrations that were found to be lost
 
 	cursors pendingCursors
 	server  atomic.Pointer[sio.Server] // whose sockets these are; nil until it is made
@@ -66,6 +67,7 @@ type HubConfig struct {
 	MaxPerUser int              // sockets of one user in the cluster; 0: no limit
 	MaxBinding int              // see [Hub.Overloaded]; 0: no limit
 	SessionTTL time.Duration    // how long the store keeps a session, see [SessionTTL]
+	RenewEvery time.Duration    // within which each registration is made sure of; 0: 30 s
 	MaxLeft    int              // sessions that are kept of pages that have left this node; 0: no limit
 	Stream     Stream           // nil: no offset is beyond its end
 	Peers      Peers            // nil: there is no other node

@@ -48,12 +48,12 @@ func (u *unregistrations) takeAll() []unregistration {
 }
 
 // Run does what waits for nobody until ctx ends: tells the store how far users
-// have received, repeats removals that failed, keeps sessions alive, and brings
-// sockets up to date when [Hub.Resync] asks for it.
+// have received, repeats removals that failed, makes sure of registrations and sessions,
+// and brings sockets up to date when [Hub.Resync] asks for it.
 func (h *Hub) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { h.flushInTurns(ctx) })
-	wg.Go(func() { h.keepSessionsInTurns(ctx) })
+	wg.Go(func() { h.renewInTurns(ctx) })
 	wg.Go(func() {
 		for {
 			select {
@@ -131,16 +131,6 @@ func (h *Hub) removeGone(ctx context.Context) {
 	}
 }
 
-// keepSessionsInTurns saves every session three times in its lifetime, one shard after
-// the other, so that the store gets them at a steady rate.
-func (h *Hub) keepSessionsInTurns(ctx context.Context) {
-	turn := 0
-	h.everyTick(ctx, max(h.cfg.SessionTTL/sessionSaves/time.Duration(len(h.shards)), time.Millisecond), func(ctx context.Context) {
-		h.keepSessions(ctx, h.shards[turn].all(nil))
-		turn = (turn + 1) % len(h.shards)
-	})
-}
-
 // keepSessions saves the sessions of these sockets again before they lapse.
 func (h *Hub) keepSessions(ctx context.Context, sockets []*socket) {
 	const chunk = 250
@@ -184,29 +174,6 @@ func (h *Hub) wantReplays() {
 	case h.resyncs <- struct{}{}:
 	default: // one is wanted already, and will see these sockets too
 	}
-}
-
-// Rejoined registers every socket again, after the store has lost or written off
-// this node's registrations, and brings each up to date. After an error it is to
-// be called again.
-func (h *Hub) Rejoined(ctx context.Context) error {
-	h.rejoins.Add(1)
-	err := h.each(ctx, func(ctx context.Context, s *socket) error {
-		s.holdLive()
-		r := s.registration()
-		if r.User == "" {
-			return nil
-		}
-		last := s.lastGiven()
-		r.After, r.Limit = &last, 1 // what it has missed is read by the resync
-		_, err := h.store.Register(ctx, r)
-		if now := s.registration(); now.Token != r.Token || now.User == "" {
-			h.gone.add(unregistration{r: r}) // it left meanwhile, and its removal may have come first
-		}
-		return err
-	})
-	h.Resync()
-	return err
 }
 
 // catchUp reads the history of every socket that waits for it.

@@ -10,7 +10,8 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// sessionSaves is how often a session is saved in its lifetime while its page is connected.
+// sessionSaves is how often, at least, a session is saved in its lifetime while its page is
+// connected.
 const sessionSaves = 3
 
 // SessionTTL is how long the store keeps a session after it was saved last. A session

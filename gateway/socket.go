@@ -47,7 +47,8 @@ type socket struct {
 	user  bridge.UserID // empty: not mapped
 	tag   string        // of its user's cursors
 	token string        // of its registration
-	begun bool          // from and last are known
+	begun bool          // from and last are known: it is registered
+	since time.Time     // when it was
 	from  bridge.Offset // it was given every message of the user after from, up to last
 	last  bridge.Offset // what is not after it is dropped
 	acked bridge.Offset // of the last message that its client has confirmed
@@ -308,6 +309,15 @@ func (s *socket) registration() bridge.Registration {
 	return bridge.Registration{User: s.user, Socket: bridge.SocketID(s.conn.ID()), Token: s.token, Limit: pageSize}
 }
 
+// renewal is the registration of the socket as it is made sure of; false while it has none
+// or its first one is under way.
+func (s *socket) renewal(now time.Time) (bridge.Renewal, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := bridge.Renewal{User: s.user, Socket: bridge.SocketID(s.conn.ID()), Token: s.token, Age: now.Sub(s.since)}
+	return r, s.user != "" && s.begun
+}
+
 // bind maps the socket to a user, with the replay still to come.
 func (s *socket) bind(user bridge.UserID, m *moved, p *pendingCursors) {
 	s.mu.Lock()
@@ -336,7 +346,7 @@ func (s *socket) unbind() (bridge.Registration, bridge.Delivered) {
 func (s *socket) startAt(from, o bridge.Offset) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.from, s.last, s.begun = from, o, true
+	s.from, s.last, s.begun, s.since = from, o, true, time.Now()
 	s.written, s.began, s.gave = o, o, false
 }
 

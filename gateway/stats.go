@@ -15,11 +15,12 @@ type HubStats struct {
 	Binding int    // sockets that wait for the store to register them
 	Gaps    uint64 // sockets that were told HISTORY_GAP: messages they missed are gone
 	Rejoins uint64 // times that every socket was registered again, the first time included
+	Renewed uint64 // registrations that were found to be lost, and were made again
 }
 
 // Stats returns the figures at this moment.
 func (h *Hub) Stats() HubStats {
-	return HubStats{int(h.binding.Load()), h.gaps.Load(), h.rejoins.Load()}
+	return HubStats{int(h.binding.Load()), h.gaps.Load(), h.rejoins.Load(), h.renewed.Load()}
 }
 
 // Joins counts the pages that joined, by how they came.

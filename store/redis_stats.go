@@ -13,7 +13,7 @@ import (
 // Ops lists the operations that an [Observer] is told of.
 func Ops() []string {
 	return []string{
-		"append", "beat", "checkpoint", "claim", "drop_session", "leave", "locate", "marks", "nodes", "ping", "read", "reap", "register",
+		"append", "beat", "checkpoint", "claim", "drop_session", "leave", "locate", "marks", "nodes", "ping", "read", "reap", "register", "renew",
 		"save_checkpoint", "save_sessions", "save_traces", "session", "taken", "trace", "traces_of", "unregister", "withdraw",
 	}
 }

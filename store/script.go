@@ -21,6 +21,7 @@ var (
 	withdrawScript   = newScript("order", "withdraw")
 	readScript       = newScript("order", "entry", "page", "read")
 	registerScript   = newScript("clock", "order", "entry", "page", "register")
+	renewScript      = newScript("clock", "renew")
 	unregisterScript = newScript("order", "take", "unregister")
 	takenScript      = newScript("order", "take", "taken")
 	reapScript       = newScript("reap")
@@ -34,7 +35,7 @@ var (
 )
 
 var scripts = []*script{
-	appendLua, withdrawScript, readScript, registerScript, unregisterScript, takenScript,
+	appendLua, withdrawScript, readScript, registerScript, renewScript, unregisterScript, takenScript,
 	reapScript, nodesScript, beatScript, claimScript, checkpointScript,
 	listSessionScript, dropSessionScript,
 }

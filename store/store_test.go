@@ -32,6 +32,31 @@ func TestRedis(t *testing.T) {
 	})
 }
 
+func TestMemoryWentBack(t *testing.T) {
+	t.Parallel()
+	bridgetest.TestWentBack(t, func(_ testing.TB, l bridgetest.Limits) bridgetest.Rewindable {
+		m := store.NewMemory(store.Limits(l))
+		return bridgetest.Rewindable{
+			At:   func(id bridge.NodeID) bridge.Store { return m.Node(id) },
+			Save: m.Save,
+			Back: m.Back,
+		}
+	})
+}
+
+func TestRedisWentBack(t *testing.T) {
+	t.Parallel()
+	bridgetest.TestWentBack(t, func(t testing.TB, l bridgetest.Limits) bridgetest.Rewindable {
+		server := redistest.Server(t)
+		open := opener(t, server, l)
+		return bridgetest.Rewindable{
+			At:   func(id bridge.NodeID) bridge.Store { return open(id) },
+			Save: server.Save,
+			Back: func() { server.Kill(); server.Restart() },
+		}
+	})
+}
+
 func TestRedisCluster(t *testing.T) {
 	t.Parallel()
 	server := redistest.Cluster(t)

@@ -51,6 +51,7 @@ func TestStore(t *testing.T, open Open) {
 		{"gap", open, gapTests},
 		{"withdraw", open, withdrawTests},
 		{"registry", open, registryTests},
+		{"renewal", open, renewalTests},
 		{"log of the leader", leading(open), logTests},
 		{"gap of the leader", leading(open), gapTests},
 		{"withdraw of the leader", leading(open), withdrawTests},

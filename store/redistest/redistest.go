@@ -109,7 +109,11 @@ func prepare(t testing.TB) *Redis {
 	return s
 }
 
-// Restart starts the server again, empty, after Kill.
+// Save makes a snapshot, with which the server starts from then on: Kill and Restart put it
+// back to this moment.
+func (s *Redis) Save() { s.Do("SAVE") }
+
+// Restart starts the server again, after Kill: empty, or as it was at the last Save.
 func (s *Redis) Restart() {
 	s.t.Helper()
 	if s.cmd != nil {
@@ -151,7 +155,7 @@ func (s *Redis) poll(output *capture.Text, ready func() bool) {
 	})
 }
 
-// Kill ends the server as a crash would. Everything it had is lost.
+// Kill ends the server as a crash would. Everything it had is lost but what was saved.
 func (s *Redis) Kill() {
 	s.t.Helper()
 	if err := s.cmd.Process.Kill(); err != nil {
