@@ -47,6 +47,7 @@ const commands = {
   },
   disconnect({ client }) { clients.get(client).disconnect(); },
   reconnect({ client }) { clients.get(client).connect(); },
+  auth({ client, auth }) { clients.get(client).auth = auth; },
   drop({ client }) { clients.get(client).io.engine.close(); },
 };
 

@@ -322,5 +322,8 @@ func (c *Client) Disconnect() { c.command("disconnect", nil) }
 // Reconnect is `socket.connect()`.
 func (c *Client) Reconnect() { c.command("reconnect", nil) }
 
+// Auth has the client present this from its next connection on.
+func (c *Client) Auth(auth map[string]any) { c.command("auth", map[string]any{"auth": auth}) }
+
 // Drop closes the connection under the client, which comes back by itself.
 func (c *Client) Drop() { c.command("drop", nil) }
