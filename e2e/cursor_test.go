@@ -243,22 +243,13 @@ func TestOnePrivateIDOnTwoNodes(t *testing.T) {
 	if !second.Recovered() || second.ID() != first.ID() {
 		t.Fatalf("recovered: %t, socket %s, before %s", second.Recovered(), second.ID(), first.ID())
 	}
-	late := time.AfterFunc(15*time.Second, func() {
-		t.Error("the first socket stays open")
-		first.Close()
-	})
-	if e, err := first.Read(); err == nil {
-		t.Errorf("the first socket got %s %s", e.Name, e.Args)
-	}
-	late.Stop()
+	first.ends()
 	pub.tick("u", 1, 3)
 	second.want("tick", 1)
 	second.want("tick", 2)
 	// And back, where the id has been before.
 	third := listen(t, a, "u", second.Session())
-	if _, err := second.Read(); err == nil {
-		t.Error("the second socket hears something")
-	}
+	second.ends()
 	pub.tick("u", 3, 4)
 	third.want("tick", 3)
 	if status, answer := b.send(t, `{"userId":"u","topic":"tick","n":4}`); status != http.StatusOK || answer["sockets"] != 1.0 {
@@ -309,6 +300,19 @@ func (l *listening) next(topic string) sioclient.Event {
 		if e.Name != "bridge:offset" {
 			l.t.Fatalf("waiting for %s: got %s %s", topic, e.Name, e.Args)
 		}
+	}
+}
+
+// ends waits until the server has closed the connection, which carries no event any more.
+func (l *listening) ends() {
+	l.t.Helper()
+	late := time.AfterFunc(15*time.Second, func() {
+		l.t.Errorf("the connection of socket %s stays open", l.ID())
+		l.Close()
+	})
+	defer late.Stop()
+	if e, err := l.Read(); err == nil {
+		l.t.Errorf("socket %s got %s %s", l.ID(), e.Name, e.Args)
 	}
 }
 
