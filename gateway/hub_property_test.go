@@ -14,8 +14,6 @@ import (
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway/sio"
-	"github.com/codewar/socketbridge/store"
-	"github.com/codewar/socketbridge/store/redistest"
 )
 
 // TestNothingLostNothingTwice interleaves, at random, pages that come, leave and
@@ -25,44 +23,13 @@ import (
 // published while it was open.
 func TestNothingLostNothingTwice(t *testing.T) {
 	t.Parallel()
-	t.Run("memory", func(t *testing.T) {
-		t.Parallel()
-		rounds(t, 2000, func(int) func(bridge.NodeID) bridge.Store {
-			m := store.NewMemory(store.Limits{})
-			return func(id bridge.NodeID) bridge.Store { return m.Node(id) }
-		})
-	})
-	t.Run("redis", func(t *testing.T) {
-		t.Parallel()
-		server := redistest.Server(t)
-		rounds(t, 1000, func(round int) func(bridge.NodeID) bridge.Store {
-			return func(id bridge.NodeID) bridge.Store {
-				cfg := store.Config{Addrs: []string{server.Addr}, Prefix: fmt.Sprint("round", round)}
-				s, err := store.OpenRedis(t.Context(), cfg, store.Limits{}, id, slog.New(slog.DiscardHandler))
-				if err != nil {
-					t.Fatal(err)
-				}
-				return s
-			}
-		})
-	})
-}
-
-func rounds(t *testing.T, n int, open func(round int) func(bridge.NodeID) bridge.Store) {
-	base := rand.Uint64()
-	if testing.Short() {
-		n /= 10
-	}
-	for round := range n {
-		seed := base + uint64(round)
-		c := newCluster(t, seed, open(round))
+	propertyRounds(t, 2000, 1000, func(t *testing.T, seed uint64, open openStore) (what string) {
+		c := newCluster(t, seed, open)
 		c.play()
 		c.check()
 		c.close()
-		if t.Failed() {
-			t.Fatalf("round %d, seed %d", round, seed)
-		}
-	}
+		return ""
+	})
 }
 
 // cluster is two nodes, whose first one leads, and the pages of two users.
@@ -133,7 +100,7 @@ func (c *pageConn) Push(p *sio.Packet) error {
 	return nil
 }
 
-func newCluster(t *testing.T, seed uint64, open func(bridge.NodeID) bridge.Store) *cluster {
+func newCluster(t *testing.T, seed uint64, open openStore) *cluster {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	ctx, stop := context.WithCancel(context.Background())
