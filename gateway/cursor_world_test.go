@@ -140,7 +140,9 @@ func (w *world) routes(seed uint64) bridge.Routes {
 // settle waits until nothing is under way on any node.
 func (w *world) settle() {
 	for _, n := range w.nodes {
-		n.hub.telling.Wait()
+		n.hub.telling.Wait() // may close sockets of any other node
+	}
+	for _, n := range w.nodes {
 		n.mu.Lock()
 		var ended []*tabConn
 		for _, c := range n.conns {
