@@ -78,7 +78,7 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	if err := sub.ServeLinks(receiver(hub), hub.Resync); err != nil {
 		return fmt.Errorf("serve links: %w", err)
 	}
-	member := bridge.Member{Lease: cfg.Node.Lease, Beat: st.Beat, Rejoined: hub.Rejoined, Log: log}
+	member := bridge.Member{Lease: cfg.Node.Lease, Beat: st.Beat, WentBack: st.WentBack, Rejoined: hub.Rejoined, Log: log}
 	down.add("lease", 2*time.Second, background(member.Run))
 
 	feed := ops.NewFeed(node)

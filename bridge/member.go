@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 )
@@ -11,6 +12,7 @@ import (
 type Member struct {
 	Lease    time.Duration                       // how long the store believes a silent node
 	Beat     func(context.Context) (bool, error) // [Leases.Beat]
+	WentBack func(context.Context) (int, error)  // [Leases.WentBack]
 	Rejoined func(context.Context) error         // registers every local socket again
 	Log      *slog.Logger
 }
@@ -21,7 +23,8 @@ const beatEvery = time.Second
 
 // Run beats each second, and at least three times a lease, until ctx ends. When the
 // lease had lapsed, or the store came back empty, it has every socket registered
-// again, and again until that has worked.
+// again, and again until that has worked. The same when a part of the store went back to an
+// earlier state, which a lease that lives does not tell.
 func (m Member) Run(ctx context.Context) {
 	tick := time.NewTicker(min(beatEvery, m.Lease/3))
 	defer tick.Stop()
@@ -31,12 +34,16 @@ func (m Member) Run(ctx context.Context) {
 		if rejoined && !first {
 			m.Log.LogAttrs(ctx, slog.LevelWarn, "node lease was lost, registering every socket again")
 		}
-		void = void || rejoined
+		parts, lost := m.WentBack(ctx)
+		if parts > 0 {
+			m.Log.LogAttrs(ctx, slog.LevelWarn, "store went back to an earlier state, registering every socket again", slog.Int("parts", parts))
+		}
+		void = void || rejoined || parts > 0
 		if err == nil && void {
 			err = m.Rejoined(ctx)
 			void = err != nil
 		}
-		if err != nil && ctx.Err() == nil {
+		if err = errors.Join(err, lost); err != nil && ctx.Err() == nil {
 			m.Log.LogAttrs(ctx, slog.LevelDebug, "lease not renewed", slog.Any("err", err))
 		}
 		select {

@@ -225,6 +225,12 @@ type Leases interface {
 	// rejoined is true when the lease had lapsed or the store lost it: every
 	// registration of this node is void and must be made again.
 	Beat(ctx context.Context) (rejoined bool, err error)
+	// WentBack returns how many parts of the store were found in an earlier state since the
+	// last call, though the lease may live: every registration of this node must be made sure
+	// of. It is called each second. With an error too, parts may have gone back. For some
+	// seconds after that Locate does not say that a user has no socket, but returns
+	// [ErrUnavailable].
+	WentBack(ctx context.Context) (parts int, err error)
 	// Leave gives the node lease up; its registrations are void at once.
 	Leave(ctx context.Context) error
 	// Nodes lists the nodes whose lease lives.

@@ -15,6 +15,7 @@ import (
 //	<prefix>:session:{<pid>}       string  JSON
 //	<prefix>:sessions:{<user>}     zset    private id of a session -> when it was saved, µs
 //	<prefix>:traces:{<block>}      list    see bridge.TraceBlock
+//	<prefix>:canary:{<n>}:<node>   string  see canaries; n so that each master has one
 //	<prefix>:{cluster}:nodes       zset    incarnation -> lease deadline, ms by the server's clock
 //	<prefix>:{cluster}:joins       string  the newest join number ever given out
 //	<prefix>:{cluster}:term        string  the greatest term claimed
@@ -73,6 +74,11 @@ func (k keyspace) sessions(id bridge.UserID) string {
 }
 
 func (k keyspace) session(pid string) string { return k.prefix + ":session:{" + escape(pid) + "}" }
+
+// canary is the key of a node's canary value with a tag.
+func (k keyspace) canary(tag string, node bridge.NodeID) string {
+	return k.prefix + ":canary:{" + tag + "}:" + string(node)
+}
 
 // An empty tag would not be a tag. A lone percent sign is no escape of anything.
 const emptyTag = "%"

@@ -29,6 +29,7 @@ type Memory struct {
 	traces    []*memoryTraces // oldest first
 	nodes     map[bridge.NodeID]*memoryLease
 	joins     uint64 // the newest join number
+	canaries  map[bridge.NodeID]uint64
 	term      uint64 // the greatest one claimed
 	read      bridge.Offset
 }
@@ -49,6 +50,7 @@ func NewMemory(limits Limits) *Memory {
 		users:     make(map[bridge.UserID]*memoryUser),
 		sessions:  make(map[string]memorySession),
 		nodes:     make(map[bridge.NodeID]*memoryLease),
+		canaries:  make(map[bridge.NodeID]uint64),
 	}
 }
 
@@ -58,9 +60,11 @@ func (m *Memory) Node(id bridge.NodeID) *MemoryNode { return &MemoryNode{memory:
 
 // MemoryNode is one node's share of a [Memory].
 type MemoryNode struct {
-	memory *Memory
-	id     bridge.NodeID
-	join   uint64 // of the node's present stay, 0 for none; guarded by memory.mu
+	memory   *Memory
+	id       bridge.NodeID
+	join     uint64    // of the node's present stay, 0 for none; guarded by memory.mu
+	wentBack time.Time // when the memory was last found to have gone back; guarded by memory.mu
+	canary   uint64    // what the node left in memory.canaries; guarded by memory.mu
 }
 
 var _ bridge.Store = (*MemoryNode)(nil)

@@ -22,6 +22,7 @@ func (m *Memory) Back() {
 	kept, _ := saved.Load(m)
 	was := kept.(*Memory).copied()
 	m.users, m.sessions, m.nodes, m.joins = was.users, was.sessions, was.nodes, was.joins
+	clear(m.canaries) // a Redis that was put back is another server, whatever value it has
 }
 
 // copied is a copy of who is where. With m.mu held.

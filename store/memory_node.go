@@ -106,6 +106,10 @@ func (n *MemoryNode) Locate(ctx context.Context, user bridge.UserID) (found []br
 		if u := m.users[user]; u != nil {
 			found = m.sockets(u, now)
 		}
+		lost := n.canary != 0 && m.canaries[n.id] != n.canary
+		if len(found) == 0 && (lost || now.Sub(n.wentBack) < unsettledFor) {
+			return errUnsettled
+		}
 		return nil
 	})
 	return found, err
@@ -147,6 +151,20 @@ func (n *MemoryNode) Beat(ctx context.Context) (rejoined bool, err error) {
 		return nil
 	})
 	return rejoined, err
+}
+
+// WentBack reports whether the memory lacks the number that this node left in it. Only a test
+// puts a memory back.
+func (n *MemoryNode) WentBack(ctx context.Context) (parts int, err error) {
+	err = n.do(ctx, "went_back", func(m *Memory, now time.Time) error {
+		if n.canary != 0 && m.canaries[n.id] != n.canary {
+			parts, n.wentBack = 1, now
+		}
+		n.canary++
+		m.canaries[n.id] = n.canary
+		return nil
+	})
+	return parts, err
 }
 
 // Leave ends this node's lease; a later Beat joins again.

@@ -38,6 +38,7 @@ type Redis struct {
 
 	usersPerCall int
 	tails        tails
+	canaries     *canaries
 
 	self   atomic.Pointer[string] // this node's incarnation; nil before the first Beat and after Leave
 	roster atomic.Pointer[roster] // replaced by its holder
@@ -81,6 +82,7 @@ func OpenRedis(_ context.Context, cfg Config, limits Limits, node bridge.NodeID,
 		args:         fixedArgs{limits.MaxPerUser, limits.HistoryTTL.Milliseconds(), limits.marksTTL().Milliseconds()},
 		usersPerCall: usersPerCall,
 		tails:        newTails(),
+		canaries:     newCanaries(),
 		asking:       make(chan struct{}, 1),
 		waiting:      make(chan fare, mostWaiting),
 		reaping:      make(chan grave, 256),

@@ -107,6 +107,9 @@ func (r *Redis) Locate(ctx context.Context, user bridge.UserID) (found []bridge.
 		}
 		s := seer{r: r, roster: m, now: time.Now()}
 		found, err = s.sockets(ctx, k.presence, c.Val())
+		if err == nil && len(found) == 0 {
+			err = r.settled(ctx, k.presence)
+		}
 		return err
 	})
 	return found, err

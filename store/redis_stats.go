@@ -14,7 +14,7 @@ import (
 func Ops() []string {
 	return []string{
 		"append", "beat", "checkpoint", "claim", "drop_session", "leave", "locate", "marks", "nodes", "ping", "read", "reap", "register", "renew",
-		"save_checkpoint", "save_sessions", "save_traces", "session", "taken", "trace", "traces_of", "unregister", "withdraw",
+		"save_checkpoint", "save_sessions", "save_traces", "session", "taken", "trace", "traces_of", "unregister", "went_back", "withdraw",
 	}
 }
 
@@ -26,7 +26,9 @@ type RedisStats struct {
 	Connections, Idle int
 	// PoolTimeouts counts calls that found no free connection in time.
 	PoolTimeouts uint64
-	Memory       RedisMemory
+	// WentBack counts the times that a master was found in an earlier state.
+	WentBack uint64
+	Memory   RedisMemory
 }
 
 // RedisMemory is that of the master that is fullest, as it was ten seconds ago or
@@ -51,6 +53,7 @@ func (r *Redis) Stats() RedisStats {
 		Away:        r.breaker.open(),
 		Connections: int(pool.TotalConns), Idle: int(pool.IdleConns),
 		PoolTimeouts: uint64(pool.Timeouts),
+		WentBack:     r.canaries.wentBack.Load(),
 	}
 	if m := r.memory.Load(); m != nil {
 		s.Memory = *m

@@ -27,6 +27,7 @@ var (
 	reapScript       = newScript("reap")
 	nodesScript      = newScript("clock", "members", "nodes")
 	beatScript       = newScript("clock", "members", "beat")
+	canaryScript     = newScript("canary")
 	claimScript      = newScript("claim")
 	checkpointScript = newScript("order", "checkpoint")
 
@@ -36,7 +37,7 @@ var (
 
 var scripts = []*script{
 	appendLua, withdrawScript, readScript, registerScript, renewScript, unregisterScript, takenScript,
-	reapScript, nodesScript, beatScript, claimScript, checkpointScript,
+	reapScript, nodesScript, beatScript, canaryScript, claimScript, checkpointScript,
 	listSessionScript, dropSessionScript,
 }
 

@@ -67,6 +67,16 @@ var renewalTests = map[string]func(*testing.T, Open){
 		equal(t, "located", len(a.located("u")), 2)
 	},
 
+	"has no reason while the store keeps what it has": func(t *testing.T, open Open) {
+		at := open(t, long())
+		a, b := join(t, at, "a"), join(t, at, "b")
+		for range 3 {
+			equal(t, "went back", a.wentBack(), 0)
+			equal(t, "went back", b.wentBack(), 0)
+			equal(t, "located", a.located("u"), []string(nil))
+		}
+	},
+
 	"waits for the node to join": func(t *testing.T, open Open) {
 		n := open(t, long())("a")
 		if _, err := n.Renew(t.Context(), []bridge.Renewal{renewal("u", "s", 0)}); err == nil {
@@ -78,6 +88,13 @@ var renewalTests = map[string]func(*testing.T, Open){
 // renewal makes sure of what socket has registered.
 func renewal(user bridge.UserID, id bridge.SocketID, age time.Duration) bridge.Renewal {
 	return bridge.Renewal{User: user, Socket: id, Token: "t1", Age: age}
+}
+
+func (n node) wentBack() (parts int) {
+	n.t.Helper()
+	parts, err := n.WentBack(n.t.Context())
+	n.check("WentBack", err)
+	return parts
 }
 
 func (n node) renew(renewals ...bridge.Renewal) []bool {

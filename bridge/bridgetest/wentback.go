@@ -1,6 +1,7 @@
 package bridgetest
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/codewar/socketbridge/bridge"
@@ -42,5 +43,33 @@ var wentBackTests = map[string]func(*testing.T, Rewindable){
 		equal(t, "lost of b", b.renew(renewal("u", "s3", 0), renewal("v", "s4", 0)), []bool{true, true})
 		equal(t, "located", a.located("u"), []string{"s1@a", "s2@a", "s3@b"})
 		equal(t, "located", a.located("v"), []string{"s4@b"})
+	},
+
+	// What was lost is less than what a node looks for each second.
+	"the node is told at once, and nobody is judged absent": func(t *testing.T, backend Rewindable) {
+		a, b := join(t, backend.At, "a"), join(t, backend.At, "b")
+		equal(t, "went back", a.wentBack()+b.wentBack(), 0)
+		equal(t, "absent", a.located("u"), []string(nil))
+		equal(t, "went back", a.wentBack()+b.wentBack(), 0)
+		backend.Save()
+		b.register(socket("u", "s"))
+		backend.Back()
+		absent := func(when string) {
+			t.Helper()
+			waitFor(t, "the store answers", func() bool { return a.Ping(t.Context()) == nil })
+			if got, err := a.Locate(t.Context(), "u"); !errors.Is(err, bridge.ErrUnavailable) {
+				t.Errorf("%s: Locate: %v, %v; want ErrUnavailable", when, got, err)
+			}
+		}
+		absent("before a node has looked")
+		waitFor(t, "b looks", func() bool {
+			parts, err := b.WentBack(t.Context())
+			return err == nil && parts == 1
+		})
+		equal(t, "went back", a.wentBack(), 1)
+		absent("after it has looked")
+		equal(t, "went back", a.wentBack()+b.wentBack(), 0)
+		equal(t, "lost", b.renew(renewal("u", "s", 0)), []bool{true})
+		equal(t, "located", a.located("u"), []string{"s@b"})
 	},
 }
