@@ -22,8 +22,8 @@ type collector struct {
 	router *bridge.Router
 	intake *subscriber.Intake
 	sub    *subscriber.Client
-	redis  *store.Redis      // nil: the store is in memory
-	memory *store.MemoryNode // nil: the store is Redis
+	redis  *store.Redis // nil: the store is in memory
+	index  *bridge.Index
 }
 
 // descs are the metrics of the collector; those of Redis are added to them.
@@ -105,11 +105,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.auth(s)
 	c.messages(s)
 	c.nats(s)
-	var histories store.MemoryStats
-	if c.memory != nil {
-		histories = c.memory.Stats()
-	}
-	s.memory(histories)
+	s.history(c.index.Stats())
 	if c.redis != nil {
 		s.redis(c.redis.Stats())
 	}
@@ -205,6 +201,7 @@ func (c *collector) messages(s scrape) {
 	s.counter(deadLostDesc, routed.DeadLost)
 	s.counter(lookupsDesc, routed.Hits, "hit")
 	s.counter(lookupsDesc, routed.Misses, "miss")
+	s.counter(lookupsDesc, routed.Unlocated, "failed")
 	s.counter(forwardsDesc, routed.Answered, "answered")
 	s.counter(forwardsDesc, routed.Gone, "gone")
 	s.counter(forwardsDesc, routed.Unsure, "unsure")

@@ -18,6 +18,7 @@ type Config struct {
 	Origins []string          `mapstructure:"origins"` // empty: every origin is let in
 	Sockets socketsConfig     `mapstructure:"sockets"`
 	History historyConfig     `mapstructure:"history"`
+	Intake  intakeConfig      `mapstructure:"intake"`
 	NATS    subscriber.Config `mapstructure:"nats"`  // no URL: embedded server
 	Redis   store.Config      `mapstructure:"redis"` // no Addrs: in-memory store
 	Node    nodeConfig        `mapstructure:"node"`
@@ -105,6 +106,10 @@ type historyConfig struct {
 	Traces     int           `mapstructure:"traces"`     // messages; 0: none
 }
 
+type intakeConfig struct {
+	Readers int `mapstructure:"readers"` // 0: every node
+}
+
 type nodeConfig struct {
 	ID    string        `mapstructure:"id"` // empty: a random one
 	Lease time.Duration `mapstructure:"lease"`
@@ -189,6 +194,7 @@ func defaultConfig() Config {
 			AckTimeout: 3 * time.Second,
 		},
 		History: historyConfig{TTL: 10 * time.Minute, MaxPerUser: 1000, MaxMemory: 128 << 20, Traces: 500_000},
+		Intake:  intakeConfig{Readers: 3},
 		NATS:    subscriber.DefaultConfig(),
 		Redis:   store.Config{Addrs: []string{}, Timeout: 500 * time.Millisecond},
 		Node:    nodeConfig{Lease: 10 * time.Second, Env: development},

@@ -248,7 +248,7 @@ func TestConfigProblems(t *testing.T) {
 			"nats.embedded.adr (config.yaml): unknown key; nats.embedded has addr, user, password, store_dir, max_store, sync, max_connections",
 		}},
 		{name: "unknown section", file: "foo: {bar: 1}", want: []string{
-			"foo.bar (config.yaml): unknown key; there are http, origins, sockets, history, nats, redis, node, auth, ops, drain, canary, log, traces",
+			"foo.bar (config.yaml): unknown key; there are http, origins, sockets, history, intake, nats, redis, node, auth, ops, drain, canary, log, traces",
 		}},
 		{name: "section as value", file: "history: 5", want: []string{
 			"history (config.yaml): unknown key; history has ttl, max_per_user, max_memory, traces",

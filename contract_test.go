@@ -408,7 +408,7 @@ func TestOpenAPIOfARunningBridge(t *testing.T) {
 func logRoutes(t *testing.T) (names []string) {
 	t.Helper()
 	log, s := slog.New(slog.DiscardHandler), store.NewMemory(store.Limits{}).Node("n")
-	srv := gateway.NewServer(gateway.Config{OpsOnOwnListener: true}, gateway.NewHub(s, gateway.HubConfig{}, log), s, nil, nil, prometheus.NewRegistry(), log)
+	srv := gateway.NewServer(gateway.Config{OpsOnOwnListener: true}, gateway.NewHub(s, nil, gateway.HubConfig{}, log), s, nil, nil, prometheus.NewRegistry(), log)
 	defer func() { _ = srv.Shutdown(context.Background(), 0) }()
 	_, before := srv.Routes()
 	newLogBook(logConfig{}, io.Discard).operate(srv)

@@ -12,9 +12,12 @@ import (
 
 // parts are whom the operators' desk asks.
 type parts struct {
-	node   bridge.NodeID
-	sub    *subscriber.Client
-	store  bridge.Store
+	node  bridge.NodeID
+	sub   *subscriber.Client
+	store bridge.Store
+
+	history bridge.History
+
 	hub    *gateway.Hub
 	srv    *gateway.Server
 	router *bridge.Router
@@ -34,7 +37,7 @@ func deskConfig(cfg Config, p parts) ops.Config {
 		HistoryTTL: cfg.History.TTL, MaxPerUser: cfg.History.MaxPerUser,
 		Traces: cfg.History.Traces, TraceTTL: storeLimits(cfg).TraceTTL, SubjectPrefix: cfg.NATS.SubjectPrefix,
 		PingWindow: cfg.Sockets.PingInterval + cfg.Sockets.PingTimeout,
-		Hub:        p.hub, Server: p.srv, Ledger: p.router.Ledger(), Store: p.store, Feed: p.feed,
+		Hub:        p.hub, Server: p.srv, Ledger: p.router.Ledger(), Store: p.store, History: p.history, Feed: p.feed,
 		Leading: func() (leading bool, read, last uint64) {
 			lag := p.intake.Lag()
 			return p.intake.Leading(), lag.Read, lag.Last

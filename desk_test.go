@@ -192,7 +192,7 @@ func TestWhy(t *testing.T) {
 		for range 12 {
 			p.publish("result", big)
 		}
-		p.why(t, "snail", "slow_socket_closed", "closed as slow at", "resumes")
+		p.why(t, "snail", "slow_socket_closed", "slow", "resumes") // the words tell when it was closed: before, or after it was given the message
 	})
 	t.Run("history expired", func(t *testing.T) {
 		p := startDesk(t, "--set", "history.ttl=300ms")

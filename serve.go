@@ -63,7 +63,10 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	if traces != nil {
 		down.add("traces", 5*time.Second, traces.stop)
 	}
-	hub := gateway.NewHub(st, gateway.HubConfig{
+	index := bridge.NewIndex(bridge.IndexConfig{TTL: cfg.History.TTL, MaxPerUser: cfg.History.MaxPerUser, MaxMemory: cfg.History.MaxMemory})
+	history := sub.NewHistory(index)
+	down.add("history", time.Second, background(history.Run))
+	hub := gateway.NewHub(st, history, gateway.HubConfig{
 		LatestOnly: cfg.Sockets.PerUser == perUserLatest,
 		MaxPending: cfg.Sockets.MaxPending,
 		SessionTTL: gateway.SessionTTL(cfg.History.TTL),
@@ -73,16 +76,19 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 		Stream:     sub,
 		Peers:      peers{sub},
 		Begin:      traces.begin(),
+
+		Unregistered: history.SetUnregistered,
 	}, log)
 	down.add("hub", 2*time.Second, background(hub.Run))
 	if err := sub.ServeLinks(receiver(hub), hub.Resync); err != nil {
 		return fmt.Errorf("serve links: %w", err)
 	}
-	member := bridge.Member{Lease: cfg.Node.Lease, Beat: st.Beat, WentBack: st.WentBack, Rejoined: hub.Rejoined, Log: log}
+	member := bridge.Member{Lease: cfg.Node.Lease, Beat: st.Beat, WentBack: st.WentBack, Rejoined: hub.Rejoined, Away: hub.StoreAway, Log: log}
 	down.add("lease", 2*time.Second, background(member.Run))
 
 	feed := ops.NewFeed(node)
-	router := bridge.NewRouter(node, st, bridge.Routes{
+	var intake *subscriber.Intake
+	router := bridge.NewRouter(node, st, index, bridge.Routes{
 		LatestOnly: cfg.Sockets.PerUser == perUserLatest,
 		AckTimeout: cfg.Sockets.AckTimeout,
 		Traced:     cfg.History.Traces > 0,
@@ -91,19 +97,26 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 		PushAcked:  hub.PushAcked,
 		Forward:    sub.Forward,
 		Beat:       sub.Beat,
+		Nodes:      sub.Nodes,
+		Withdraw:   func(term uint64, o bridge.Offset, done func(error)) { intake.Withdraw(term, o, done) },
+
+		Unregistered: history.Unregistered,
+
 		DeadLetter: sub.DeadLetter,
 		Receipt:    sub.SendReceipt,
 		Settled:    feed.Settled,
 		Begin:      traces.begin(),
 	}, log)
 	down.add("audit", time.Second, background(func(ctx context.Context) { router.Ledger().Audit(ctx, log) }))
-	intake := sub.NewIntake(st, cfg.History.TTL, subscriber.IntakeHandler{
+	intake = sub.NewIntake(index, history, subscriber.IntakeConfig{Window: cfg.History.TTL, Readers: cfg.Intake.Readers}, subscriber.IntakeHandler{
+		Keep: router.Keep,
 		Begin: func(term uint64) {
 			hub.Resync() // what the leader before us forwarded here may have been lost
 			router.Begin(term)
 		},
-		Route: router.Route,
-		End:   router.End,
+		Route:  router.Route,
+		End:    router.End,
+		Handed: router.Progress,
 	})
 	believed, err := openAuth(cfg, log)
 	if err != nil {
@@ -129,9 +142,8 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	srv := gateway.NewServer(serving, hub, st, asker(sub, m), checks, m.registry, log)
 	book.operate(srv)
 	redis, _ := st.(*store.Redis)
-	memory, _ := st.(*store.MemoryNode)
-	m.watch(&collector{hub: hub, srv: srv, router: router, intake: intake, sub: sub, redis: redis, memory: memory})
-	desk := ops.New(deskConfig(cfg, parts{node, sub, st, hub, srv, router, intake, feed, canary}), log)
+	m.watch(&collector{hub: hub, srv: srv, router: router, intake: intake, sub: sub, redis: redis, index: index})
+	desk := ops.New(deskConfig(cfg, parts{node, sub, st, history, hub, srv, router, intake, feed, canary}), log)
 	if err := sub.ServeQuestions(answering(hub, desk.Answer)); err != nil {
 		return err
 	}
@@ -195,8 +207,6 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 func storeLimits(cfg Config) store.Limits {
 	return store.Limits{
 		HistoryTTL:  cfg.History.TTL,
-		MaxPerUser:  cfg.History.MaxPerUser,
-		MaxMemory:   cfg.History.MaxMemory,
 		MaxTraces:   cfg.History.Traces,
 		TraceTTL:    cfg.History.TTL + time.Hour, // so that what nobody took in time is known as that
 		NodeLease:   cfg.Node.Lease,

@@ -3,22 +3,22 @@ package bridge
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
 
 // batch is some messages on their way through the router.
 type batch struct {
-	read     time.Time
-	appended time.Time // when it was in the histories
-	handed   time.Time // when pushing began
-	last     Offset    // of the batch's last message, dead ones too
-	flights  []flight
-	entries  []Entry    // of the flights, in the same order
-	found    []Appended // what the store answered, in the same order
-	dead     []deadMessage
-	refused  []int // indexes of flights that the store does not take, in order; until leaveOutRefused
+	read    time.Time
+	located time.Time // when the store had answered
+	handed  time.Time // when pushing began
+	last    Offset    // of the batch's last message, dead ones too
+	flights []flight
+	entries []Entry // of the flights, in the same order
+	dead    []deadMessage
 
 	mu sync.Mutex // guards the flights' tries once the batch is handed on
 }
@@ -26,11 +26,15 @@ type batch struct {
 // flight is one envelope of a batch, until its outcome is known.
 type flight struct {
 	Envelope
-	msg     *Message
-	span    Span  // nil when the message is not followed
-	tries   []try // one for each node that has sockets of the user
-	one     [1]try
-	waiting int // tries without an answer
+	msg       *Message
+	withdrawn bool       // an earlier leader has told the sender that it does not arrive
+	user      int        // index of its user among those of the batch
+	sockets   []Presence // of its user
+	unlocated bool       // it is not known where those are
+	span      Span       // nil when the message is not followed
+	tries     []try      // one for each node that has, or may have, sockets of the user
+	one       [1]try
+	waiting   int // tries without an answer
 }
 
 // try is what one node did with a flight.
@@ -79,30 +83,33 @@ func newBatch(msgs []Message, ack time.Duration) *batch {
 	return b
 }
 
-// leaveOutRefused moves the flights that the store does not take to the dead ones, and returns
-// those.
-func (b *batch) leaveOutRefused() []deadMessage {
-	if len(b.refused) == 0 {
+// index puts the flights into the index.
+func (b *batch) index(x *Index) {
+	for i, found := range x.Append(b.entries) {
+		f := &b.flights[i]
+		f.Before, f.withdrawn = found.Before, found.Withdrawn
+	}
+	x.Advance(b.last)
+}
+
+// users are the users of the flights that are to be delivered, each once.
+func (b *batch) users() []UserID {
+	if len(b.flights) == 0 {
 		return nil
 	}
-	first := len(b.dead)
-	kept := 0
+	users := make([]UserID, 0, len(b.flights))
+	known := make(map[UserID]int, len(b.flights))
 	for i := range b.flights {
 		f := &b.flights[i]
-		if len(b.refused) > 0 && b.refused[0] == i {
-			b.refused = b.refused[1:]
-			b.dead = append(b.dead, deadMessage{f.msg, errStoreRefused})
-			if f.span != nil {
-				f.span.End(time.Now(), slog.String("outcome", string(Dead)), slog.String("code", errStoreRefused.Code), slog.Any("offset", f.Offset))
-			}
-			continue
+		at, again := known[f.User]
+		if !again {
+			at = len(users)
+			known[f.User] = at
+			users = append(users, f.User)
 		}
-		b.flights[kept], b.found[kept] = *f, b.found[i]
-		b.entries[kept] = Entry{Envelope: &b.flights[kept].Envelope, OnlyIfPresent: b.entries[i].OnlyIfPresent}
-		kept++
+		f.user = at
 	}
-	b.flights, b.found, b.entries = b.flights[:kept], b.found[:kept], b.entries[:kept]
-	return b.dead[first:]
+	return users
 }
 
 // forwards are the flights that go to each node, in order. One that waits for
@@ -121,26 +128,20 @@ func (fw forwards) add(node NodeID, i int, alone bool) {
 	fw[node] = runs
 }
 
-// chain tells each envelope which message of its user is before it.
-func (b *batch) chain() {
-	for i := range b.flights {
-		b.flights[i].Before = b.found[i].Before
-	}
-}
-
 // handBatch gives every envelope to its user's sockets: here at once, elsewhere
 // with one forward a node. Outcomes follow when the nodes have answered.
 func (r *Router) handBatch(t *routerTerm, b *batch) {
 	b.handed = time.Now()
 	away := make(forwards)
+	unregistered := r.routes.Unregistered()
 	for i := range b.flights {
 		f := &b.flights[i]
 		f.tries = f.one[:0]
-		for _, p := range r.targets(b.found[i].Sockets) {
-			if f.tried(p.Node) == nil {
-				f.tries = append(f.tries, try{node: p.Node})
-				if p.Node != r.self {
-					away.add(p.Node, i, f.Ack > 0)
+		for node := range r.targets(f, unregistered) {
+			if f.tried(node) == nil {
+				f.tries = append(f.tries, try{node: node})
+				if node != r.self {
+					away.add(node, i, f.Ack > 0)
 					f.waiting++
 				}
 			}
@@ -166,7 +167,7 @@ func (r *Router) handBatch(t *routerTerm, b *batch) {
 		}
 	}
 	r.routes.Flush()
-	t.handed.Store(&b.last)
+	r.handed.Store(&b.last)
 }
 
 // tried returns the node's try, or nil.
@@ -179,12 +180,27 @@ func (f *flight) tried(node NodeID) *try {
 	return nil
 }
 
-// targets are the sockets that should have a message.
-func (r *Router) targets(sockets []Presence) []Presence {
-	if r.routes.LatestOnly && len(sockets) > 1 {
-		return sockets[len(sockets)-1:]
+// targets are the nodes that should have a flight, some of them more than once. unregistered are
+// those with sockets that the store does not know of.
+func (r *Router) targets(f *flight, unregistered []NodeID) iter.Seq[NodeID] {
+	return func(yield func(NodeID) bool) {
+		sockets := f.sockets
+		switch {
+		case f.withdrawn:
+			return
+		case f.unlocated:
+			slices.Values(r.routes.Nodes())(yield)
+			return
+		case r.routes.LatestOnly && len(sockets) > 1:
+			sockets = sockets[len(sockets)-1:]
+		}
+		for _, p := range sockets {
+			if !yield(p.Node) {
+				return
+			}
+		}
+		slices.Values(unregistered)(yield)
 	}
-	return sockets
 }
 
 // pushAcked pushes a flight here, whose count comes when the pages have confirmed.
@@ -242,29 +258,37 @@ func (r *Router) answered(t *routerTerm, b *batch, node NodeID, flights []int, c
 func (r *Router) settle(t *routerTerm, b *batch, i int) {
 	f := &b.flights[i]
 	var sum Count
-	unsure := false // a node may have got it or not
+	unsure := f.unlocated // a socket may have got it, or will find it in a replay, or not
 	for _, try := range f.tries {
 		sum = sum.Add(try.Count)
 		unsure = unsure || try.err != nil && !errors.Is(try.err, ErrNodeGone)
 	}
-	if outcome, sure := decide(sum, unsure, b.entries[i].OnlyIfPresent, b.found[i].Absent); sure {
-		r.close(b, i, outcome, sum)
-		return
+	outcome, final := decide(sum, unsure, b.entries[i].OnlyIfPresent, f.withdrawn)
+	switch {
+	case final:
+		r.close(b, i, outcome, sum, unsure && b.entries[i].OnlyIfPresent && outcome == Inboxed)
+	case !r.index.Withdraw(f.Offset): // a socket has registered since then, and its replay has the message
+		sum.Took = 1
+		r.close(b, i, Pushed, sum, false)
+	default:
+		t.running.Add(1)
+		r.routes.Withdraw(t.number, f.Offset, func(err error) {
+			defer t.running.Done()
+			if err != nil {
+				r.log.LogAttrs(context.Background(), slog.LevelWarn, "withdrawal not recorded, a later leader may deliver the message", slog.Uint64("stream_seq", f.Offset.Seq), slog.Any("err", err))
+				r.close(b, i, Inboxed, sum, true)
+				return
+			}
+			r.close(b, i, Offline, sum, false)
+		})
 	}
-	t.running.Go(func() {
-		outcome := r.withdraw(f)
-		if outcome == Pushed {
-			sum.Took = 1 // a socket has registered since then, and its replay has the message
-		}
-		r.close(b, i, outcome, sum)
-	})
 }
 
-// decide is the whole of what counts mean. sure is false when the message must
+// decide is the whole of what counts mean. final is false when the message must
 // first be withdrawn: nobody took it, and its sender wants to know that for certain.
-func decide(c Count, unsure, onlyIfPresent, absent bool) (o Outcome, sure bool) {
+func decide(c Count, unsure, onlyIfPresent, withdrawn bool) (o Outcome, final bool) {
 	switch {
-	case absent:
+	case withdrawn:
 		return Offline, true
 	case c.Took > 0:
 		return Pushed, true
@@ -276,27 +300,11 @@ func decide(c Count, unsure, onlyIfPresent, absent bool) (o Outcome, sure bool) 
 	return Inboxed, true
 }
 
-// withdraw takes a message back from the history of a user whose sockets have
-// all gone between the look-up and the push.
-func (r *Router) withdraw(f *flight) Outcome {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	gone, err := r.store.Withdraw(ctx, f.User, f.Offset)
-	switch {
-	case err != nil:
-		r.log.LogAttrs(ctx, slog.LevelWarn, "not withdrawn, stays in the inbox", slog.Uint64("stream_seq", f.Offset.Seq), slog.Any("err", err))
-		return Inboxed
-	case gone:
-		return Offline
-	}
-	return Pushed
-}
-
 // close enters the outcome in the ledger, tells who asked, and leaves a trace.
-func (r *Router) close(b *batch, i int, o Outcome, sum Count) {
+func (r *Router) close(b *batch, i int, o Outcome, sum Count, unsure bool) {
 	f := &b.flights[i]
 	r.ledger.settle(o)
-	receipt := Receipt{Outcome: o, Sockets: sum.Took, Offset: f.Offset, Topic: f.Topic}
+	receipt := Receipt{Outcome: o, Sockets: sum.Took, Unsure: unsure, Offset: f.Offset, Topic: f.Topic}
 	if f.Ack > 0 {
 		receipt.Acks = &sum.Acked
 		receipt.AckMillis = float64(time.Since(b.handed).Microseconds()) / 1000
@@ -325,7 +333,7 @@ func (b *batch) trace(t *Trace, i int, o Outcome) {
 		if try.err != nil {
 			told.Error = try.err.Error()
 		}
-		for _, p := range b.found[i].Sockets {
+		for _, p := range f.sockets {
 			if p.Node == try.node {
 				told.Sockets = append(told.Sockets, p.Socket)
 			}

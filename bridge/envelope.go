@@ -23,6 +23,9 @@ func DecodeRequest(body []byte) (Envelope, error) {
 	return e, err2
 }
 
+// Decode reads a message of the stream. An error is an [*InvalidError]. The payload is a copy.
+func Decode(m *Message) (Envelope, error) { return decode(m, nil) }
+
 // decode reads a message of the stream. Its topic is the subject's rest; one in
 // the body is optional and must agree. The payload is in room, or allocated where that is
 // less than the body. An error is an [*InvalidError].

@@ -37,8 +37,6 @@ const (
 	CodeInvalidUserID = "INVALID_USER_ID"
 	CodeInvalidTopic  = "INVALID_TOPIC"
 	CodeTopicMismatch = "TOPIC_MISMATCH"
-	// CodeStoreRefused is the store's word, not the message's fault: see [ErrRefused].
-	CodeStoreRefused  = "STORE_REFUSED"
 	CodeInvalidOption = "INVALID_OPTION"
 )
 
@@ -63,7 +61,6 @@ var (
 	errUserID       = &InvalidError{Code: CodeInvalidUserID, Message: "userId must be " + userIDRule, Field: "userId", Expected: userIDRule}
 	errReserved     = &InvalidError{Code: CodeInvalidUserID, Message: "userId is one of the bridge's own", Field: "userId"}
 	errTopic        = &InvalidError{Code: CodeInvalidTopic, Message: "topic must be " + topicRule, Field: "topic", Expected: topicRule}
-	errStoreRefused = &InvalidError{Code: CodeStoreRefused, Message: "The store refuses messages of this user: another program has written its keys"}
 	errMismatch     = &InvalidError{Code: CodeTopicMismatch, Message: "topic in the body does not agree with the subject", Field: "topic"}
 )
 

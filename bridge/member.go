@@ -14,6 +14,7 @@ type Member struct {
 	Beat     func(context.Context) (bool, error) // [Leases.Beat]
 	WentBack func(context.Context) (int, error)  // [Leases.WentBack]
 	Rejoined func(context.Context) error         // registers every local socket again
+	Away     func(bool)                          // told whether the store may take this node for dead; may be nil
 	Log      *slog.Logger
 }
 
@@ -42,6 +43,9 @@ func (m Member) Run(ctx context.Context) {
 		if err == nil && void {
 			err = m.Rejoined(ctx)
 			void = err != nil
+		}
+		if m.Away != nil && ctx.Err() == nil {
+			m.Away(err != nil)
 		}
 		if err = errors.Join(err, lost); err != nil && ctx.Err() == nil {
 			m.Log.LogAttrs(ctx, slog.LevelDebug, "lease not renewed", slog.Any("err", err))

@@ -34,6 +34,9 @@ type Settlement struct {
 type Receipt struct {
 	Outcome Outcome `json:"outcome"`
 	Sockets int     `json:"sockets"` // how many sockets took it
+	// Unsure is true for a message that its sender did not ask to keep, when it is not known
+	// whether a socket has it, or a socket that comes later will get it.
+	Unsure bool `json:"unsure,omitempty"`
 	// Acks is how many pages confirmed it, and AckMillis the time until the last
 	// of them did or time was up. Both are missing when none was asked to.
 	Acks      *int      `json:"acks,omitempty"`

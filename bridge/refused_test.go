@@ -3,56 +3,12 @@ package bridge_test
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/codewar/socketbridge/bridge"
 )
-
-// TestStoreRefusesOneUser: what the store refuses for good ends that message as a dead letter.
-// The others of its batch are delivered, in order.
-func TestStoreRefusesOneUser(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.failing.refuses = map[bridge.UserID]bool{"bad": true}
-	register(t, w.store, "good", "s1")
-	register(t, w.away, "there", "s2")
-	var batch []bridge.Message
-	want := make(map[string]bridge.Outcome)
-	var pushed, forwarded []bridge.Offset
-	for seq := uint64(1); seq <= 40; seq++ {
-		user, outcome := "good", bridge.Pushed
-		switch {
-		case seq == 1 || seq == 17 || seq == 18 || seq == 40:
-			user, outcome = "bad", bridge.Dead
-		case seq%3 == 0:
-			user = "there"
-			forwarded = append(forwarded, at(seq))
-		default:
-			pushed = append(pushed, at(seq))
-		}
-		batch = append(batch, message(seq, user))
-		want[fmt.Sprint(seq)] = outcome
-	}
-	w.term(t, batch, []bridge.Message{message(41, "good")})
-	want["41"], pushed = bridge.Pushed, append(pushed, at(41))
-	if diff := cmp.Diff(want, w.outcomes()); diff != "" {
-		t.Errorf("outcomes (-want +got):\n%s", diff)
-	}
-	if !slices.Equal(w.pushed, pushed) || !slices.Equal(w.forwards, forwarded) {
-		t.Errorf("pushed %v, forwarded %v", w.pushed, w.forwards)
-	}
-	if got := slices.Repeat([]string{bridge.CodeStoreRefused}, 4); !slices.Equal(w.dead, got) {
-		t.Errorf("dead letters %q", w.dead)
-	}
-	if code := w.receipts["17"].Code; code != bridge.CodeStoreRefused {
-		t.Errorf("receipt has the code %q", code)
-	}
-}
 
 // TestDeadLetterIsRefused: a dead letter that the bus refuses does not hold the intake.
 func TestDeadLetterIsRefused(t *testing.T) {

@@ -3,15 +3,14 @@ package bridge
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Routes is what a router hands messages to. All functions are safe for
-// concurrent use; Push, Flush, Forward, Beat and Receipt never wait for the network.
+// Routes is what a router hands messages to. All functions are safe for concurrent
+// use; Push, Flush, Forward, Beat, Withdraw and Receipt never wait for the network.
 type Routes struct {
 	// LatestOnly restores the Node service's rule: a user's newest socket gets
 	// everything, older ones nothing.
@@ -30,8 +29,16 @@ type Routes struct {
 	// Forward hands envelopes to another node, in order, and calls done once:
 	// with a count for each, or with an error.
 	Forward func(term uint64, node NodeID, batch []*Envelope, done func([]Count, error))
-	// Beat tells the nodes which term it is and how far their links are.
-	Beat func(term uint64, nodes []NodeID)
+	// Beat tells all nodes which term it is and how far their links are.
+	Beat func(term uint64)
+	// Nodes lists the nodes that live, this one among them: what cannot be looked up goes to all.
+	Nodes func() []NodeID
+	// Unregistered lists the nodes with sockets that the store does not know of: each message goes
+	// to these too.
+	Unregistered func() []NodeID
+	// Withdraw records that a message was withdrawn, so that no later leader delivers it, and
+	// calls done once. An error leaves that open: the sender must not be told "offline" then.
+	Withdraw func(term uint64, o Offset, done func(error))
 	// DeadLetter stores a message that breaks the rules, with the reason.
 	DeadLetter func(context.Context, *Message, *InvalidError) error
 	// Settled is told of each message that has its outcome, for operators who
@@ -45,36 +52,40 @@ type Routes struct {
 
 // routerStore is the part of the store that routing needs.
 type routerStore interface {
-	Log
+	Locate(ctx context.Context, users []UserID) []Located
 	SaveTraces(ctx context.Context, blocks []TraceBlock) error
-	Nodes(ctx context.Context) ([]NodeID, error)
-	SaveCheckpoint(ctx context.Context, term uint64, o Offset) error
 }
 
-// Router takes the stream's messages in batches, in order, and brings each to
-// its user's sockets. It works in two stages that overlap: Route appends a batch
-// to the histories while the batch before is pushed.
+// Router takes the stream's messages in batches, in order, puts each into the index, and
+// brings it to its user's sockets. It works in two stages that overlap: Route looks up where
+// the users of a batch are while the batch before is pushed.
 //
-// Only the leader routes. [Router.Begin], Route and [Router.End] are called by
-// one goroutine, Begin and End once for each term.
+// A message is in the index before its user is looked up, and a socket is registered before
+// its history is asked for: so it is in the answer, or the look-up finds the socket.
+//
+// Only the leader routes; a standby calls [Router.Keep]. Keep, [Router.Begin], Route and
+// [Router.End] are called by one goroutine, Begin and End once for each term.
 type Router struct {
 	self   NodeID
 	store  routerStore
+	index  *Index
 	routes Routes
 	log    *slog.Logger
 	ledger Ledger
 	counts routerCounters
 	traces traces
 
-	lostDead     Quiet     // lines of lost dead letters
-	refusedSince time.Time // when the bus began to refuse dead letters for now; zero: it takes them. Owned by Route.
+	handed       atomic.Pointer[Offset] // of the last batch of the term that was handed on; nil before
+	unlocated    Quiet                  // lines of look-ups that failed
+	lostDead     Quiet                  // lines of lost dead letters
+	refusedSince time.Time              // when the bus began to refuse dead letters for now; zero: it takes them. Owned by Route.
 
-	term *routerTerm // of the term in progress
+	term *routerTerm // the one in progress; nil: none
 }
 
 // NewRouter makes the router of one node.
-func NewRouter(self NodeID, store routerStore, routes Routes, log *slog.Logger) *Router {
-	return &Router{self: self, store: store, routes: routes, log: log.With("component", "router")}
+func NewRouter(self NodeID, store routerStore, index *Index, routes Routes, log *slog.Logger) *Router {
+	return &Router{self: self, store: store, index: index, routes: routes, log: log.With("component", "router")}
 }
 
 // Ledger is the account of every message this node has routed.
@@ -84,10 +95,9 @@ func (r *Router) Ledger() *Ledger { return &r.ledger }
 type routerTerm struct {
 	number  uint64
 	stop    context.CancelFunc
-	batches chan *batch            // sender: Route; receiver: hand; closed by End
-	queued  atomic.Int64           // batches that hand has, or will have
-	handed  atomic.Pointer[Offset] // of the last batch that was handed on; nil before
-	running sync.WaitGroup         // hand, checkpoints, beat, keepTraces, pushes and forwards that wait for their answer, withdrawals
+	batches chan *batch    // sender: Route; receiver: hand; closed by End
+	queued  atomic.Int64   // batches that hand has, or will have
+	running sync.WaitGroup // hand, beat, keepTraces, pushes and forwards that wait for their answer, withdrawals
 }
 
 // Begin starts a term.
@@ -95,28 +105,41 @@ func (r *Router) Begin(term uint64) {
 	ctx, stop := context.WithCancel(context.Background())
 	t := &routerTerm{number: term, stop: stop, batches: make(chan *batch, 1)}
 	r.term = t
+	r.handed.Store(nil)
 	t.running.Go(func() { r.hand(t) })
-	t.running.Go(func() { r.keepCheckpoint(ctx, t) })
 	t.running.Go(func() { r.beat(ctx, term) })
 	t.running.Go(func() { r.keepTraces(ctx) })
 }
 
-// End waits until what was appended is handed on and answered for, and saves the
-// checkpoint.
+// End waits until what was routed is handed on and answered for.
 func (r *Router) End(uint64) {
 	t := r.term
 	close(t.batches)
 	t.stop()
 	t.running.Wait()
-	r.save(t, new(Offset))
 	r.saveTraces()
 	r.term = nil
 }
 
-// Route decodes and appends a batch and queues it for its sockets. It tries
-// again for as long as the store fails, which is what holds the intake while
-// Redis is away. It returns an error only when ctx has ended; the batch was then
-// not handed on, and may safely be routed again.
+// Progress is up to where the messages of this node's last term were handed on; zero when none
+// was. A leader that comes after this one begins behind it. Safe for concurrent use.
+func (r *Router) Progress() Offset {
+	if handed := r.handed.Load(); handed != nil {
+		return *handed
+	}
+	return Offset{}
+}
+
+// Keep puts messages into the index and does nothing else with them.
+func (r *Router) Keep(msgs []Message) {
+	b := newBatch(msgs, 0)
+	r.index.Append(b.entries)
+	r.index.Advance(b.last)
+}
+
+// Route decodes a batch, puts it into the index and queues it for its sockets. A message whose
+// user cannot be looked up goes to all nodes. Route returns an error only when ctx has ended;
+// the batch was then not handed on, and may safely be routed again.
 func (r *Router) Route(ctx context.Context, term uint64, msgs []Message) error {
 	b := newBatch(msgs, r.routes.AckTimeout)
 	if r.routes.Begin != nil {
@@ -127,18 +150,10 @@ func (r *Router) Route(ctx context.Context, term uint64, msgs []Message) error {
 			return err
 		}
 	}
-	if len(b.entries) > 0 {
-		if err := r.append(ctx, term, b); err != nil {
-			return err
-		}
-		for _, d := range b.leaveOutRefused() {
-			if err := r.deadLetter(ctx, d); err != nil {
-				return err
-			}
-		}
-		r.counts.located(b.found)
-		b.appended = time.Now()
-		b.chain()
+	b.index(r.index)
+	r.locate(ctx, b)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	r.ledger.receive(len(msgs))
 	for _, d := range b.dead {
@@ -171,57 +186,28 @@ func (r *Router) handOn(b *batch) {
 	t.batches <- b // hand never waits for the network, so neither does this
 }
 
-// piece is how many messages are appended at once after the store has failed: a
-// batch that takes it longer than it may would take as long each time.
-const piece = 256
-
-// append puts a batch into the histories. A store that failed may have come back
-// empty, and then this term is over: what was read before has to be appended
-// again first, and users that are not registered yet are not offline. So before
-// it tries again the store must confirm the term, which a checkpoint at zero
-// does and nothing else.
-//
-// Where the store refuses for good ([ErrRefused]), append halves what it asks for until it knows
-// the message, and leaves that one out.
-func (r *Router) append(ctx context.Context, term uint64, b *batch) error {
-	failed := false
-	most := len(b.entries)
-	return Retry(ctx, r.log, "append to history", func(ctx context.Context) error {
-		if failed {
-			if err := r.store.SaveCheckpoint(ctx, term, Offset{}); err != nil {
-				return fmt.Errorf("confirm term: %w", err)
-			}
+// locate looks the users of a batch up.
+func (r *Router) locate(ctx context.Context, b *batch) {
+	users := b.users()
+	if len(users) == 0 {
+		return
+	}
+	found := r.store.Locate(ctx, users)
+	b.located = time.Now()
+	var failed error
+	for i := range b.flights {
+		f := &b.flights[i]
+		at := &found[f.user]
+		if f.sockets = at.Sockets; at.Err != nil {
+			f.unlocated, failed = true, at.Err
 		}
-		for len(b.found) < len(b.entries) {
-			rest := b.entries[len(b.found):]
-			if failed {
-				most = min(piece, most)
-			}
-			rest = rest[:min(most, len(rest))]
-			found, err := r.store.Append(ctx, rest)
-			switch {
-			case err == nil:
-				most = min(2*most, len(b.entries))
-			case !errors.Is(err, ErrRefused):
-				failed = true
-				return err
-			case len(rest) > 1:
-				most = len(rest) / 2
-				continue
-			default:
-				b.refused = append(b.refused, len(b.found))
-				found = make([]Appended, 1)
-				r.log.LogAttrs(ctx, slog.LevelWarn, "the store refuses a message", slog.String("user", string(rest[0].User)),
-					slog.Uint64("stream_seq", rest[0].Offset.Seq), slog.Any("err", err))
-			}
-			if b.found == nil {
-				b.found = found // nearly always all of it, which need not be copied
-			} else {
-				b.found = append(b.found, found...)
-			}
+	}
+	r.counts.located(found)
+	if failed != nil && ctx.Err() == nil {
+		if times, due := r.unlocated.Due(time.Now()); due {
+			r.log.LogAttrs(ctx, slog.LevelWarn, "users cannot be looked up, their messages go to all nodes", slog.Any("err", failed), slog.Int("times", times))
 		}
-		return nil
-	})
+	}
 }
 
 // deadLetterLimit is how long the bus may answer that it does not take dead letters now, before
@@ -273,10 +259,6 @@ func (r *Router) receipt(m *Message, rc Receipt) {
 	}
 }
 
-// saveEvery bounds how often the checkpoint is written, and so how much a new
-// leader reads again: at 20,000 messages a second some 2,000.
-const saveEvery = 100 * time.Millisecond
-
 // hand pushes and forwards batches in order.
 func (r *Router) hand(t *routerTerm) {
 	for b := range t.batches {
@@ -285,45 +267,12 @@ func (r *Router) hand(t *routerTerm) {
 	}
 }
 
-// keepCheckpoint saves the checkpoint behind what was handed on, until the term
-// ends. It has its own goroutine because messages must not wait for it.
-func (r *Router) keepCheckpoint(ctx context.Context, t *routerTerm) {
-	var saved Offset
-	tick := time.NewTicker(saveEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			r.save(t, &saved)
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// save writes the checkpoint when it has moved. Failing costs only re-reading.
-func (r *Router) save(t *routerTerm, saved *Offset) {
-	handed := t.handed.Load()
-	if handed == nil || !handed.After(*saved) {
-		return
-	}
-	ctx, cancel := context.WithTimeoutCause(context.Background(), time.Second, fmt.Errorf("save checkpoint: %w", context.DeadlineExceeded))
-	defer cancel()
-	if err := r.store.SaveCheckpoint(ctx, t.number, *handed); err != nil {
-		r.log.LogAttrs(ctx, slog.LevelDebug, "checkpoint not saved", slog.Any("err", err))
-		return
-	}
-	*saved = *handed
-}
-
 // beat tells every node each second how far its link is.
 func (r *Router) beat(ctx context.Context, term uint64) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		if nodes, err := r.store.Nodes(ctx); err == nil {
-			r.routes.Beat(term, nodes)
-		}
+		r.routes.Beat(term)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

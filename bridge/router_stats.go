@@ -7,7 +7,8 @@ import (
 
 // RouterStats counts what the router has met while this node was leader.
 type RouterStats struct {
-	Hits, Misses uint64 // look-ups of a message's user: with a live socket somewhere, without
+	// Look-ups of the users of a batch: with a live socket somewhere, without, and failed.
+	Hits, Misses, Unlocated uint64
 	// Forwards by how they ended: answered, certainly not received, or not known
 	// because no answer came in time.
 	Answered, Gone, Unsure uint64
@@ -17,7 +18,8 @@ type RouterStats struct {
 }
 
 type routerCounters struct {
-	hits, misses           atomic.Uint64
+	hits, misses, unlocated atomic.Uint64
+
 	answered, gone, unsure atomic.Uint64
 	deadLost               atomic.Uint64
 }
@@ -25,19 +27,26 @@ type routerCounters struct {
 // Stats returns the counts at this moment.
 func (r *Router) Stats() RouterStats {
 	c := &r.counts
-	return RouterStats{c.hits.Load(), c.misses.Load(), c.answered.Load(), c.gone.Load(), c.unsure.Load(), c.deadLost.Load()}
+	return RouterStats{
+		c.hits.Load(), c.misses.Load(), c.unlocated.Load(),
+		c.answered.Load(), c.gone.Load(), c.unsure.Load(), c.deadLost.Load(),
+	}
 }
 
 // located counts the look-ups of a batch.
-func (c *routerCounters) located(found []Appended) {
-	hits := uint64(0)
+func (c *routerCounters) located(found []Located) {
+	var hits, failed uint64
 	for i := range found {
-		if len(found[i].Sockets) > 0 {
+		switch {
+		case found[i].Err != nil:
+			failed++
+		case len(found[i].Sockets) > 0:
 			hits++
 		}
 	}
 	c.hits.Add(hits)
-	c.misses.Add(uint64(len(found)) - hits)
+	c.unlocated.Add(failed)
+	c.misses.Add(uint64(len(found)) - hits - failed)
 }
 
 // forwarded counts a forward that has ended.

@@ -23,6 +23,7 @@ const self, other = bridge.NodeID("self"), bridge.NodeID("other")
 // world is a router between a memory store and recording routes.
 type world struct {
 	*bridge.Router
+	index       *bridge.Index
 	terms       uint64       // routed so far
 	store, away bridge.Store // this node's view and another node's
 	failing     *failingStore
@@ -33,38 +34,40 @@ type world struct {
 	receipts map[string]bridge.Receipt
 	dead     []string
 
-	bury    func() error // nil: every dead letter is stored
-	push    func(*bridge.Envelope) bridge.Count
-	forward func([]*bridge.Envelope) ([]bridge.Count, error)
+	unregistered []bridge.NodeID
+
+	withdraw func() error // nil: every withdrawal is recorded
+	bury     func() error // nil: every dead letter is stored
+	push     func(*bridge.Envelope) bridge.Count
+	forward  func([]*bridge.Envelope) ([]bridge.Count, error)
 }
 
-// failingStore fails the first appends, and those of more than so many messages.
+// failingStore does not answer the first look-ups, and never those of some users.
 type failingStore struct {
 	bridge.Store
 	failures int
-	most     int // 0: any number will do
-	refuses  map[bridge.UserID]bool
+	never    map[bridge.UserID]bool
 }
 
-func (f *failingStore) Append(ctx context.Context, entries []bridge.Entry) ([]bridge.Appended, error) {
-	if f.failures--; f.failures >= 0 {
-		return nil, errors.New("away")
-	}
-	if f.most > 0 && len(entries) > f.most {
-		return nil, errors.New("too slow")
-	}
-	for _, e := range entries {
-		if f.refuses[e.User] {
-			return nil, fmt.Errorf("%w: WRONGTYPE", bridge.ErrRefused)
+var errAway = errors.New("away")
+
+func (f *failingStore) Locate(ctx context.Context, users []bridge.UserID) []bridge.Located {
+	found := f.Store.Locate(ctx, users)
+	f.failures--
+	for i, user := range users {
+		if f.failures >= 0 || f.never[user] {
+			found[i] = bridge.Located{Err: errAway}
 		}
 	}
-	return f.Store.Append(ctx, entries)
+	return found
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	memory := store.NewMemory(store.Limits{})
 	w := &world{receipts: make(map[string]bridge.Receipt)}
+	w.index = bridge.NewIndex(bridge.IndexConfig{TTL: time.Hour, MaxPerUser: 10_000, MaxMemory: 64 << 20})
+	w.index.Begin(at(0))
 	w.store, w.away = memory.Node(self), memory.Node(other)
 	w.failing = &failingStore{Store: w.store}
 	for _, s := range []bridge.Store{w.store, w.away} {
@@ -81,7 +84,7 @@ func newWorld(t *testing.T) *world {
 		}
 		return counts, nil
 	}
-	w.Router = bridge.NewRouter(self, w.failing, bridge.Routes{
+	w.Router = bridge.NewRouter(self, w.failing, w.index, bridge.Routes{
 		Push: func(e *bridge.Envelope) bridge.Count {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -106,7 +109,16 @@ func newWorld(t *testing.T) *world {
 			counts, err := w.forward(batch)
 			go done(counts, err) // from another goroutine, as the network does
 		},
-		Beat: func(uint64, []bridge.NodeID) {},
+		Beat:         func(uint64) {},
+		Nodes:        func() []bridge.NodeID { return []bridge.NodeID{other, self} },
+		Unregistered: func() []bridge.NodeID { return w.unregistered },
+		Withdraw: func(_ uint64, _ bridge.Offset, done func(error)) {
+			var err error
+			if w.withdraw != nil {
+				err = w.withdraw()
+			}
+			go done(err)
+		},
 		DeadLetter: func(_ context.Context, _ *bridge.Message, why *bridge.InvalidError) error {
 			if w.bury != nil {
 				if err := w.bury(); err != nil {
@@ -129,7 +141,7 @@ func newWorld(t *testing.T) *world {
 // register gives the user a socket on the node whose store it is.
 func register(t *testing.T, s bridge.Store, user, socket string) bridge.Registration {
 	t.Helper()
-	r := bridge.Registration{User: bridge.UserID(user), Socket: bridge.SocketID(socket), Token: socket, Limit: 100}
+	r := bridge.Registration{User: bridge.UserID(user), Socket: bridge.SocketID(socket), Token: socket}
 	if _, err := s.Register(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
@@ -138,10 +150,18 @@ func register(t *testing.T, s bridge.Store, user, socket string) bridge.Registra
 
 func at(seq uint64) bridge.Offset { return bridge.Offset{Epoch: 7, Seq: seq} }
 
+// history reads a user's log as a socket does.
+func (w *world) history(user bridge.UserID) (seqs []uint64) {
+	for _, e := range w.index.Read(bridge.HistoryQuery{User: user, Limit: 10_000}).Entries {
+		seqs = append(seqs, e.Offset.Seq)
+	}
+	return seqs
+}
+
 // message makes message seq for a user; every one asks for a receipt under its sequence.
 func message(seq uint64, user string, header ...string) bridge.Message {
 	m := bridge.Message{
-		Offset: at(seq), Subject: "codewar.topic", Topic: "topic",
+		Offset: at(seq), Subject: "codewar.topic", Topic: "topic", Stored: time.Now(),
 		Header: map[string][]string{bridge.HeaderReceipt: {fmt.Sprint(seq)}},
 		Body:   fmt.Appendf(nil, `{"userId":%q,"n":%d}`, user, seq),
 	}
@@ -156,9 +176,6 @@ func (w *world) term(t *testing.T, batches ...[]bridge.Message) {
 	t.Helper()
 	w.terms++
 	number := w.terms
-	if err := w.store.Claim(t.Context(), number); err != nil {
-		t.Fatal(err)
-	}
 	w.Begin(number)
 	for _, b := range batches {
 		if err := w.Route(t.Context(), number, b); err != nil {
@@ -207,17 +224,19 @@ func TestRouteOutcomes(t *testing.T) {
 	if d := cmp.Diff([]string{bridge.CodeInvalidJSON}, w.dead); d != "" {
 		t.Errorf("dead letters (-want +got):\n%s", d)
 	}
-	kept, err := w.store.Read(t.Context(), "nobody", bridge.Offset{}, 10)
-	if err != nil || len(kept.Entries) != 1 || kept.Entries[0].Offset != at(4) {
-		t.Errorf("the history of nobody holds %v (%v), want only message 4", kept.Entries, err)
+	if d := cmp.Diff([]uint64{4}, w.history("nobody")); d != "" {
+		t.Errorf("the history of nobody (-want +got):\n%s", d)
 	}
-	if _, saved, err := w.store.Checkpoint(t.Context()); err != nil || saved != at(7) {
-		t.Errorf("checkpoint %v (%v), want %v", saved, err, at(7))
+	if got := w.Progress(); got != at(7) {
+		t.Errorf("handed on up to %v, want %v", got, at(7))
+	}
+	if got := w.index.Horizon(); got != at(7) {
+		t.Errorf("indexed up to %v, want %v", got, at(7))
 	}
 }
 
-// A leader that died between append and push is made good by the next: what the
-// store refuses is pushed all the same.
+// A leader that died before it pushed is made good by the next: what is in the index already is
+// pushed all the same.
 func TestRouteAgainPushesAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -237,9 +256,8 @@ func TestRouteAgainPushesAgain(t *testing.T) {
 	if d := cmp.Diff(map[string]bridge.Outcome{"1": bridge.Duplicate, "2": bridge.Pushed}, w.outcomes()); d != "" {
 		t.Errorf("outcomes (-want +got):\n%s", d)
 	}
-	page, err := w.store.Read(t.Context(), "u", bridge.Offset{}, 10)
-	if err != nil || len(page.Entries) != 2 {
-		t.Errorf("history holds %d entries (%v), want 2", len(page.Entries), err)
+	if d := cmp.Diff([]uint64{1, 2}, w.history("u")); d != "" {
+		t.Errorf("history (-want +got):\n%s", d)
 	}
 }
 
@@ -267,44 +285,53 @@ func TestRouteConfirmed(t *testing.T) {
 	}
 }
 
-func TestRouteHoldsWhileTheStoreIsAway(t *testing.T) {
+// A message whose user cannot be looked up goes to all nodes, each of which knows its own sockets.
+// It is never held back: a later one of the user would overtake it, and sockets would drop it.
+func TestRouteWithoutTheStore(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.failing.failures = 3
-	register(t, w.store, "u", "s")
-	w.term(t, []bridge.Message{message(1, "u")}, []bridge.Message{message(2, "u")})
-	if d := cmp.Diff([]bridge.Offset{at(1), at(2)}, w.pushed); d != "" {
+	w.failing.never = map[bridge.UserID]bool{"u": true}
+	register(t, w.away, "v", "s")
+	drop := []string{bridge.HeaderOffline, bridge.OfflineDrop}
+	w.push = func(*bridge.Envelope) bridge.Count { return bridge.Count{} }
+	w.forward = func(batch []*bridge.Envelope) ([]bridge.Count, error) {
+		counts := make([]bridge.Count, len(batch))
+		for i, e := range batch {
+			if e.Offset.Seq < 3 {
+				counts[i].Took = 1
+			}
+		}
+		return counts, nil
+	}
+	w.term(t, []bridge.Message{message(1, "u"), message(2, "u", drop...), message(3, "u"), message(4, "u", drop...), message(5, "v")})
+	want := map[string]bridge.Outcome{"1": bridge.Pushed, "2": bridge.Pushed, "3": bridge.Inboxed, "4": bridge.Inboxed, "5": bridge.Inboxed}
+	if d := cmp.Diff(want, w.outcomes()); d != "" {
+		t.Errorf("outcomes (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff([]bridge.Offset{at(1), at(2), at(3), at(4)}, w.pushed); d != "" {
 		t.Errorf("pushed (-want +got):\n%s", d)
 	}
+	if d := cmp.Diff([]bridge.Offset{at(1), at(2), at(3), at(4), at(5)}, w.forwards); d != "" {
+		t.Errorf("forwarded (-want +got):\n%s", d)
+	}
+	if !w.receipts["4"].Unsure || w.receipts["3"].Unsure || w.receipts["2"].Unsure {
+		t.Error("only of the fourth, which was not to be kept, it is not known what became of it")
+	}
+}
 
+// A term that has ended leaves its messages to the next leader.
+func TestRouteAfterItsEnd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	w.failing.failures = 1
 	w.Begin(1)
 	if err := w.Route(ctx, 1, []bridge.Message{message(3, "u")}); err == nil {
 		t.Error("routed although its context has ended")
 	}
 	w.End(1)
-	if n := w.Ledger().Balance().Received; n != 2 {
-		t.Errorf("%d messages received, want 2: the third was left to the next leader", n)
-	}
-}
-
-// A batch that the store does not manage within its time goes through in pieces.
-func TestRouteSlowStore(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.failing.most = 1000
-	register(t, w.store, "u", "s")
-	var batch []bridge.Message
-	var want []bridge.Offset
-	for seq := range uint64(3000) {
-		batch = append(batch, message(seq+1, "u"))
-		want = append(want, at(seq+1))
-	}
-	w.term(t, batch)
-	if diff := cmp.Diff(want, w.pushed); diff != "" {
-		t.Errorf("pushed (-want +got):\n%.1000s", diff)
+	if n := w.Ledger().Balance().Received; n != 0 || !w.Progress().IsZero() {
+		t.Errorf("%d messages received, handed on up to %v", n, w.Progress())
 	}
 }
 
@@ -315,14 +342,17 @@ func TestRouteToSocketsThatLeft(t *testing.T) {
 		name    string
 		header  []string
 		answer  error
-		newer   bool // another socket registers meanwhile
+		newer   bool // another socket comes and reads its history meanwhile
+		lost    bool // the withdrawal cannot be recorded
 		outcome bridge.Outcome
+		unsure  bool
 		kept    int
 	}{
 		{name: "kept for later", outcome: bridge.Inboxed, kept: 1},
 		{name: "withdrawn", header: []string{bridge.HeaderOffline, bridge.OfflineDrop}, outcome: bridge.Offline},
 		{name: "withdrawn when the node is gone", header: []string{bridge.HeaderOffline, bridge.OfflineDrop}, answer: bridge.ErrNodeGone, outcome: bridge.Offline},
-		{name: "unknown when the node is silent", header: []string{bridge.HeaderOffline, bridge.OfflineDrop}, answer: errors.New("no answer"), outcome: bridge.Inboxed, kept: 1},
+		{name: "unknown when the node is silent", header: []string{bridge.HeaderOffline, bridge.OfflineDrop}, answer: errors.New("no answer"), outcome: bridge.Inboxed, unsure: true, kept: 1},
+		{name: "unknown when it is not recorded", header: []string{bridge.HeaderOffline, bridge.OfflineDrop}, lost: true, outcome: bridge.Inboxed, unsure: true},
 		{name: "read by a socket that came", header: []string{bridge.HeaderOffline, bridge.OfflineDrop}, newer: true, outcome: bridge.Pushed, kept: 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -332,45 +362,57 @@ func TestRouteToSocketsThatLeft(t *testing.T) {
 			w.forward = func(batch []*bridge.Envelope) ([]bridge.Count, error) {
 				if tt.newer {
 					register(t, w.store, "u", "s2")
+					w.history("u")
 				}
 				if tt.answer != nil {
 					return nil, tt.answer
 				}
 				return make([]bridge.Count, len(batch)), nil
 			}
-			w.term(t, []bridge.Message{message(1, "u", tt.header...)})
-			if got := w.receipts["1"].Outcome; got != tt.outcome {
-				t.Errorf("outcome %s, want %s", got, tt.outcome)
+			if tt.lost {
+				w.withdraw = func() error { return errAway }
 			}
-			page, err := w.store.Read(t.Context(), "u", bridge.Offset{}, 10)
-			if err != nil || len(page.Entries) != tt.kept {
-				t.Errorf("history holds %d entries (%v), want %d", len(page.Entries), err, tt.kept)
+			w.term(t, []bridge.Message{message(1, "u", tt.header...)})
+			if got := w.receipts["1"]; got.Outcome != tt.outcome || got.Unsure != tt.unsure {
+				t.Errorf("outcome %s, unsure %v, want %s, %v", got.Outcome, got.Unsure, tt.outcome, tt.unsure)
+			}
+			if got := w.history("u"); len(got) != tt.kept {
+				t.Errorf("history holds %v, want %d", got, tt.kept)
 			}
 		})
 	}
 }
 
-// TestRetryConfirmsTerm: after a failure the store may be another than before, so
-// a leader that is none any more must not append to it.
-func TestRetryConfirmsTerm(t *testing.T) {
+// What an earlier leader has withdrawn is pushed to nobody, whoever has come since.
+func TestRouteWhatWasWithdrawn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	const term = 1
-	if err := w.store.Claim(t.Context(), term); err != nil {
-		t.Fatal(err)
+	w.index.Withdrawn([]bridge.Offset{at(2)})
+	register(t, w.store, "u", "s")
+	w.term(t, []bridge.Message{message(1, "u"), message(2, "u", bridge.HeaderOffline, bridge.OfflineDrop), message(3, "u")})
+	if d := cmp.Diff([]bridge.Offset{at(1), at(3)}, w.pushed); d != "" {
+		t.Errorf("pushed (-want +got):\n%s", d)
 	}
-	w.Begin(term)
-	defer w.End(term)
-	if err := w.away.Claim(t.Context(), term+1); err != nil {
-		t.Fatal(err)
+	if got := w.receipts["2"].Outcome; got != bridge.Offline {
+		t.Errorf("outcome %s, want offline", got)
 	}
-	w.failing.failures = 1
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	if err := w.Route(ctx, term, []bridge.Message{message(1, "u")}); err == nil {
-		t.Error("routed")
+	if d := cmp.Diff([]uint64{1, 3}, w.history("u")); d != "" {
+		t.Errorf("history (-want +got):\n%s", d)
 	}
-	if page, err := w.store.Read(t.Context(), "u", bridge.Offset{}, 10); err != nil || len(page.Entries) > 0 {
-		t.Errorf("history has %d entries, %v", len(page.Entries), err)
+}
+
+// A node that cannot register its sockets is sent everything.
+func TestRouteToNodesThatCannotRegister(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.unregistered = []bridge.NodeID{other}
+	register(t, w.store, "u", "s1")
+	register(t, w.away, "v", "s2")
+	w.term(t, []bridge.Message{message(1, "u"), message(2, "v"), message(3, "nobody")})
+	if d := cmp.Diff([]bridge.Offset{at(1), at(2), at(3)}, w.forwards); d != "" {
+		t.Errorf("forwarded (-want +got):\n%s", d)
+	}
+	if got := w.receipts["1"].Sockets; got != 2 {
+		t.Errorf("message 1 reached %d sockets, want the one that is registered and the one that is not", got)
 	}
 }

@@ -70,7 +70,7 @@ func (r *Router) part(name, parent string, from, to time.Time, facts ...slog.Att
 func (r *Router) followed(b *batch, i int, o Outcome, sum Count) {
 	f := &b.flights[i]
 	r.part(SpanRead, f.Parent, f.msg.stored(b.read), b.read)
-	r.part(SpanStore, f.Parent, b.read, b.appended, slog.Int("messages", len(b.entries)), slog.Bool("refused", b.found[i].Refused))
+	r.part(SpanStore, f.Parent, b.read, b.located, slog.Int("messages", len(b.entries)))
 	f.span.End(time.Now(), slog.String("user", string(f.User)), slog.String("topic", f.Topic), slog.Any("offset", f.Offset),
 		slog.String("outcome", string(o)), slog.Int("sockets", sum.Took), slog.Time("handed", b.handed))
 }

@@ -6,15 +6,14 @@ import (
 	"time"
 )
 
-// A Store keeps what must outlive a process: where every user's sockets are,
-// each user's recent messages, and how far the stream was read. It is one
-// interface with two implementations, Redis and memory, that pass one suite
-// ([bridgetest.TestStore]). Callers declare the part they use.
+// A Store keeps what nodes must know of each other: where every user's sockets are, how far
+// they have received, and the sessions of clients. It is one interface with two
+// implementations, Redis and memory, that pass one suite ([bridgetest.TestStore]). Messages
+// are not in it: the stream keeps them. Callers declare the part they use.
 //
 // All methods are safe for concurrent use, honour the context's deadline and
 // never wait longer than the implementation's own limit for one call.
 type Store interface {
-	Log
 	Registry
 	Sessions
 	Traces
@@ -22,40 +21,6 @@ type Store interface {
 	// Ping reports whether the store answers.
 	Ping(ctx context.Context) error
 	Close() error
-}
-
-// Log is the append side: what the leader's router writes.
-type Log interface {
-	// Append appends each entry to its user's history and returns, in the same
-	// order, what it found. It is idempotent: an entry whose offset is not after
-	// the user's last one is refused, not appended again. After an error some
-	// entries may have been appended; calling it again with the same entries is
-	// the right thing to do. [ErrRefused] means that one of the entries, at least, can never be
-	// appended: what the store has under its user's keys is not the bridge's.
-	Append(ctx context.Context, entries []Entry) ([]Appended, error)
-	// Withdraw removes an entry that was appended and that no socket took, unless
-	// a socket of the user has registered since then and so may have read it. It
-	// reports whether the entry is gone.
-	Withdraw(ctx context.Context, user UserID, at Offset) (bool, error)
-}
-
-// Entry is one message to append.
-type Entry struct {
-	*Envelope
-	// OnlyIfPresent appends only when a live socket of the user is registered, or
-	// was at the user's last message. A sender who is told "offline" must never see
-	// the message arrive later: when nobody turns out to be there, withdraw it.
-	OnlyIfPresent bool
-}
-
-// Appended is what [Log.Append] found for one entry.
-type Appended struct {
-	Sockets []Presence // the user's sockets on live nodes, oldest first
-	Refused bool       // the history already had this offset or a later one
-	Absent  bool       // OnlyIfPresent was set and nobody was there: not appended
-	// Before is the user's message before this one, as the history has it; zero
-	// when none is known. It may name one that was withdrawn.
-	Before Offset
 }
 
 // Presence is the fact that a user has a socket on a node. It is believed only
@@ -68,11 +33,9 @@ type Presence struct {
 
 // Registry is who is where: what the gateway's hub writes and everybody reads.
 type Registry interface {
-	// Register records that the user has this socket on this node and then reads
-	// what the socket has missed, in that order, so that a message appended at
-	// any moment is either in the replay or its look-up finds this socket.
+	// Register records that the user has this socket on this node.
 	// Registering a socket again overwrites its earlier registration.
-	Register(ctx context.Context, r Registration) (Replay, error)
+	Register(ctx context.Context, r Registration) (Registered, error)
 	// Renew makes sure that registrations that this node made are still there, for a store may
 	// go back to an earlier state without a word. It writes those that are not, and reports
 	// which in the order of the calls; it takes the place of no later registration of the same
@@ -81,18 +44,23 @@ type Registry interface {
 	// Unregister removes this registration of the socket, and no later one of the
 	// same id, and records what the socket was given, as Taken does.
 	Unregister(ctx context.Context, r Registration, given Delivered) error
-	// Locate returns the user's sockets on live nodes, oldest first.
-	Locate(ctx context.Context, user UserID) ([]Presence, error)
-	// Read returns the next messages of a user after an offset, at most limit.
-	Read(ctx context.Context, user UserID, after Offset, limit int) (Replay, error)
+	// Locate returns, in the same order, what is known of each user. Users whose part of the
+	// store does not answer have an error of their own.
+	Locate(ctx context.Context, users []UserID) []Located
 	// Taken records what users' sockets were given. A user's delivered offset moves
 	// from within such a range to its end: it never goes back, and never over a
 	// message that no socket was given.
 	Taken(ctx context.Context, given []Delivered) error
-	// Marks returns how far any socket of the user has received, as Taken and
-	// Unregister have recorded it, and the user's last message. Each is zero when it
-	// is not known.
-	Marks(ctx context.Context, user UserID) (taken, last Offset, err error)
+	// Delivered returns how far any socket of the user has received, as Taken and
+	// Unregister have recorded it; zero when it is not known.
+	Delivered(ctx context.Context, user UserID) (Offset, error)
+}
+
+// Located is what [Registry.Locate] found for one user.
+type Located struct {
+	Sockets []Presence // on live nodes, oldest first
+	// Err means that it is not known where the user's sockets are.
+	Err error
 }
 
 // Registration is one socket's entry in the registry.
@@ -103,14 +71,20 @@ type Registration struct {
 	// socket id: a recovered socket keeps its id, and its old connection's end
 	// must not remove it.
 	Token string
-	// After is where the replay starts. Nil means: at the inbox, that is, after
-	// the last message that any socket of the user has taken.
-	After *Offset
-	// Limit is the most messages that the first page of the replay may have.
-	Limit int
 	// PID is the private id under which the socket's session is saved in the same
 	// step. Empty: none is.
 	PID string
+}
+
+// Registered is what [Registry.Register] found.
+type Registered struct {
+	Delivered Offset // as [Registry.Delivered] has it
+	// Sockets is how many of the user's are recorded, this one among them. Some may be those of
+	// dead nodes: Locate knows.
+	Sockets int
+	// Replaced is the registration of the same socket id on another node, which this one has
+	// replaced. Its Node is empty when there was none.
+	Replaced Replaced
 }
 
 // Renewal is a registration that is made sure of.
@@ -146,26 +120,6 @@ func (d Delivered) Join(o Delivered) (Delivered, bool) {
 	}
 	d.To = d.To.Max(o.To)
 	return d, true
-}
-
-// Replay is one page of a user's history.
-type Replay struct {
-	Entries []*Envelope // in order
-	More    bool        // the page is full; read on after the last entry
-	// Gap is true when messages between the offset asked for and the first one
-	// returned are no longer kept.
-	Gap  bool
-	From Offset // where the page starts: what was asked for, or the user's delivered offset
-	Last Offset // the user's last offset; zero when none is known
-	// Before is the user's message before the first entry, and Last when there is no
-	// entry. With a gap it is one that is no longer kept.
-	Before Offset
-	// Sockets is, of [Registry.Register], how many of the user's are recorded, this
-	// one among them. Some may be those of dead nodes: Locate knows.
-	Sockets int
-	// Replaced is, of [Registry.Register], the registration of the same socket id on
-	// another node, which this one has replaced. Its Node is empty when there was none.
-	Replaced Replaced
 }
 
 // Replaced names a registration that another of the same socket id has replaced, on
@@ -218,8 +172,8 @@ type Traces interface {
 	TracesOf(ctx context.Context, user UserID, from Offset) (found []Trace, next Offset, err error)
 }
 
-// Leases is how nodes know of each other, and where the leader keeps how far it has
-// read the stream. Who leads is decided in NATS. All deadlines are by the store's clock.
+// Leases is how nodes know of each other. Who leads is decided in NATS. All deadlines are by
+// the store's clock.
 type Leases interface {
 	// Beat renews the lease under which this node's registrations are believed.
 	// rejoined is true when the lease had lapsed or the store lost it: every
@@ -235,19 +189,4 @@ type Leases interface {
 	Leave(ctx context.Context) error
 	// Nodes lists the nodes whose lease lives.
 	Nodes(ctx context.Context) ([]NodeID, error)
-
-	// Claim makes term the only one whose leader may write the checkpoint. It returns
-	// ErrNotLeader when a greater term was claimed.
-	Claim(ctx context.Context, term uint64) error
-	// Checkpoint returns the greatest term claimed and how far the stream was read; each
-	// is zero when it is unknown.
-	Checkpoint(ctx context.Context) (term uint64, o Offset, err error)
-	// SaveCheckpoint records that everything up to o was appended and handed on. It
-	// never goes back, so a zero offset only confirms the term. It returns ErrNotLeader
-	// unless term was the last one claimed; a store that lost its data knows no term, and
-	// the caller then starts again from the checkpoint in a new one.
-	SaveCheckpoint(ctx context.Context, term uint64, o Offset) error
 }
-
-// ErrNotLeader means that the term is not, or no longer, the one that was claimed last.
-var ErrNotLeader = errors.New("not the leader")

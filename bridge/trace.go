@@ -97,6 +97,9 @@ func (ts *traces) reuse(blocks []TraceBlock) {
 	}
 }
 
+// saveEvery is how often traces are saved.
+const saveEvery = 100 * time.Millisecond
+
 // keepTraces saves traces until the term ends.
 func (r *Router) keepTraces(ctx context.Context) {
 	tick := time.NewTicker(saveEvery)

@@ -94,7 +94,7 @@ func TestAway(t *testing.T) {
 	p := open(t, n.url, transports["websocket"])
 	p.setUser("u")
 	redis.Stop()
-	if status, answer := n.send(t, `{"userId":"u","topic":"tick","n":0}`); status != http.StatusGatewayTimeout || answer["code"] != "REPLY_TIMEOUT" {
+	if status, answer := n.send(t, `{"userId":"u","topic":"tick","n":0}`); status != http.StatusOK {
 		t.Errorf("Redis stalled, user on this node: %d %v", status, answer)
 	}
 	if status, answer := n.send(t, `{"userId":"elsewhere","topic":"tick"}`); status != http.StatusServiceUnavailable || answer["code"] != "SERVICE_UNAVAILABLE" {
@@ -103,8 +103,8 @@ func TestAway(t *testing.T) {
 	if status, body := get(n.url + "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, `"store"`) {
 		t.Errorf("Redis stalled: /readyz %d %s", status, body)
 	}
-	redis.Cont()
 	p.wantNumbers("tick", 0, 1)
+	redis.Cont()
 	bus.kill()
 	waitFor(t, "the bridge says that NATS is away", func() string {
 		status, body := get(n.url + "/readyz")

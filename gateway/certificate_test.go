@@ -37,7 +37,7 @@ func serveTLS(t *testing.T, cert *Certificate) (addr string) {
 		ConnectTimeout: time.Minute, MaxInbound: 1 << 20, MaxPending: 1 << 20, WriteTimeout: 10 * time.Second,
 	}
 	srv := NewServer(Config{Sockets: sockets, MaxBody: 4096, ReplyTimeout: time.Second, ReadHeaderTimeout: time.Minute},
-		NewHub(s, HubConfig{MaxPending: 1 << 20, SessionTTL: time.Hour}, log), s, pushed, nil, prometheus.NewRegistry(), log)
+		NewHub(s, newIndex(), HubConfig{MaxPending: 1 << 20, SessionTTL: time.Hour}, log), s, pushed, nil, prometheus.NewRegistry(), log)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

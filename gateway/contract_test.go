@@ -34,7 +34,7 @@ func contractServer(t *testing.T, cfg Config, st contractStore, ask AskFunc) *Se
 	log, s := slog.New(slog.DiscardHandler), store.NewMemory(store.Limits{}).Node("n")
 	cfg.MaxBody, cfg.ReplyTimeout = 4096, time.Second
 	cfg.Sockets.Transports = []string{"websocket", "polling"}
-	srv := NewServer(cfg, NewHub(s, HubConfig{}, log), st, orPushed(ask), nil, prometheus.NewRegistry(), log)
+	srv := NewServer(cfg, NewHub(s, newIndex(), HubConfig{}, log), st, orPushed(ask), nil, prometheus.NewRegistry(), log)
 	t.Cleanup(func() {
 		if err := srv.Shutdown(context.Background(), 0); err != nil {
 			t.Error(err)
@@ -46,11 +46,14 @@ func contractServer(t *testing.T, cfg Config, st contractStore, ask AskFunc) *Se
 // contractStore knows the user "here" and one trace, unless it is broken.
 type contractStore struct{ broken bool }
 
-func (s contractStore) Locate(_ context.Context, user bridge.UserID) ([]bridge.Presence, error) {
-	if user != "here" {
-		return nil, nil
+func (s contractStore) Locate(_ context.Context, users []bridge.UserID) []bridge.Located {
+	found := make([]bridge.Located, len(users))
+	for i, user := range users {
+		if user == "here" {
+			found[i].Sockets = []bridge.Presence{{Socket: "s", Node: "n"}}
+		}
 	}
-	return []bridge.Presence{{Socket: "s", Node: "n"}}, nil
+	return found
 }
 
 func (s contractStore) Trace(_ context.Context, at bridge.Offset) (bridge.Trace, error) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/codewar/socketbridge/bridge"
 )
@@ -42,9 +43,6 @@ const (
 // play runs publisher and tabs side by side, in some steps.
 func (w *world) play() {
 	const term = 1
-	if err := w.nodes[0].store.Claim(context.Background(), term); err != nil {
-		w.t.Fatal(err)
-	}
 	w.route.Begin(term)
 	for range 6 {
 		batch := w.batch()
@@ -82,7 +80,7 @@ func (w *world) batch() (batch []bridge.Message) {
 		seq := w.end
 		w.mu.Unlock()
 		user := w.users[w.rnd.IntN(len(w.users))]
-		m := bridge.Message{Offset: bridge.Offset{Epoch: 1, Seq: seq}, Topic: "t", Body: fmt.Appendf(nil, `{"userId":%q,"n":%d}`, user, seq)}
+		m := bridge.Message{Offset: bridge.Offset{Epoch: 1, Seq: seq}, Topic: "t", Stored: time.Now(), Body: fmt.Appendf(nil, `{"userId":%q,"n":%d}`, user, seq)}
 		if w.rnd.IntN(4) == 0 {
 			m.Header = map[string][]string{bridge.HeaderAck: {bridge.AckClient}}
 		}

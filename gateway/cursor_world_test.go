@@ -19,6 +19,7 @@ type world struct {
 	rnd   *rand.Rand
 	net   int
 	nodes [3]*worldNode
+	index testIndex
 	users []bridge.UserID
 	route *bridge.Router
 	stop  context.CancelFunc
@@ -72,21 +73,21 @@ func newWorld(t *testing.T, seed uint64, open openStore) *world {
 	ctx, stop := context.WithCancel(context.Background())
 	w := &world{
 		t: t, rnd: rand.New(rand.NewPCG(seed, 0)), stop: stop, users: []bridge.UserID{"alice", "bob", "carol"},
-		sent: make(map[bridge.UserID]map[uint64]bool), of: make(map[bridge.UserID][]uint64),
+		sent: make(map[bridge.UserID]map[uint64]bool), of: make(map[bridge.UserID][]uint64), index: newIndex(),
 	}
 	w.net = w.rnd.IntN(nets)
 	log := slog.New(slog.DiscardHandler)
 	for i := range w.nodes {
 		id := bridge.NodeID(fmt.Sprint("n", i))
 		n := &worldNode{world: w, id: id, store: open(id), conns: make(map[string]*tabConn)}
-		n.hub = NewHub(n.store, HubConfig{MaxPending: 1 << 20, SessionTTL: 1 << 40, Stream: w, Peers: w, LatestOnly: w.net == latestOnly}, log)
+		n.hub = NewHub(n.store, w.index, HubConfig{MaxPending: 1 << 20, SessionTTL: 1 << 40, Stream: w, Peers: w, LatestOnly: w.net == latestOnly}, log)
 		if _, err := n.store.Beat(ctx); err != nil {
 			t.Fatal(err)
 		}
 		w.nodes[i] = n
 		w.work.Go(func() { n.hub.Run(ctx) })
 	}
-	w.route = bridge.NewRouter(w.nodes[0].id, w.nodes[0].store, w.routes(seed), log)
+	w.route = bridge.NewRouter(w.nodes[0].id, w.nodes[0].store, w.index.Index, w.routes(seed), log)
 	return w
 }
 
@@ -131,7 +132,11 @@ func (w *world) routes(seed uint64) bridge.Routes {
 			acked.Wait()
 			done(counts, nil)
 		},
-		Beat:       func(uint64, []bridge.NodeID) {},
+		Beat: func(uint64) {},
+
+		Nodes:        func() []bridge.NodeID { return nil },
+		Unregistered: func() []bridge.NodeID { return nil },
+
 		DeadLetter: func(context.Context, *bridge.Message, *bridge.InvalidError) error { return errGone },
 		Receipt:    func(string, bridge.Receipt) {},
 	}

@@ -220,7 +220,7 @@ func (ev *events) connectionID(c *sio.Socket, s *socket, args []json.RawMessage,
 	if !ok {
 		return
 	}
-	sockets, err := ev.hub.store.Locate(c.Context(), user)
+	sockets, err := locate(c.Context(), ev.hub.store, user)
 	if err != nil {
 		ev.log.LogAttrs(c.Context(), slog.LevelDebug, "user not located", slog.Any("err", err))
 		ev.refuse(c, ack, "The user cannot be looked up now", codeUnavailable, action)

@@ -31,18 +31,19 @@ type hubStore interface {
 }
 
 // Hub holds the sockets of this node, by user. Other nodes' sockets are the
-// store's business. It keeps three promises: a socket is given each message of
+// store's business, and what a socket has missed is the history's. It keeps three promises: a socket is given each message of
 // its user once, in the order of offsets, and without a gap that it is not told of.
 // Safe for concurrent use.
 type Hub struct {
-	store hubStore
-	cfg   HubConfig
-	log   *slog.Logger
+	store   hubStore
+	history bridge.History
+	cfg     HubConfig
+	log     *slog.Logger
 
 	seed    maphash.Seed
 	shards  [64]shard
 	sockets atomic.Int64 // mapped sockets
-	binding atomic.Int64 // sockets that wait for the store to register them
+	binding atomic.Int64 // sockets that wait to be registered and for the beginning of their history
 	users   atomic.Int64 // users with a mapped socket
 	took    atomic.Uint64
 	seen    atomic.Uint64
@@ -54,6 +55,9 @@ type Hub struct {
 	cursors pendingCursors
 	server  atomic.Pointer[sio.Server] // whose sockets these are; nil until it is made
 	gone    unregistrations
+
+	unregistered unregistered
+
 	left    leftSessions
 	behind  sync.WaitGroup // those that wait for a page to read: see [Hub.resume]
 	telling sync.WaitGroup // see tellReplaced
@@ -72,6 +76,9 @@ type HubConfig struct {
 	Stream     Stream           // nil: no offset is beyond its end
 	Peers      Peers            // nil: there is no other node
 	Begin      bridge.BeginSpan // of pushes that are followed; nil: none is
+	// Unregistered tells the leader whether this node has sockets that the store does not know of:
+	// it is then sent everything. Nil: such sockets wait.
+	Unregistered func(bool)
 }
 
 // Stream is what the hub must know of the stream of messages.
@@ -98,8 +105,9 @@ type shard struct {
 }
 
 // NewHub makes an empty hub. [Hub.Run] does its work in the background.
-func NewHub(store hubStore, cfg HubConfig, log *slog.Logger) *Hub {
-	h := &Hub{store: store, cfg: cfg, log: log.With("component", "hub"), seed: maphash.MakeSeed(), resyncs: make(chan struct{}, 1)}
+func NewHub(store hubStore, history bridge.History, cfg HubConfig, log *slog.Logger) *Hub {
+	h := &Hub{store: store, history: history, cfg: cfg, log: log.With("component", "hub"), seed: maphash.MakeSeed(), resyncs: make(chan struct{}, 1)}
+	h.unregistered.tell = cfg.Unregistered
 	h.left.most, h.left.ttl = cfg.MaxLeft, cfg.SessionTTL
 	for i := range h.shards {
 		h.shards[i].users = make(map[bridge.UserID][]*socket)
@@ -126,7 +134,7 @@ func (h *Hub) Has(user bridge.UserID) bool { return len(h.of(user)) > 0 }
 func (h *Hub) Sockets() int { return int(h.sockets.Load()) }
 
 // Overloaded reports whether so many sockets wait to be registered that new ones
-// had better come later: the store is away, or slower than they come.
+// had better come later: the store or the leader is away, or slower than they come.
 func (h *Hub) Overloaded() bool {
 	return h.cfg.MaxBinding > 0 && h.binding.Load() >= int64(h.cfg.MaxBinding)
 }
@@ -324,10 +332,11 @@ type Pushes struct {
 func (h *Hub) Pushes() Pushes { return Pushes{h.took.Load(), h.seen.Load()} }
 
 // bind maps a socket to a user and replays what it has missed: registered in the store
-// first, with its session, its history read after that. When it returns without an error,
-// every message appended from then on is pushed. c says what the client has already; nil:
-// the socket begins at the user's inbox. While the store is away bind tries again, and
-// away is called; it gives up only when ctx, the socket's, ends, and with errTooMany.
+// first, with its session, the history asked after that, as [bridge.History] wants it. When it
+// returns without an error, every message that is looked up from then on is pushed. c says what
+// the client has already; nil: the socket begins at the user's inbox. While the store is away, or
+// no leader can be asked, bind tries again, and away is called; it gives up only when ctx, the
+// socket's, ends, and with errTooMany.
 // What the client is told of its offset goes out with the next Flush.
 func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, c *claim, away func()) error {
 	h.unbind(s)
@@ -347,10 +356,11 @@ func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, c *claim,
 	r := s.registration()
 	h.left.back(s.conn.PID())
 	r.PID = s.conn.PID() // a node that is killed cannot save the session at its end
-	if c != nil && !c.unknown {
-		r.After = &c.after
+	q := bridge.HistoryQuery{User: user, Limit: pageSize, Inbox: c == nil || c.unknown}
+	if !q.Inbox {
+		q.After = c.after
 	}
-	page, err := h.begin(ctx, &r, away)
+	page, err := h.begin(ctx, s, r, &q, away)
 	if errors.Is(err, errTooMany) {
 		h.unbind(s)
 		h.dropSession(user, s.conn.PID())
@@ -358,49 +368,60 @@ func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, c *claim,
 	if err != nil {
 		return err
 	}
-	if r.After == nil {
-		s.startAt(page.From, reach(page.From, local)) // the store learns of it a moment later than the hub
+	if q.Inbox {
+		s.startAt(q.After, reach(q.After, local)) // the store learns of it a moment later than the hub
 	} else {
-		s.startAt(received(*r.After, &page), *r.After)
+		s.startAt(received(q.After, &page), q.After)
 	}
 	h.saveProgressOf(s)
-	if c != nil && r.After == nil {
+	if c != nil && q.Inbox {
 		h.tellGap(s, c.after)
 	}
 	wait := func(room int) error { return s.conn.WaitDrained(ctx, room) }
-	return h.untilDone(ctx, away, func() error { return h.replay(ctx, s, user, &page, wait) })
+	return h.untilDone(ctx, away, func() error { return h.replay(ctx, s, user, r.Token, &page, wait) })
 }
 
-// begin registers the socket where it says, or at the inbox, with r.After set to nil,
-// when the stream has never come that far. Nearly always the user's own history tells
-// that it has.
-func (h *Hub) begin(ctx context.Context, r *bridge.Registration, away func()) (page bridge.Replay, err error) {
-	page, err = h.register(ctx, *r, away)
-	if err == nil && page.Replaced.Node != "" && h.cfg.Peers != nil {
-		h.tellReplaced(page.Replaced)
-	}
-	if err != nil || r.After == nil || !r.After.After(page.Last) || h.cfg.Stream == nil {
+// begin registers the socket and reads the first page after what the client claims, or at the
+// inbox. A claim that the stream has never come as far as is no claim: the socket then begins
+// at the inbox, and q says so. Nearly always the page tells that the stream has; a leader
+// that is behind the one before it does not, and only the stream itself knows.
+func (h *Hub) begin(ctx context.Context, s *socket, r bridge.Registration, q *bridge.HistoryQuery, away func()) (page bridge.Replay, err error) {
+	h.binding.Add(1)
+	defer h.binding.Add(-1)
+	found, err := h.register(ctx, s, r, away)
+	if err != nil {
 		return page, err
 	}
-	var reached bool
-	err = h.untilDone(ctx, away, func() (err error) {
-		reached, err = h.cfg.Stream.Reaches(ctx, *r.After)
-		return err
-	})
-	if err != nil || reached {
-		return page, err
+	if q.Inbox {
+		q.After = found.Delivered
 	}
-	r.After = nil
-	return h.register(ctx, *r, away)
+	for {
+		reached := true
+		err = h.untilDone(ctx, away, func() (err error) {
+			page, err = h.history.Read(ctx, *q)
+			if err == nil && h.cfg.Stream != nil && q.After.After(page.Horizon) {
+				reached, err = h.cfg.Stream.Reaches(ctx, q.After)
+			}
+			return err
+		})
+		switch {
+		case err != nil || reached:
+			return page, err
+		case !q.Inbox:
+			q.Inbox, q.After = true, found.Delivered
+		default: // the store is of another stream, and nothing of this one would be after that
+			q.After = bridge.Offset{}
+		}
+	}
 }
 
-// received is up to where the user's messages, as the store has them, need not have been
-// given to the socket although its client claims everything up to after: the last
-// message that the claim covers. Claims are not evidence, so [bridge.Delivered] ranges of
+// received is up to where the user's messages need not have been given to the socket
+// although its client claims everything up to after: the last message that the claim covers, or
+// an offset with none between. Claims are not evidence, so [bridge.Delivered] ranges of
 // the socket begin there.
 func received(after bridge.Offset, page *bridge.Replay) bridge.Offset {
 	if after.After(page.Last) || page.Before.After(after) {
-		return after // the store may not have all of them yet, or no longer
+		return after // the leader may not have all of them yet, or no longer
 	}
 	return page.Before
 }
@@ -416,16 +437,22 @@ func reach(taken bridge.Offset, given []bridge.Delivered) bridge.Offset {
 }
 
 // register records the socket in the store, unless the user has too many. The
-// oldest stay: however many come at once, on any nodes, as many as allowed are left.
-func (h *Hub) register(ctx context.Context, r bridge.Registration, away func()) (page bridge.Replay, err error) {
-	h.binding.Add(1)
-	defer h.binding.Add(-1)
+// oldest stay: however many come at once, on any nodes, as many as allowed are left. While
+// the store is away the socket goes on without, and is registered later; nothing is found then.
+func (h *Hub) register(ctx context.Context, s *socket, r bridge.Registration, away func()) (found bridge.Registered, err error) {
 	err = h.untilDone(ctx, away, func() (err error) {
-		page, err = h.store.Register(ctx, r)
-		if err != nil || h.cfg.MaxPerUser <= 0 || page.Sockets <= h.cfg.MaxPerUser {
+		found, err = h.store.Register(ctx, r)
+		if err != nil && ctx.Err() == nil && h.goesWithout(s, err) {
+			found, err = bridge.Registered{}, nil
+			return nil
+		}
+		if err == nil && found.Replaced.Node != "" && h.cfg.Peers != nil {
+			h.tellReplaced(found.Replaced)
+		}
+		if err != nil || h.cfg.MaxPerUser <= 0 || found.Sockets <= h.cfg.MaxPerUser {
 			return err
 		}
-		sockets, err := h.store.Locate(ctx, r.User)
+		sockets, err := locate(ctx, h.store, r.User)
 		if err != nil {
 			return err
 		}
@@ -435,11 +462,22 @@ func (h *Hub) register(ctx context.Context, r bridge.Registration, away func()) 
 		}
 		return nil
 	})
-	return page, err
+	return found, err
 }
 
-// untilDone repeats op, whose errors come from the store, until it succeeds, the
-// socket is gone or refused, or ctx ends.
+// locator looks users up: see [bridge.Registry].
+type locator interface {
+	Locate(ctx context.Context, users []bridge.UserID) []bridge.Located
+}
+
+// locate looks one user up.
+func locate(ctx context.Context, in locator, user bridge.UserID) ([]bridge.Presence, error) {
+	found := in.Locate(ctx, []bridge.UserID{user})[0]
+	return found.Sockets, found.Err
+}
+
+// untilDone repeats op, whose errors come from the store, the history or the stream, until it
+// succeeds, the socket is gone or refused, or ctx ends.
 func (h *Hub) untilDone(ctx context.Context, away func(), op func() error) error {
 	wait := bridge.Backoff{First: 50 * time.Millisecond, Most: time.Second}
 	for {
@@ -484,33 +522,34 @@ func (h *Hub) unbind(s *socket) {
 }
 
 // replay gives the socket the page and what follows it, until it has caught up
-// with what is pushed live. Before each message wait sees that fewer than so many
-// bytes are queued, or ends the replay. An error of the store leaves page where to go on.
-func (h *Hub) replay(ctx context.Context, s *socket, user bridge.UserID, page *bridge.Replay, wait func(room int) error) error {
+// with what is pushed live, or is no longer mapped as by token. Before each message wait sees
+// that fewer than so many bytes are queued, or ends the replay. An error of the history leaves
+// page where to go on.
+func (h *Hub) replay(ctx context.Context, s *socket, user bridge.UserID, token string, page *bridge.Replay, wait func(room int) error) error {
 	for {
-		if page.Gap {
+		if s.gap(page) {
 			h.tellGap(s, page.From)
 		}
 		for _, e := range page.Entries {
 			if err := wait(h.room(e)); errors.Is(err, errBehind) {
 				return err
-			} else if err != nil || s.give(e) != nil {
+			} else if err != nil || s.give(e, token) != nil {
 				return errMoved
 			}
 		}
 		more := page.More
 		if !more {
-			s.caughtUp(user, page.Last)
+			s.caughtUp(token, page)
 		}
 		*page = bridge.Replay{More: true}
-		if !more && s.endReplay() {
+		if !more && s.endReplay(token) {
 			return nil
 		}
-		now, after := s.nextPage()
-		if now != user {
+		after, ok := s.nextPage(token)
+		if !ok {
 			return errMoved
 		}
-		next, err := h.store.Read(ctx, user, after, pageSize)
+		next, err := h.history.Read(ctx, bridge.HistoryQuery{User: user, After: after, Limit: pageSize})
 		if err != nil {
 			return err
 		}

@@ -43,7 +43,7 @@ func TestUsersLike(t *testing.T) {
 	if _, err := st.Beat(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	h := NewHub(st, HubConfig{}, slog.New(slog.DiscardHandler))
+	h := NewHub(st, newIndex(), HubConfig{}, slog.New(slog.DiscardHandler))
 	for n := range 300 {
 		for tab := range 1 + n%2 {
 			s := &socket{conn: &pageConn{page: new(page), id: fmt.Sprint(n, "-", tab), ctx: t.Context()}}

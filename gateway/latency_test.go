@@ -17,7 +17,7 @@ func TestLatency(t *testing.T) {
 	if _, err := st.Beat(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	h := NewHub(st, HubConfig{MaxPending: 1 << 20, SessionTTL: time.Hour}, slog.New(slog.DiscardHandler))
+	h := NewHub(st, newIndex(), HubConfig{MaxPending: 1 << 20, SessionTTL: time.Hour}, slog.New(slog.DiscardHandler))
 	for _, id := range []string{"first", "second"} {
 		s := &socket{conn: &pageConn{page: new(page), id: id, ctx: t.Context()}, cursors: cursorArgument}
 		if err := h.bind(t.Context(), s, "u", nil, nil); err != nil {

@@ -41,7 +41,7 @@ func logging(t *testing.T, log *slog.Logger, cfg Config, hubConfig HubConfig, s 
 		t.Fatal(err)
 	}
 	cfg.MaxBody, cfg.ReplyTimeout = cmp.Or(cfg.MaxBody, 4096), time.Second
-	srv = NewServer(cfg, NewHub(s, hubConfig, log), s, pushed, nil, prometheus.NewRegistry(), log)
+	srv = NewServer(cfg, NewHub(s, newIndex(), hubConfig, log), s, pushed, nil, prometheus.NewRegistry(), log)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +107,7 @@ func TestCallersPace(t *testing.T) {
 		t.Fatal(err)
 	}
 	token := func(subject, scope string) string {
-		text, err := signer.Sign(auth.Config{UserClaim: "sub"}, subject, time.Minute, strings.Fields(scope))
+		text, err := signer.Sign(auth.Config{UserClaim: "sub"}, subject, time.Hour, strings.Fields(scope))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -265,7 +265,7 @@ type stuckStore struct {
 	entered, release chan struct{}
 }
 
-func (s *stuckStore) Register(ctx context.Context, r bridge.Registration) (bridge.Replay, error) {
+func (s *stuckStore) Register(ctx context.Context, r bridge.Registration) (bridge.Registered, error) {
 	s.entered <- struct{}{}
 	<-s.release
 	return s.Store.Register(ctx, r)

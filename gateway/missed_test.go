@@ -21,7 +21,8 @@ func TestMissedShowsAtTheNext(t *testing.T) {
 	if _, err := st.Beat(ctx); err != nil {
 		t.Fatal(err)
 	}
-	h := NewHub(st, HubConfig{MaxPending: 1 << 20, SessionTTL: time.Hour}, slog.New(slog.DiscardHandler))
+	index := newIndex()
+	h := NewHub(st, index, HubConfig{MaxPending: 1 << 20, SessionTTL: time.Hour}, slog.New(slog.DiscardHandler))
 	running, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); h.Run(running) }()
@@ -37,21 +38,13 @@ func TestMissedShowsAtTheNext(t *testing.T) {
 	}
 	first, _ := open("first")
 	second, s := open("second")
-	appended := func(seq uint64) *bridge.Envelope {
-		e := &bridge.Envelope{User: "u", Topic: "t", Payload: []byte("{}"), Offset: bridge.Offset{Epoch: 1, Seq: seq}}
-		found, err := st.Append(ctx, []bridge.Entry{{Envelope: e}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		e.Before = found[0].Before
-		return e
-	}
-	h.Push(appended(1))
-	appended(2) // finds nobody
+	indexed := func(seq uint64) *bridge.Envelope { return index.put("u", seq) }
+	h.Push(indexed(1))
+	indexed(2) // finds nobody
 	if _, err := st.Register(ctx, s.registration()); err != nil {
 		t.Fatal(err)
 	}
-	h.Push(appended(3)) // finds the second one, and comes to both
+	h.Push(indexed(3)) // finds the second one, and comes to both
 	want := []bridge.Offset{{Epoch: 1, Seq: 1}, {Epoch: 1, Seq: 2}, {Epoch: 1, Seq: 3}}
 	for name, p := range map[string]*page{"first": first, "second": second} {
 		var got []bridge.Offset

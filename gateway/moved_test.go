@@ -29,19 +29,20 @@ func (s *awayStore) Taken(ctx context.Context, given []bridge.Delivered) error {
 	return s.MemoryNode.Taken(ctx, given)
 }
 
-func movedHub(t *testing.T, users int) (*Hub, *awayStore) {
+func movedHub(t *testing.T, users int) (*Hub, *awayStore, testIndex) {
 	st := &awayStore{MemoryNode: store.NewMemory(store.Limits{}).Node("n")}
 	if _, err := st.Beat(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	h := NewHub(st, HubConfig{MaxPending: 1 << 20, SessionTTL: time.Hour}, slog.New(slog.DiscardHandler))
+	index := newIndex()
+	h := NewHub(st, index, HubConfig{MaxPending: 1 << 20, SessionTTL: time.Hour}, slog.New(slog.DiscardHandler))
 	for i := range users {
 		s := &socket{conn: &pageConn{page: &page{}, id: fmt.Sprint("s", i), ctx: t.Context()}, cursors: cursorArgument}
 		if err := h.bind(t.Context(), s, bridge.UserID(fmt.Sprint("u", i)), nil, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return h, st
+	return h, st, index
 }
 
 // TestTakenIsTriedAgain: how far a user has received reaches the store also when it
@@ -49,20 +50,16 @@ func movedHub(t *testing.T, users int) (*Hub, *awayStore) {
 func TestTakenIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
-	h, st := movedHub(t, 2)
-	e := &bridge.Envelope{User: "u0", Topic: "t", Payload: []byte("{}"), Offset: bridge.Offset{Epoch: 1, Seq: 1}}
-	if _, err := st.Append(ctx, []bridge.Entry{{Envelope: e}}); err != nil {
-		t.Fatal(err)
-	}
-	if c := h.Push(e); c.Took != 1 {
+	h, st, index := movedHub(t, 2)
+	if c := h.Push(index.put("u0", 1)); c.Took != 1 {
 		t.Fatalf("Push: %+v", c)
 	}
 	inbox := func() int {
-		page, err := st.Register(ctx, bridge.Registration{User: "u0", Socket: "fresh", Limit: 10})
+		found, err := st.Register(ctx, bridge.Registration{User: "u0", Socket: "fresh"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return len(page.Entries)
+		return len(index.Index.Read(bridge.HistoryQuery{User: "u0", After: found.Delivered, Inbox: true, Limit: 10}).Entries)
 	}
 	st.away = true
 	h.flush(ctx)
@@ -79,7 +76,7 @@ func TestTakenIsTriedAgain(t *testing.T) {
 // TestIdleFlushIsFree: sockets that receive nothing cost nothing.
 func TestIdleFlushIsFree(t *testing.T) {
 	ctx := t.Context()
-	h, _ := movedHub(t, 1000)
+	h, _, _ := movedHub(t, 1000)
 	h.flush(ctx)
 	if n := testing.AllocsPerRun(10, func() { h.flush(ctx) }); n != 0 {
 		t.Errorf("an idle flush allocates %v times", n)
@@ -91,7 +88,7 @@ func TestIdleFlushIsFree(t *testing.T) {
 func TestTakenInTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const users = 3000
-		h, st := movedHub(t, users)
+		h, st, _ := movedHub(t, users)
 		ctx, stop := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		running.Go(func() { h.Run(ctx) })

@@ -19,7 +19,7 @@ import (
 func operatorsServer(t *testing.T, cfg Config) *Server {
 	t.Helper()
 	log, st := slog.New(slog.DiscardHandler), store.NewMemory(store.Limits{}).Node("n")
-	srv := NewServer(cfg, NewHub(st, HubConfig{}, log), st, pushed, nil, prometheus.NewRegistry(), log)
+	srv := NewServer(cfg, NewHub(st, newIndex(), HubConfig{}, log), st, pushed, nil, prometheus.NewRegistry(), log)
 	t.Cleanup(func() {
 		if err := srv.Shutdown(context.Background(), 0); err != nil {
 			t.Error(err)

@@ -22,7 +22,7 @@ import (
 // says what became of it.
 type payloads struct {
 	here    func(bridge.UserID) bool
-	locate  func(context.Context, bridge.UserID) ([]bridge.Presence, error)
+	store   locator
 	ask     AskFunc
 	missed  func(*bridge.Envelope) // told of each message that nobody was there for
 	begin   bridge.BeginSpan       // nil: no call is followed
@@ -115,7 +115,7 @@ func (p *payloads) handle(c echo.Context) error {
 	}
 	span := p.beginCall(c)
 	receipt, err := p.deliver(p.wait.of(now), span, &e, body, wanted)
-	status, code, message := httpStatus(receipt.Outcome, err)
+	status, code, message := httpStatus(receipt, err)
 	endCall(c, span, status, e.Topic)
 	if code != "" {
 		return refused(c, e.User, status, code, message)
@@ -151,7 +151,7 @@ func (w wants) header() map[string][]string {
 // stored at all, unless the caller wants it queued.
 func (p *payloads) deliver(ctx context.Context, span bridge.Span, e *bridge.Envelope, body []byte, w wants) (bridge.Receipt, error) {
 	if !w.queue && !p.here(e.User) {
-		sockets, err := p.locate(ctx, e.User)
+		sockets, err := locate(ctx, p.store, e.User)
 		if err != nil {
 			return bridge.Receipt{}, errors.Join(bridge.ErrUnavailable, err)
 		}
@@ -164,16 +164,16 @@ func (p *payloads) deliver(ctx context.Context, span bridge.Span, e *bridge.Enve
 }
 
 // httpStatus is the answer to a caller; code is empty when the message was taken.
-func httpStatus(o bridge.Outcome, err error) (status int, code, message string) {
+func httpStatus(r bridge.Receipt, err error) (status int, code, message string) {
 	switch {
 	case errors.Is(err, bridge.ErrTooLarge):
 		return http.StatusRequestEntityTooLarge, codeTooLarge, "Body is too large"
-	case errors.Is(err, bridge.ErrNoReceipt):
+	case errors.Is(err, bridge.ErrNoReceipt) || err == nil && r.Unsure:
 		return http.StatusGatewayTimeout, codeNoReply, "No answer in time; the message is stored and may still arrive"
 	case err != nil:
 		return http.StatusServiceUnavailable, codeUnavailable, "Not available now, try again"
 	}
-	switch o {
+	switch r.Outcome {
 	case bridge.Pushed, bridge.Duplicate:
 		return http.StatusOK, "", "Payload sent successfully"
 	case bridge.Inboxed:

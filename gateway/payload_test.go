@@ -35,7 +35,7 @@ func newTestServer(t testing.TB, ask AskFunc) *Server {
 	if _, err := s.Register(context.Background(), bridge.Registration{User: "here", Socket: "s", Token: "t"}); err != nil {
 		t.Fatal(err)
 	}
-	srv := NewServer(Config{MaxBody: 4096, ReplyTimeout: 50 * time.Millisecond}, NewHub(s, HubConfig{}, log), s, ask, nil, prometheus.NewRegistry(), log)
+	srv := NewServer(Config{MaxBody: 4096, ReplyTimeout: 50 * time.Millisecond}, NewHub(s, newIndex(), HubConfig{}, log), s, ask, nil, prometheus.NewRegistry(), log)
 	t.Cleanup(func() {
 		if err := srv.Shutdown(context.Background(), 0); err != nil {
 			t.Error(err)
@@ -72,6 +72,9 @@ func TestSendPayload(t *testing.T) {
 			return bridge.Receipt{Outcome: o, Offset: bridge.Offset{Epoch: 1, Seq: 2}}, nil
 		}
 	}
+	unsure := func(context.Context, string, map[string][]string, []byte) (bridge.Receipt, error) {
+		return bridge.Receipt{Outcome: bridge.Inboxed, Unsure: true, Offset: bridge.Offset{Epoch: 1, Seq: 2}}, nil
+	}
 	for _, tt := range []struct {
 		name, method, target, contentType, body string
 		ask                                     AskFunc
@@ -97,6 +100,7 @@ func TestSendPayload(t *testing.T) {
 		{name: "too large", body: `{"userId":"here","topic":"t","a":"` + strings.Repeat("x", 5000) + `"}`, status: 413, code: "PAYLOAD_TOO_LARGE"},
 		{name: "too large for the bus", body: good, ask: fail(bridge.ErrTooLarge), status: 413, code: "PAYLOAD_TOO_LARGE"},
 		{name: "bus away", body: good, ask: fail(bridge.ErrUnavailable), status: 503, code: "SERVICE_UNAVAILABLE"},
+		{name: "unsure", body: good, ask: unsure, status: 504, code: "REPLY_TIMEOUT", text: "No answer in time; the message is stored and may still arrive"},
 		{name: "no receipt", body: good, ask: fail(bridge.ErrNoReceipt), status: 504, code: "REPLY_TIMEOUT"},
 		{name: "wrong method", method: "PUT", body: good, status: 405, code: "METHOD_NOT_ALLOWED"},
 		{name: "wrong route", target: "/nothing", body: good, status: 404, code: "NOT_FOUND"},
@@ -255,7 +259,7 @@ func TestProfilesNeedAListenerOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	for _, cfg := range []Config{{}, {Profiles: true}, {OpsOnOwnListener: true}, {OpsOnOwnListener: true, Profiles: true}} {
 		log, s := slog.New(slog.DiscardHandler), store.NewMemory(store.Limits{}).Node("n")
-		srv := NewServer(cfg, NewHub(s, HubConfig{}, log), s, pushed, nil, prometheus.NewRegistry(), log)
+		srv := NewServer(cfg, NewHub(s, newIndex(), HubConfig{}, log), s, pushed, nil, prometheus.NewRegistry(), log)
 		t.Cleanup(func() { _ = srv.Shutdown(context.Background(), 0) })
 		for listener, handler := range map[string]http.Handler{"public": srv.http.Handler, "operators": srv.ops.Handler} {
 			want := http.StatusNotFound

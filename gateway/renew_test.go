@@ -23,7 +23,8 @@ func TestLostRegistrationsAreFoundAgain(t *testing.T) {
 		if _, err := st.Beat(ctx); err != nil {
 			t.Fatal(err)
 		}
-		h := NewHub(st, HubConfig{MaxPending: 1 << 20, SessionTTL: time.Hour}, slog.New(slog.DiscardHandler))
+		index := newIndex()
+		h := NewHub(st, index, HubConfig{MaxPending: 1 << 20, SessionTTL: time.Hour}, slog.New(slog.DiscardHandler))
 		running, stop := context.WithCancel(ctx)
 		var hub sync.WaitGroup
 		hub.Go(func() { h.Run(running) })
@@ -48,15 +49,16 @@ func TestLostRegistrationsAreFoundAgain(t *testing.T) {
 			}
 		}
 		e := &bridge.Envelope{User: user(0), Topic: "t", Payload: []byte("{}"), Offset: bridge.Offset{Epoch: 1, Seq: 1}}
-		got, err := st.Append(ctx, []bridge.Entry{{Envelope: e}})
-		if err != nil || len(got[0].Sockets) != 0 {
-			t.Fatalf("the registration is not lost: %+v, %v", got, err)
+		e.Stored = time.Now()
+		index.Append([]bridge.Entry{{Envelope: e}})
+		if found, err := locate(ctx, st, user(0)); err != nil || len(found) != 0 {
+			t.Fatalf("the registration is not lost: %+v, %v", found, err)
 		}
 
 		time.Sleep(renewWithin)
 		synctest.Wait()
 		for i := range sockets {
-			found, err := st.Locate(ctx, user(i))
+			found, err := locate(ctx, st, user(i))
 			if err != nil || len(found) != 1 {
 				t.Fatalf("%s has %d sockets, want 1 (%v)", user(i), len(found), err)
 			}
@@ -82,7 +84,7 @@ func TestRenewalsOfSocketsThatLeave(t *testing.T) {
 	if _, err := st.Beat(ctx); err != nil {
 		t.Fatal(err)
 	}
-	h := NewHub(st, HubConfig{MaxPending: 1 << 20}, slog.New(slog.DiscardHandler))
+	h := NewHub(st, newIndex(), HubConfig{MaxPending: 1 << 20}, slog.New(slog.DiscardHandler))
 	s := &socket{conn: &pageConn{page: &page{}, id: "s", ctx: ctx}}
 	if err := h.bind(ctx, s, "u", nil, nil); err != nil {
 		t.Fatal(err)
@@ -91,11 +93,11 @@ func TestRenewalsOfSocketsThatLeave(t *testing.T) {
 	if err := h.Rejoined(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if found, _ := st.Locate(ctx, "u"); len(found) != 1 {
+	if found, _ := locate(ctx, st, "u"); len(found) != 1 {
 		t.Fatal("the renewal did not come last: the test tests nothing")
 	}
 	h.removeGone(ctx)
-	if found, err := st.Locate(ctx, "u"); err != nil || len(found) != 0 {
+	if found, err := locate(ctx, st, "u"); err != nil || len(found) != 0 {
 		t.Errorf("a socket that has left is registered: %v, %v", found, err)
 	}
 }

@@ -43,22 +43,21 @@ func TestReplayOfMuch(t *testing.T) {
 	t.Parallel()
 	const most, messages = 1 << 20, 150
 	ctx := t.Context()
-	st := store.NewMemory(store.Limits{MaxMemory: 1 << 30}).Node("n")
+	st := store.NewMemory(store.Limits{}).Node("n")
 	if _, err := st.Beat(ctx); err != nil {
 		t.Fatal(err)
 	}
+	index := newIndex()
 	for i := range messages {
 		size := 64 << 10
 		if i%10 == 0 {
 			size = most // larger than what may wait, with its frame: alone it may
 		}
 		payload := fmt.Appendf(nil, `{"pad":%q}`, strings.Repeat("x", size))
-		e := &bridge.Envelope{User: "u", Topic: "t", Payload: payload, Offset: bridge.Offset{Epoch: 1, Seq: uint64(i + 1)}}
-		if _, err := st.Append(ctx, []bridge.Entry{{Envelope: e}}); err != nil {
-			t.Fatal(err)
-		}
+		e := &bridge.Envelope{User: "u", Topic: "t", Payload: payload, Offset: bridge.Offset{Epoch: 1, Seq: uint64(i + 1)}, Stored: time.Now()}
+		index.Append([]bridge.Entry{{Envelope: e}})
 	}
-	h := NewHub(st, HubConfig{MaxPending: most, SessionTTL: time.Hour}, slog.New(slog.DiscardHandler))
+	h := NewHub(st, index, HubConfig{MaxPending: most, SessionTTL: time.Hour}, slog.New(slog.DiscardHandler))
 	p := &page{}
 	s := &socket{conn: &boundedConn{pageConn: pageConn{page: p, id: "s", ctx: ctx}, most: most}, cursors: cursorArgument}
 	if err := h.bind(ctx, s, "u", nil, nil); err != nil {

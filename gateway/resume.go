@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway/sio"
@@ -61,13 +62,23 @@ func (h *Hub) restore(ctx context.Context, who *identity, pid, offset string) (s
 	return session, cursor.Offset, h.complete(ctx, session.User, cursor.Offset)
 }
 
+// leaderWait is how long a client that wants to be recovered waits for a leader: somewhat longer
+// than one that hangs is replaced in.
+const leaderWait = 3 * time.Second
+
 // complete reports whether everything that the user was sent after an offset is kept.
 func (h *Hub) complete(ctx context.Context, user bridge.UserID, after bridge.Offset) bool {
-	page, err := h.store.Read(ctx, user, after, 1)
+	ctx, cancel := context.WithTimeout(ctx, leaderWait)
+	defer cancel()
+	var page bridge.Replay
+	err := h.untilDone(ctx, nil, func() (err error) {
+		page, err = h.history.Read(ctx, bridge.HistoryQuery{User: user, After: after, Peek: true})
+		return err
+	})
 	if err != nil || page.Gap {
 		return false
 	}
-	if !after.After(page.Last) || h.cfg.Stream == nil {
+	if !after.After(page.Horizon) || h.cfg.Stream == nil {
 		return true
 	}
 	reached, err := h.cfg.Stream.Reaches(ctx, after)

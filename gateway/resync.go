@@ -54,6 +54,7 @@ func (h *Hub) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { h.flushInTurns(ctx) })
 	wg.Go(func() { h.renewInTurns(ctx) })
+	wg.Go(func() { h.everyTick(ctx, unregisteredEvery, h.registerLate) })
 	wg.Go(func() {
 		for {
 			select {
@@ -158,9 +159,10 @@ func (h *Hub) keepSessions(ctx context.Context, sockets []*socket) {
 }
 
 // Resync brings every socket up to date from its history, because something
-// forwarded to this node may have been lost. Live messages wait from the moment it
-// returns, so what comes next cannot overtake what was lost. It does not wait
-// for the store; [Hub.Run] does the reading.
+// forwarded to this node may have been lost, or another leader answers now. Live messages wait
+// from the moment it returns, so what comes next cannot overtake what was lost, and an
+// answer to a question that was asked before does not let them through. It does not wait
+// for the history; [Hub.Run] does the reading.
 func (h *Hub) Resync() {
 	for _, s := range h.all() {
 		s.holdLive()
@@ -179,12 +181,12 @@ func (h *Hub) wantReplays() {
 // catchUp reads the history of every socket that waits for it.
 func (h *Hub) catchUp(ctx context.Context) error {
 	return h.each(ctx, func(reading context.Context, s *socket) error {
-		if !s.claimReplay() {
+		user, token, ok := s.claimReplay()
+		if !ok {
 			return nil
 		}
-		r := s.registration()
 		below := h.cfg.MaxPending / 4
-		err := h.replay(reading, s, r.User, &bridge.Replay{More: true}, func(room int) error {
+		err := h.replay(reading, s, user, token, &bridge.Replay{More: true}, func(room int) error {
 			if s.conn.Pending() < room {
 				return nil
 			}
@@ -192,12 +194,12 @@ func (h *Hub) catchUp(ctx context.Context) error {
 			return errBehind
 		})
 		if errors.Is(err, errBehind) {
-			h.resume(ctx, s, r.Token, below)
+			h.resume(ctx, s, token, below)
 			return nil
 		}
 		h.Flush()
 		if err != nil {
-			s.dropReplay(r.Token)
+			s.dropReplay(token)
 		}
 		return err
 	})

@@ -112,9 +112,9 @@ func (p *payloads) send(c echo.Context) error {
 	defer cancel()
 	span := p.beginCall(c)
 	receipt, err := p.deliver(ctx, span, &e, body, wants{queue: request.Queue, ack: request.Ack})
-	status, code, message := httpStatus(receipt.Outcome, err)
+	status, code, message := httpStatus(receipt, err)
 	endCall(c, span, status, e.Topic)
-	if err != nil {
+	if err != nil || receipt.Unsure {
 		return Refuse(c, status, code, message, action)
 	}
 	return c.JSON(http.StatusOK, sendAnswer{

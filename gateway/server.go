@@ -91,7 +91,7 @@ type Server struct {
 
 // serverStore is the part of the store that the routes need.
 type serverStore interface {
-	Locate(ctx context.Context, user bridge.UserID) ([]bridge.Presence, error)
+	locator
 	Trace(ctx context.Context, at bridge.Offset) (bridge.Trace, error)
 }
 
@@ -118,7 +118,7 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 		refusals: refusals,
 		client:   client,
 		payloads: &payloads{
-			here: hub.Has, locate: store.Locate, ask: ask, begin: hub.cfg.Begin, missed: ev.journal.missedBy,
+			here: hub.Has, store: store, ask: ask, begin: hub.cfg.Begin, missed: ev.journal.missedBy,
 			timeout: cfg.ReplyTimeout, maxBody: cfg.MaxBody, wait: patience{limit: cfg.ReplyTimeout}, spare: cfg.spare(),
 			bodies: bodyBytes{most: cfg.BodyBytes, largest: cfg.MaxBody, small: smallBody}, pace: pace,
 		},

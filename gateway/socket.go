@@ -52,6 +52,7 @@ type socket struct {
 	from  bridge.Offset // it was given every message of the user after from, up to last
 	last  bridge.Offset // what is not after it is dropped
 	acked bridge.Offset // of the last message that its client has confirmed
+	asked bridge.Offset // horizon of the last answer that left nothing to give; no message need be there
 	moved *moved        // of its user's shard
 	noted bool          // it is in there: the store does not know of last yet
 	// replaying: live messages wait in the history, from where a replay brings
@@ -182,14 +183,30 @@ func (s *socket) missed(e *bridge.Envelope) bool {
 	return true
 }
 
-// caughtUp notes that the socket was given everything of the user that is kept up to o.
-func (s *socket) caughtUp(user bridge.UserID, o bridge.Offset) {
+// caughtUp notes that the socket was given everything that the page's leader knew of the user.
+// The socket goes on after the user's last message and not after the horizon, which is no
+// message's: another leader may be behind it and bring what comes next. As with the other steps
+// of a replay, token tells that the mapping is still the replay's.
+func (s *socket) caughtUp(token string, page *bridge.Replay) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.user == user && o.After(s.last) {
-		s.last = o
+	if !s.replays(token) {
+		return
+	}
+	s.asked = s.asked.Max(page.Horizon)
+	if page.Last.After(s.last) {
+		s.last = page.Last
 		s.note()
 	}
+}
+
+// gap reports whether the socket may have missed what a page shows to be no longer kept. A
+// leader that has begun to read later knows nothing of what was before, but an answer of the one
+// before it may have shown that nothing was there.
+func (s *socket) gap(page *bridge.Replay) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return page.Gap && (page.Horizon.Epoch != s.asked.Epoch || page.Before.After(s.asked))
 }
 
 // confirmed notes that the client has this message and, as they come in order,
@@ -223,11 +240,20 @@ func (s *socket) argument(o bridge.Offset) string {
 	return s.cursorAt(o)
 }
 
+// replays reports whether the mapping is the one that a replay began with. A socket that
+// is mapped again, to the same user too, begins elsewhere: until that is known, what the
+// earlier replay gives would count as evidence for all messages before it, and its end would
+// let live messages overtake the new replay. With s.mu held.
+func (s *socket) replays(token string) bool { return s.user != "" && s.token == token }
+
 // give gives the socket a message of its history.
-func (s *socket) give(e *bridge.Envelope) error {
+func (s *socket) give(e *bridge.Envelope, token string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.user != e.User || !e.Offset.After(s.last) {
+	if !s.replays(token) {
+		return errMoved
+	}
+	if !e.Offset.After(s.last) {
 		return nil
 	}
 	s.noteWritten()
@@ -252,15 +278,15 @@ func (s *socket) holdLive() {
 }
 
 // claimReplay reports whether the socket waits for a replay that nobody runs,
-// and makes the caller the one who does.
-func (s *socket) claimReplay() bool {
+// and makes the caller the one who does, for the mapping that it returns.
+func (s *socket) claimReplay() (user bridge.UserID, token string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.replaying || s.busy {
-		return false
+		return "", "", false
 	}
 	s.busy = true
-	return true
+	return s.user, s.token, true
 }
 
 // dropReplay leaves the replay to somebody else, unless it was the one of an
@@ -280,10 +306,10 @@ const offsetEvent = "bridge:offset"
 
 // endReplay lets live messages through, unless one came since the last page was
 // asked for or the socket was told to read again.
-func (s *socket) endReplay() bool {
+func (s *socket) endReplay(token string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.again {
+	if s.again || !s.replays(token) {
 		return false
 	}
 	s.replaying, s.busy = false, false
@@ -294,19 +320,23 @@ func (s *socket) endReplay() bool {
 	return true
 }
 
-// nextPage says where the next page of the replay starts.
-func (s *socket) nextPage() (bridge.UserID, bridge.Offset) {
+// nextPage says where the next page of the replay starts. It is false when the mapping
+// is no longer the replay's.
+func (s *socket) nextPage(token string) (after bridge.Offset, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.replays(token) {
+		return after, false
+	}
 	s.again = false
-	return s.user, s.last
+	return s.last, true
 }
 
 // registration is the socket's entry in the registry.
 func (s *socket) registration() bridge.Registration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return bridge.Registration{User: s.user, Socket: bridge.SocketID(s.conn.ID()), Token: s.token, Limit: pageSize}
+	return bridge.Registration{User: s.user, Socket: bridge.SocketID(s.conn.ID()), Token: s.token}
 }
 
 // renewal is the registration of the socket as it is made sure of; false while it has none
@@ -323,7 +353,7 @@ func (s *socket) bind(user bridge.UserID, m *moved, p *pendingCursors) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.user, s.tag, s.token = user, bridge.UserTag(user), rand.Text()
-	s.from, s.last, s.acked = bridge.Offset{}, bridge.Offset{}, bridge.Offset{}
+	s.from, s.last, s.acked, s.asked = bridge.Offset{}, bridge.Offset{}, bridge.Offset{}, bridge.Offset{}
 	s.moved, s.noted = m, false
 	s.pending, s.untold = p, false
 	s.clientPID, s.begun = clientSessionID(user, s.chosen), false

@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"fmt"
 	"log/slog"
@@ -12,43 +11,24 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/bridge/bridgetest"
 	"github.com/codewar/socketbridge/store"
 	"github.com/codewar/socketbridge/store/redistest"
 )
 
-// crowd is who is appended for, and how many messages at a time.
-type crowd struct{ users, batch int }
-
-// BenchmarkAppend appends batches of messages of 200 bytes for users with one socket
-// each: by script, as for users whom the leader does not know yet, and by
-// heart, for few users under load and for many. One operation is one message.
-func BenchmarkAppend(b *testing.B) {
-	few, many := crowd{200, 256}, crowd{10_000, 1024}
+// BenchmarkLocate looks up users with one socket each, in batches as the router has them: of few
+// users under load and of many. One operation is one user.
+func BenchmarkLocate(b *testing.B) {
 	b.Run("memory", func(b *testing.B) {
-		benchAppend(b, store.NewMemory(store.Limits{NodeLease: time.Hour}).Node("a"), nil, few)
+		benchLocate(b, store.NewMemory(store.Limits{NodeLease: time.Hour}).Node("a"), nil, 200, 200)
 	})
-	b.Run("script", func(b *testing.B) {
-		server := redistest.Server(b)
-		benchAppend(b, benchRedis(b, server), server, few)
-	})
-	for name, c := range map[string]crowd{"leader": few, "leader_large_batch": {200, 4096}, "leader_many_users": many} {
+	for name, size := range map[string][2]int{"few": {200, 200}, "many": {10_000, 1000}} {
 		b.Run(name, func(b *testing.B) {
 			server := redistest.Server(b)
-			r := benchRedis(b, server)
-			must(b, r.Claim(b.Context(), 1))
-			benchAppend(b, r, server, c)
+			benchLocate(b, benchRedis(b, server), server, size[0], size[1])
 		})
 	}
-	b.Run("plain_pipeline", func(b *testing.B) { // what these are measured against: no marks, no order, no liveness
-		server := redistest.Server(b)
-		client := redis.NewClient(&redis.Options{Addr: server.Addr, Protocol: 2, ContextTimeoutEnabled: true})
-		b.Cleanup(func() { _ = client.Close() })
-		benchAppend(b, plain{benchRedis(b, server), client}, server, few)
-	})
 }
 
 func benchRedis(b *testing.B, server *redistest.Redis) *store.Redis {
@@ -59,42 +39,31 @@ func benchRedis(b *testing.B, server *redistest.Redis) *store.Redis {
 	return r
 }
 
-func benchAppend(b *testing.B, s bridge.Store, server *redistest.Redis, c crowd) {
+func benchLocate(b *testing.B, s bridge.Store, server *redistest.Redis, crowd, batch int) {
 	ctx := b.Context()
 	must(b, second(s.Beat(ctx)))
-	users := make([]bridge.UserID, c.users)
+	users := make([]bridge.UserID, crowd)
 	for i := range users {
 		users[i] = bridge.UserID(fmt.Sprint("user_", i))
 		must(b, second(s.Register(ctx, bridge.Registration{User: users[i], Socket: bridge.SocketID(fmt.Sprintf("Hk3nVw8Xb2-%09d", i)), Token: "t"})))
 	}
-	payload := bytes.Repeat([]byte("x"), 200)
-	entries := make([]bridge.Entry, c.batch)
-	envelopes := make([]bridge.Envelope, c.batch)
-	seq := uint64(0)
-
 	b.ReportAllocs()
 	var before, serverBefore time.Duration
 	if server != nil {
 		before, serverBefore = cpuSelf(b), cpuOf(b, server.PID())
 	}
 	b.ResetTimer()
-	for done := 0; done < b.N; done += c.batch {
-		for i := range entries {
-			seq++
-			envelopes[i] = bridge.Envelope{User: users[(seq*7919)%uint64(c.users)], Topic: "submissionUpdate", Payload: payload, Offset: offset(seq)}
-			entries[i].Envelope = &envelopes[i]
-		}
-		got, err := s.Append(ctx, entries)
-		must(b, err)
-		if len(got[0].Sockets) != 1 || got[0].Refused {
-			b.Fatalf("Append: %+v", got[0])
+	n := 0
+	for ; n < b.N; n += batch {
+		from := n % (crowd - batch + 1)
+		if found := s.Locate(ctx, users[from:from+batch]); found[0].Err != nil || len(found[0].Sockets) != 1 {
+			b.Fatalf("Locate: %+v", found[0])
 		}
 	}
 	b.StopTimer()
-	b.ReportMetric(float64(seq)/b.Elapsed().Seconds(), "msg/s")
 	if server != nil {
-		b.ReportMetric(float64((cpuSelf(b)-before).Microseconds())/float64(seq), "client-µs/msg")
-		b.ReportMetric(float64((cpuOf(b, server.PID())-serverBefore).Microseconds())/float64(seq), "redis-µs/msg")
+		b.ReportMetric(float64((cpuSelf(b)-before).Nanoseconds())/1000/float64(n), "client-µs/user")
+		b.ReportMetric(float64((cpuOf(b, server.PID())-serverBefore).Nanoseconds())/1000/float64(n), "redis-µs/user")
 	}
 }
 
@@ -107,7 +76,7 @@ func BenchmarkRegister(b *testing.B) {
 	b.SetParallelism(500) // times GOMAXPROCS
 	b.RunParallel(func(pb *testing.PB) {
 		for i := 0; pb.Next(); i++ {
-			reg := bridge.Registration{User: bridge.UserID(rand.Text()), Socket: "s", Token: "t", PID: "p" + strconv.Itoa(i), Limit: 200}
+			reg := bridge.Registration{User: bridge.UserID(rand.Text()), Socket: "s", Token: "t", PID: "p" + strconv.Itoa(i)}
 			if _, err := r.Register(b.Context(), reg); err != nil {
 				b.Error(err)
 			}
@@ -116,32 +85,6 @@ func BenchmarkRegister(b *testing.B) {
 			}
 		}
 	})
-}
-
-// plain appends with XADD, PEXPIRE and HGETALL in one pipeline, and checks nothing.
-type plain struct {
-	*store.Redis
-	client *redis.Client
-}
-
-func (p plain) Append(ctx context.Context, entries []bridge.Entry) ([]bridge.Appended, error) {
-	pipe := p.client.Pipeline()
-	found := make([]*redis.MapStringStringCmd, len(entries))
-	for i, e := range entries {
-		pipe.XAdd(ctx, &redis.XAddArgs{Stream: "h:{" + string(e.User) + "}", MaxLen: 1000, Approx: true, ID: e.Offset.String(), Values: []any{"t", e.Topic, "d", e.Payload}})
-		pipe.PExpire(ctx, "h:{"+string(e.User)+"}", 10*time.Minute)
-		found[i] = pipe.HGetAll(ctx, "bridge:presence:{"+string(e.User)+"}")
-	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, err
-	}
-	out := make([]bridge.Appended, len(entries))
-	for i, c := range found {
-		for socket := range c.Val() {
-			out[i].Sockets = append(out[i].Sockets, bridge.Presence{Socket: bridge.SocketID(socket)})
-		}
-	}
-	return out, nil
 }
 
 // cpuSelf is the processor time that this process has used.

@@ -49,9 +49,7 @@ type TLS struct {
 
 // Limits bound what a store keeps and for how long.
 type Limits struct {
-	HistoryTTL  time.Duration // how long a user's messages are kept after the newest one; default 10m
-	MaxMemory   int           // bytes of all histories of a [Memory], an eighth of them for one user; default 128 MiB
-	MaxPerUser  int           // about how many messages are kept for a user; default 1000
+	HistoryTTL  time.Duration // for how long messages are of use; default 10m
 	MaxTraces   int           // about how many messages leave a trace; default 500,000
 	TraceTTL    time.Duration // how long a message's trace is kept; default an hour more than HistoryTTL
 	NodeLease   time.Duration // how long a silent node is believed; default 10s. Beat every third of it.
@@ -59,8 +57,7 @@ type Limits struct {
 	MaxSessions int           // how many sessions are kept for a user, the newest ones; default 200
 }
 
-// marksTTL is how long a user's marks outlive the last message: a week, so that
-// a browser that comes back can still be told whether it missed something.
+// marksTTL is how long a user's delivered offset is kept after it has moved.
 func (l Limits) marksTTL() time.Duration { return max(l.HistoryTTL, 7*24*time.Hour) }
 
 // traceLonger is how much longer than the history traces are kept: a message that
@@ -71,8 +68,6 @@ func (l Limits) withDefaults() Limits {
 	history := cmp.Or(l.HistoryTTL, 10*time.Minute)
 	return Limits{
 		HistoryTTL:  history,
-		MaxMemory:   cmp.Or(l.MaxMemory, 128<<20),
-		MaxPerUser:  cmp.Or(l.MaxPerUser, 1000),
 		MaxTraces:   cmp.Or(l.MaxTraces, 500_000),
 		TraceTTL:    cmp.Or(l.TraceTTL, history+traceLonger),
 		NodeLease:   cmp.Or(l.NodeLease, 10*time.Second),

@@ -1,6 +1,6 @@
-// Package store keeps what must outlive a process: who is where, each user's
-// recent messages, sessions, leases and the checkpoint. [Redis] and [Memory]
-// implement [bridge.Store] and pass the same suite.
+// Package store keeps what nodes must know of each other: who is where, how far users have
+// received, sessions, traces and leases. [Redis] and [Memory] implement [bridge.Store] and
+// pass the same suite. Messages are not in it: the stream keeps them.
 package store
 
 import "time"

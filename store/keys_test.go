@@ -16,7 +16,7 @@ func FuzzKeys(f *testing.F) {
 		if got := unescape(escape(a)); got != a {
 			t.Errorf("unescape(escape(%q)) = %q", a, got)
 		}
-		mine, other := keys.user(bridge.UserID(a)).all(), keys.user(bridge.UserID(b)).all()
+		mine, other := keys.ofUser(a), keys.ofUser(b)
 		for i, key := range mine {
 			if got := hashTag(key); got == "" || got != hashTag(mine[0]) {
 				t.Errorf("key %q: hash tag %q, the first key's is %q", key, got, hashTag(mine[0]))
@@ -27,16 +27,17 @@ func FuzzKeys(f *testing.F) {
 				}
 			}
 		}
-		if got := keys.marks(bridge.UserID(a)); got != mine[2] {
-			t.Errorf("marks(%q) = %q, want %q", a, got, mine[2])
-		}
 		if (keys.session(a) == keys.session(b)) != (a == b) {
 			t.Errorf("sessions %q and %q: keys %q and %q", a, b, keys.session(a), keys.session(b))
 		}
 	})
 }
 
-func (k userKeys) all() []string { return []string{k.history, k.last, k.marks, k.presence} }
+// ofUser are all keys of a user.
+func (k keyspace) ofUser(id string) []string {
+	user := bridge.UserID(id)
+	return []string{k.marks(user), k.presence(user), k.sessions(user)}
+}
 
 // hashTag is the part of a key that decides its slot, as the Cluster
 // specification has it: between the first brace and the next closing one.
@@ -53,8 +54,8 @@ func hashTag(key string) string {
 }
 
 func TestKeySpelling(t *testing.T) {
-	got := newKeyspace("p").user("a{b}%").all()
-	want := []string{"p:history:{a%7Bb%7D%25}", "p:last:{a%7Bb%7D%25}", "p:marks:{a%7Bb%7D%25}", "p:presence:{a%7Bb%7D%25}"}
+	got := newKeyspace("p").ofUser("a{b}%")
+	want := []string{"p:marks:{a%7Bb%7D%25}", "p:presence:{a%7Bb%7D%25}", "p:sessions:{a%7Bb%7D%25}"}
 	for i := range want {
 		if got[i] != want[i] {
 			t.Errorf("got %q, want %q", got[i], want[i])

@@ -23,15 +23,12 @@ type Memory struct {
 
 	mu        sync.Mutex // guards everything below, the users included
 	users     map[bridge.UserID]*memoryUser
-	histories memoryHistories
 	mostUsers int // mostMemoryUsers; a test has fewer
 	sessions  map[string]memorySession
 	traces    []*memoryTraces // oldest first
 	nodes     map[bridge.NodeID]*memoryLease
 	joins     uint64 // the newest join number
 	canaries  map[bridge.NodeID]uint64
-	term      uint64 // the greatest one claimed
-	read      bridge.Offset
 }
 
 // memoryLease is one stay of a node among the living.
@@ -45,7 +42,6 @@ func NewMemory(limits Limits) *Memory {
 	limits = limits.withDefaults()
 	return &Memory{
 		limits:    limits,
-		histories: memoryHistories{most: limits.MaxMemory, perUser: limits.MaxMemory / 8},
 		mostUsers: mostMemoryUsers,
 		users:     make(map[bridge.UserID]*memoryUser),
 		sessions:  make(map[string]memorySession),
@@ -120,7 +116,7 @@ func (m *Memory) user(id bridge.UserID, now time.Time) *memoryUser {
 		if len(m.users) >= m.mostUsers {
 			m.forgetUser()
 		}
-		u = &memoryUser{histories: &m.histories}
+		u = new(memoryUser)
 		m.users[id] = u
 	}
 	u.expire(now)
@@ -128,7 +124,7 @@ func (m *Memory) user(id bridge.UserID, now time.Time) *memoryUser {
 }
 
 // mostMemoryUsers is how many users a [Memory] remembers: some 100 MB. Of those without
-// sockets, history and sessions it forgets some beyond that.
+// sockets and sessions it forgets some beyond that.
 const mostMemoryUsers = 200_000
 
 // forgetUser makes room for a user. It looks at a few only, so that a flood of names
@@ -137,7 +133,7 @@ func (m *Memory) forgetUser() {
 	const few = 16
 	looked := 0
 	for id, u := range m.users {
-		if len(u.sockets) == 0 && len(u.history) == 0 && len(u.sessions) == 0 {
+		if len(u.sockets) == 0 && len(u.sessions) == 0 {
 			delete(m.users, id)
 			return
 		}
@@ -173,18 +169,3 @@ func (n *MemoryNode) Ping(ctx context.Context) error { return context.Cause(ctx)
 
 // Close does nothing; the Memory goes when nobody refers to it.
 func (n *MemoryNode) Close() error { return nil }
-
-// MemoryStats is what the histories of a [Memory] take.
-type MemoryStats struct {
-	Bytes   int    // of all histories
-	Evicted uint64 // messages that went before their time, as there were too many bytes
-}
-
-// Stats returns the figures at this moment.
-func (n *MemoryNode) Stats() MemoryStats { return n.memory.stats() }
-
-func (m *Memory) stats() MemoryStats {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return MemoryStats{m.histories.bytes, m.histories.evicted}
-}

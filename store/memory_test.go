@@ -23,8 +23,7 @@ func TestMemorySweeps(t *testing.T) {
 		sessions := make(map[string]bridge.Session)
 		for i := range 1000 {
 			user := bridge.UserID(fmt.Sprint("u", i))
-			e := &bridge.Envelope{User: user, Topic: "t", Payload: []byte("{}"), Offset: bridge.Offset{Epoch: 1, Seq: uint64(i + 1)}}
-			if _, err := n.Append(ctx, []bridge.Entry{{Envelope: e}}); err != nil {
+			if err := n.Taken(ctx, []bridge.Delivered{{User: user, To: bridge.Offset{Epoch: 1, Seq: uint64(i + 1)}}}); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := dead.Register(ctx, bridge.Registration{User: user, Socket: "s"}); err != nil {
@@ -42,18 +41,14 @@ func TestMemorySweeps(t *testing.T) {
 				}
 			}
 		}
-		kept := func() (entries, sockets int) {
-			for _, u := range m.users {
-				entries += len(u.history)
-				sockets += len(u.sockets)
-			}
-			return entries, sockets
-		}
-
-		time.Sleep(m.limits.HistoryTTL)
+		time.Sleep(m.limits.NodeLease)
 		stir()
-		if entries, sockets := kept(); entries > 100 || sockets > 100 || len(m.users) != 1000 {
-			t.Errorf("after the history's time: %d entries, %d sockets, %d users", entries, sockets, len(m.users))
+		sockets := 0
+		for _, u := range m.users {
+			sockets += len(u.sockets)
+		}
+		if sockets > 100 || len(m.users) != 1000 {
+			t.Errorf("after the lease of the sockets' node: %d sockets, %d users", sockets, len(m.users))
 		}
 		time.Sleep(m.limits.marksTTL())
 		stir()
@@ -63,16 +58,23 @@ func TestMemorySweeps(t *testing.T) {
 	})
 }
 
-func TestMemoryKeepsNoMoreThanItMust(t *testing.T) {
-	m := NewMemory(Limits{MaxPerUser: 10})
-	n := m.Node("a")
-	for i := range uint64(1000) {
-		e := &bridge.Envelope{User: "u", Payload: make([]byte, 100), Offset: bridge.Offset{Epoch: 1, Seq: i + 1}}
-		if _, err := n.Append(t.Context(), []bridge.Entry{{Envelope: e}}); err != nil {
+// TestMemoryUsersAreBounded: progress of ever new users does not fill the memory with what is
+// remembered of each.
+func TestMemoryUsersAreBounded(t *testing.T) {
+	t.Parallel()
+	m := NewMemory(Limits{})
+	m.mostUsers = 1000
+	n := m.Node("n")
+	to := bridge.Offset{Epoch: 1, Seq: 1}
+	for i := range 10_000 {
+		if err := n.Taken(t.Context(), []bridge.Delivered{{User: bridge.UserID(fmt.Sprint("u", i)), To: to}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if u := m.users["u"]; len(u.history) != 10 || cap(u.history) > 40 {
-		t.Errorf("%d entries in room for %d", len(u.history), cap(u.history))
+	if len(m.users) > 1010 {
+		t.Errorf("%d users are remembered, want about 1,000", len(m.users))
+	}
+	if got, err := n.Delivered(t.Context(), "u9999"); err != nil || got != to {
+		t.Errorf("the newest user's delivered offset is %v, %v", got, err)
 	}
 }

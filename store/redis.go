@@ -20,7 +20,7 @@ var _ bridge.Store = (*Redis)(nil)
 // Redis is the store of a bridge of many nodes. It works on a single server,
 // behind Sentinel and on a Cluster, with Redis 6.2 or later or Valkey.
 //
-// What another node appends or registers is seen at once; that another node has
+// What another node registers is seen at once; that another node has
 // died or started again is seen within a third of the node lease. No call
 // takes longer than about Config.Timeout. Safe for concurrent use.
 type Redis struct {
@@ -37,7 +37,7 @@ type Redis struct {
 	args    fixedArgs
 
 	usersPerCall int
-	tails        tails
+	cluster      bool
 	canaries     *canaries
 
 	self   atomic.Pointer[string] // this node's incarnation; nil before the first Beat and after Leave
@@ -53,7 +53,7 @@ type Redis struct {
 }
 
 // fixedArgs are script arguments that never change, boxed once.
-type fixedArgs struct{ maxPerUser, historyTTL, marksTTL any }
+type fixedArgs struct{ marksTTL any }
 
 var quietClient = sync.OnceFunc(logging.Disable) // it prints to stderr what it returns as an error as well
 
@@ -79,15 +79,15 @@ func OpenRedis(_ context.Context, cfg Config, limits Limits, node bridge.NodeID,
 		timeout:      cfg.Timeout,
 		breaker:      breaker{log: log},
 		log:          log,
-		args:         fixedArgs{limits.MaxPerUser, limits.HistoryTTL.Milliseconds(), limits.marksTTL().Milliseconds()},
+		args:         fixedArgs{limits.marksTTL().Milliseconds()},
 		usersPerCall: usersPerCall,
-		tails:        newTails(),
+		cluster:      cfg.isCluster(),
 		canaries:     newCanaries(),
 		asking:       make(chan struct{}, 1),
 		waiting:      make(chan fare, mostWaiting),
 		reaping:      make(chan grave, 256),
 	}
-	if cfg.isCluster() {
+	if r.cluster {
 		r.usersPerCall = 1
 	}
 	r.life, r.end = context.WithCancel(context.Background())
@@ -104,8 +104,7 @@ func (r *Redis) Ping(ctx context.Context) error {
 	})
 }
 
-// Close releases the connections. It gives no lease up: see [Redis.Leave] and
-// [Redis.Resign].
+// Close releases the connections. It gives no lease up: see [Redis.Leave].
 func (r *Redis) Close() error {
 	r.end()
 	r.owned.Wait()

@@ -185,24 +185,42 @@ func (r *Redis) canaryKeys(ctx context.Context, cluster *redis.ClusterClient, ma
 	return keys
 }
 
-// settled returns errUnsettled when the answer that a user has no socket cannot be believed,
-// because a master has gone back. It asks the key's master, after the answer: the next
+// settle gives an error to those users found without a socket of whom that cannot be believed,
+// because a master has gone back. It asks the masters of their keys, after the answer: the next
 // round may be a second away.
-func (r *Redis) settled(ctx context.Context, key string) error {
+func (r *Redis) settle(ctx context.Context, keys []string, found []bridge.Located) {
+	known := make(map[string]error) // by master
+	for i := range found {
+		at := &found[i]
+		if len(at.Sockets) > 0 || at.Err != nil {
+			continue
+		}
+		master, addr := (*redis.Client)(nil), ""
+		switch client := r.client.(type) {
+		case *redis.Client:
+			master = client
+		case *redis.ClusterClient:
+			owner, err := client.MasterForKey(ctx, keys[i])
+			if err != nil {
+				at.Err = fmt.Errorf("%w: %w", bridge.ErrUnavailable, err)
+				continue
+			}
+			master, addr = owner, owner.Options().Addr
+		}
+		err, asked := known[addr]
+		if !asked {
+			err = r.settled(ctx, master, addr)
+			known[addr] = err
+		}
+		at.Err = err
+	}
+}
+
+// settled returns errUnsettled when a master has gone back.
+func (r *Redis) settled(ctx context.Context, master *redis.Client, addr string) error {
 	cs := r.canaries
 	if at := cs.noticed.Load(); at != nil && time.Since(*at) < unsettledFor {
 		return errUnsettled
-	}
-	master, addr := (*redis.Client)(nil), ""
-	switch client := r.client.(type) {
-	case *redis.Client:
-		master = client
-	case *redis.ClusterClient:
-		owner, err := client.MasterForKey(ctx, key)
-		if err != nil {
-			return err
-		}
-		master, addr = owner, owner.Options().Addr
 	}
 	cs.mu.Lock()
 	defer cs.mu.Unlock()

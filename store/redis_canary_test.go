@@ -34,8 +34,8 @@ func TestEmptiedRedisIsNoticed(t *testing.T) {
 			server.FlushScripts()
 			back(0)
 			server.FlushAll()
-			if _, err := r.Locate(ctx, "u"); !errors.Is(err, bridge.ErrUnavailable) {
-				t.Errorf("Locate: %v", err)
+			if got := r.Locate(ctx, []bridge.UserID{"u"})[0]; !errors.Is(got.Err, bridge.ErrUnavailable) {
+				t.Errorf("Locate: %+v", got)
 			}
 			back(1)
 			back(0)

@@ -3,10 +3,8 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -16,18 +14,17 @@ import (
 // errNotJoined means that this node registers sockets before its first Beat.
 var errNotJoined = errors.New("the node has no lease yet")
 
-// Register records a socket and reads what it missed, in one step. When the node
-// has joined anew meanwhile, it does so again: a call that was on its way may have
-// come after the one that registers every socket under the new incarnation, and
-// would leave this socket under the dead one, where no message finds it.
-func (r *Redis) Register(ctx context.Context, reg bridge.Registration) (page bridge.Replay, err error) {
+// Register records a socket. When the node has joined anew meanwhile, it does so again: a call
+// that was on its way may have come after the one that registers every socket under the new
+// incarnation, and would leave this socket under the dead one, where no message finds it.
+func (r *Redis) Register(ctx context.Context, reg bridge.Registration) (done bridge.Registered, err error) {
 	err = r.do(ctx, "register", func(ctx context.Context) error {
 		for {
 			self := r.self.Load()
 			if self == nil {
 				return errNotJoined
 			}
-			if page, err = r.register(ctx, reg, *self); err != nil {
+			if done, err = r.register(ctx, reg, *self); err != nil {
 				return err
 			}
 			if now := r.self.Load(); now == nil || *now == *self {
@@ -35,84 +32,53 @@ func (r *Redis) Register(ctx context.Context, reg bridge.Registration) (page bri
 			}
 		}
 	})
-	return page, err
+	return done, err
 }
 
 // register records a socket under an incarnation of this node.
-func (r *Redis) register(ctx context.Context, reg bridge.Registration, self string) (bridge.Replay, error) {
-	k := r.keys.user(reg.User)
-	after := "" // the script starts at the delivered offset
-	if reg.After != nil {
-		after = reg.After.String()
-	}
-	c := registerScript.call(ctx, []string{k.history, k.last, k.marks, k.presence},
-		after, fetch(reg.Limit), string(reg.Socket), self, reg.Token, r.args.marksTTL)
+func (r *Redis) register(ctx context.Context, reg bridge.Registration, self string) (done bridge.Registered, err error) {
+	c := registerScript.call(ctx, []string{r.keys.marks(reg.User), r.keys.presence(reg.User)}, string(reg.Socket), self, reg.Token)
 	cmds := []redis.Cmder{c}
 	var session sessionSave
 	if reg.PID != "" {
-		var err error
 		if session, err = r.saveSession(ctx, reg.PID, reg.Session()); err != nil {
-			return bridge.Replay{}, err
+			return done, err
 		}
 		cmds = session.appendTo(cmds)
 	}
 	if err := r.together(ctx, cmds...); err != nil {
-		return bridge.Replay{}, err
+		return done, err
 	}
 	r.dropEvicted(ctx, session)
 	reply := c.Val()
-	if len(reply) < 2 {
-		return bridge.Replay{}, errAnswer
+	if len(reply) != 3 {
+		return done, errAnswer
 	}
-	last := len(reply) - 1
-	sockets, err := strconv.Atoi(reply[last])
-	if err != nil {
-		return bridge.Replay{}, errAnswer
+	if done.Delivered, err = bridge.ParseOffset(reply[0]); err != nil {
+		return done, errAnswer
 	}
-	page, err := parsePage(reply[:last-1], reg.User, reg.After, reg.Limit)
-	page.Sockets = sockets
-	if before, token, ok := strings.Cut(reply[last-1], "|"); ok {
+	if before, token, ok := strings.Cut(reply[1], "|"); ok {
 		_, token, _ = strings.Cut(token, "|")
 		if node, _, ok := cutIncarnation(before); ok && node != r.node {
-			page.Replaced = bridge.Replaced{Node: node, User: reg.User, Socket: reg.Socket, Token: token}
+			done.Replaced = bridge.Replaced{Node: node, User: reg.User, Socket: reg.Socket, Token: token}
 		}
 	}
-	return page, err
+	if done.Sockets, err = strconv.Atoi(reply[2]); err != nil {
+		return done, errAnswer
+	}
+	return done, nil
 }
 
 // Unregister removes this registration and records what the socket was given.
 func (r *Redis) Unregister(ctx context.Context, reg bridge.Registration, given bridge.Delivered) error {
-	k := r.keys.user(reg.User)
 	from, to := "", ""
 	if !given.IsZero() {
 		from, to = given.From.String(), given.To.String()
 	}
 	return r.do(ctx, "unregister", func(ctx context.Context) error {
-		return r.together(ctx, unregisterScript.call(ctx, []string{k.marks, k.presence},
+		return r.together(ctx, unregisterScript.call(ctx, []string{r.keys.marks(reg.User), r.keys.presence(reg.User)},
 			from, to, r.args.marksTTL, string(reg.Socket), string(r.node), reg.Token))
 	})
-}
-
-// Locate returns the user's sockets on live nodes, oldest first.
-func (r *Redis) Locate(ctx context.Context, user bridge.UserID) (found []bridge.Presence, err error) {
-	k := r.keys.user(user)
-	err = r.do(ctx, "locate", func(ctx context.Context) error {
-		m, err := r.members(ctx)
-		if err != nil {
-			return err
-		}
-		c := redis.NewStringSliceCmd(ctx, "hgetall", k.presence)
-		if err := r.run(ctx, c); err != nil {
-			return err
-		}
-		s := seer{r: r, roster: m, now: time.Now()}
-		found, err = s.sockets(ctx, k.presence, c.Val())
-		if err == nil && len(found) == 0 {
-			err = r.settled(ctx, k.presence)
-		}
-		return err
-	})
-	return found, err
 }
 
 // Taken moves the delivered offsets of many users in one round trip.
@@ -133,34 +99,20 @@ func (r *Redis) Taken(ctx context.Context, given []bridge.Delivered) error {
 	})
 }
 
-// Marks returns the user's marks.
-func (r *Redis) Marks(ctx context.Context, user bridge.UserID) (taken, last bridge.Offset, err error) {
-	k := r.keys.user(user)
-	err = r.do(ctx, "marks", func(ctx context.Context) error {
-		t, l := redis.NewStringCmd(ctx, "hget", k.marks, "taken"), redis.NewStringCmd(ctx, "get", k.last)
-		// A key that is not there is an error to the library, and no reason to stop.
-		if err := r.run(ctx, t, l); err != nil && !errors.Is(err, redis.Nil) {
-			return err
+// Delivered returns how far the user's sockets have received.
+func (r *Redis) Delivered(ctx context.Context, user bridge.UserID) (o bridge.Offset, err error) {
+	err = r.do(ctx, "delivered", func(ctx context.Context) error {
+		c := redis.NewStringCmd(ctx, "hget", r.keys.marks(user), "taken")
+		err := r.run(ctx, c)
+		if errors.Is(err, redis.Nil) {
+			return nil
 		}
-		for _, mark := range []struct {
-			c  *redis.StringCmd
-			to *bridge.Offset
-		}{{t, &taken}, {l, &last}} {
-			switch err := mark.c.Err(); {
-			case errors.Is(err, redis.Nil):
-				continue
-			case err != nil:
-				return err
-			}
-			o, err := bridge.ParseOffset(mark.c.Val())
-			if err != nil {
-				return fmt.Errorf("read mark: %w", err)
-			}
-			*mark.to = o
+		if err == nil {
+			o, err = bridge.ParseOffset(c.Val())
 		}
-		return nil
+		return err
 	})
-	return taken, last, err
+	return o, err
 }
 
 // get returns redis.Nil when there is no such key.

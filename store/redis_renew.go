@@ -37,7 +37,7 @@ func (r *Redis) Renew(ctx context.Context, renewals []bridge.Renewal) (lost []bo
 func (r *Redis) renew(ctx context.Context, renewals []bridge.Renewal, self string, lost []bool) error {
 	calls, cmds := make([]*redis.StringSliceCmd, len(renewals)), make([]redis.Cmder, len(renewals))
 	for i, n := range renewals {
-		calls[i] = renewScript.call(ctx, []string{r.keys.user(n.User).presence},
+		calls[i] = renewScript.call(ctx, []string{r.keys.presence(n.User)},
 			string(n.Socket), self, n.Token, n.Age.Microseconds(), string(r.node))
 		cmds[i] = calls[i]
 	}

@@ -20,7 +20,6 @@ type roster struct {
 	joins   uint64               // the newest join number
 	until   map[string]time.Time // incarnation to the end of its lease, by this process's clock
 	expires time.Time            // the first of those ends
-	live    string               // the incarnations as the append script wants them: ",a.1,b.2,"
 }
 
 type vitality int
@@ -65,8 +64,6 @@ func parseRoster(reply []string, asked time.Time) (*roster, error) {
 		return nil, fmt.Errorf("members: join number: %w", err)
 	}
 	m := &roster{joins: joins, until: make(map[string]time.Time, len(reply)/2), expires: asked.Add(time.Hour)}
-	var live strings.Builder
-	live.WriteByte(',')
 	for pair := range slices.Chunk(reply[1:], 2) {
 		left, err := strconv.ParseInt(pair[1], 10, 64)
 		if err != nil {
@@ -77,10 +74,7 @@ func parseRoster(reply []string, asked time.Time) (*roster, error) {
 		if until.Before(m.expires) {
 			m.expires = until
 		}
-		live.WriteString(pair[0])
-		live.WriteByte(',')
 	}
-	m.live = live.String()
 	return m, nil
 }
 

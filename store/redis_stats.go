@@ -13,8 +13,8 @@ import (
 // Ops lists the operations that an [Observer] is told of.
 func Ops() []string {
 	return []string{
-		"append", "beat", "checkpoint", "claim", "drop_session", "leave", "locate", "marks", "nodes", "ping", "read", "reap", "register", "renew",
-		"save_checkpoint", "save_sessions", "save_traces", "session", "taken", "trace", "traces_of", "unregister", "went_back", "withdraw",
+		"beat", "delivered", "drop_session", "leave", "locate", "nodes", "ping", "reap", "register", "renew",
+		"save_sessions", "save_traces", "session", "taken", "trace", "traces_of", "unregister", "went_back",
 	}
 }
 

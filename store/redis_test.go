@@ -42,34 +42,19 @@ func TestRedisFlushed(t *testing.T) {
 	server := redistest.Server(t)
 	r := opener(t, server, bridgetest.Limits{})("a")
 	ctx := t.Context()
-	reg := bridge.Registration{User: "u", Socket: "s", Limit: 10}
+	reg := bridge.Registration{User: "u", Socket: "s"}
 	must(t, second(r.Beat(ctx)))
 	must(t, second(r.Register(ctx, reg)))
-	must(t, second(r.Append(ctx, []bridge.Entry{entry("u", 1, false)})))
-	must(t, r.Claim(ctx, 1))
-	must(t, r.SaveCheckpoint(ctx, 1, offset(1)))
 
 	server.FlushAll()
 
-	if err := r.SaveCheckpoint(ctx, 1, offset(2)); !errors.Is(err, bridge.ErrNotLeader) {
-		t.Errorf("SaveCheckpoint in the lost term: %v", err)
-	}
-	if term, o, err := r.Checkpoint(ctx); err != nil || term != 0 || !o.IsZero() {
-		t.Errorf("Checkpoint: term %d, %v, %v", term, o, err)
-	}
-	must(t, r.Claim(ctx, 2))
 	rejoined, err := r.Beat(ctx)
 	if err != nil || !rejoined {
 		t.Errorf("Beat: rejoined %t, %v", rejoined, err)
 	}
-	reg.After = new(offset(1))
-	page, err := r.Register(ctx, reg)
-	if err != nil || page.Gap || len(page.Entries) > 0 {
-		t.Errorf("Register: %+v, %v", page, err)
-	}
-	got, err := r.Append(ctx, []bridge.Entry{entry("u", 2, true)})
-	if err != nil || len(got[0].Sockets) != 1 {
-		t.Errorf("Append: %+v, %v", got, err)
+	must(t, second(r.Register(ctx, reg)))
+	if got := r.Locate(ctx, []bridge.UserID{"u"})[0]; got.Err != nil || len(got.Sockets) != 1 {
+		t.Errorf("Locate: %+v", got)
 	}
 }
 
@@ -78,18 +63,20 @@ func TestRedisForgetsScripts(t *testing.T) {
 	server := redistest.Server(t)
 	r := opener(t, server, bridgetest.Limits{})("a")
 	must(t, second(r.Beat(t.Context())))
-	for i := range 3 {
+	for i := range uint64(3) {
 		server.FlushScripts()
-		var batch []bridge.Entry
-		for j := range uint64(100) {
-			batch = append(batch, entry(bridge.UserID(fmt.Sprint("u", j%7)), uint64(i)*1000+j+1, false))
+		var given []bridge.Delivered
+		for j := range 100 {
+			given = append(given, bridge.Delivered{User: bridge.UserID(fmt.Sprint("u", j)), From: offset(i), To: offset(i + 1)})
 		}
-		got, err := r.Append(t.Context(), batch)
-		must(t, err)
-		for j, a := range got {
-			if a.Refused {
-				t.Errorf("round %d, entry %d refused", i, j)
+		if i == 0 {
+			for j := range given {
+				given[j].From = bridge.Offset{}
 			}
+		}
+		must(t, r.Taken(t.Context(), given))
+		if got, err := r.Delivered(t.Context(), "u7"); err != nil || got != offset(i+1) {
+			t.Errorf("round %d: delivered %v, %v", i, got, err)
 		}
 	}
 }
@@ -104,11 +91,11 @@ func TestRedisReapsDeadRegistrations(t *testing.T) {
 	ctx := t.Context()
 	must(t, second(a.Beat(ctx)))
 	must(t, second(b.Beat(ctx)))
-	must(t, second(b.Register(ctx, bridge.Registration{User: "u", Socket: "s", Limit: 1})))
+	must(t, second(b.Register(ctx, bridge.Registration{User: "u", Socket: "s"})))
 	must(t, b.Leave(ctx))
 	must(t, second(a.Beat(ctx)))
-	if got, err := a.Locate(ctx, "u"); err != nil || len(got) > 0 {
-		t.Fatalf("Locate: %v, %v", got, err)
+	if got := a.Locate(ctx, []bridge.UserID{"u"})[0]; got.Err != nil || len(got.Sockets) > 0 {
+		t.Fatalf("Locate: %+v", got)
 	}
 	waitFor(t, "the hash is gone", func() bool { return server.Do("EXISTS bridge:presence:{u}") == ":0" })
 }
@@ -125,11 +112,11 @@ func TestRedisStalls(t *testing.T) {
 
 	server.Stop()
 	operations := map[string]func() error{
-		"append":   func() error { return second(r.Append(ctx, []bridge.Entry{entry("u", 1, false)})) },
+		"taken":    func() error { return r.Taken(ctx, []bridge.Delivered{{User: "u", To: offset(1)}}) },
 		"register": func() error { return second(r.Register(ctx, bridge.Registration{User: "u", Socket: "s"})) },
-		"locate":   func() error { return second(r.Locate(ctx, "u")) },
+		"locate":   func() error { return r.Locate(ctx, []bridge.UserID{"u"})[0].Err },
 		"beat":     func() error { return second(r.Beat(ctx)) },
-		"claim":    func() error { return r.Claim(ctx, 1) },
+		"nodes":    func() error { return second(r.Nodes(ctx)) },
 		"ping":     func() error { return r.Ping(ctx) },
 	}
 	fast := 0
@@ -154,9 +141,9 @@ func TestRedisStalls(t *testing.T) {
 	}
 
 	server.Cont()
-	waitFor(t, "redis answers again", func() bool { return operations["append"]() == nil })
-	if got, err := r.Read(ctx, "u", bridge.Offset{}, 10); err != nil || len(got.Entries) != 1 {
-		t.Errorf("Read: %+v, %v", got, err)
+	waitFor(t, "redis answers again", func() bool { return operations["taken"]() == nil })
+	if got, err := r.Delivered(ctx, "u"); err != nil || got != offset(1) {
+		t.Errorf("Delivered: %v, %v", got, err)
 	}
 }
 
@@ -174,8 +161,8 @@ func TestRedisComesLate(t *testing.T) {
 	if _, err := r.Session(t.Context(), "pid"); !errors.Is(err, bridge.ErrUnavailable) {
 		t.Errorf("Session without a server: %v", err)
 	}
-	if _, _, err := r.Checkpoint(t.Context()); !errors.Is(err, bridge.ErrUnavailable) {
-		t.Errorf("Checkpoint without a server: %v", err)
+	if found := r.Locate(t.Context(), []bridge.UserID{"u", "v"}); !errors.Is(found[0].Err, bridge.ErrUnavailable) || !errors.Is(found[1].Err, bridge.ErrUnavailable) {
+		t.Errorf("Locate without a server: %v", found)
 	}
 	server.Restart()
 	waitFor(t, "the first beat", func() bool {
@@ -238,10 +225,10 @@ func TestObserve(t *testing.T) {
 	}
 	m.Observe, r.Observe = observe, observe
 	for _, s := range []bridge.Store{m.Node("a"), r} {
-		must(t, second(s.Append(t.Context(), []bridge.Entry{entry("u", 1, true)}))) // lists the nodes as well
+		must(t, s.Locate(t.Context(), []bridge.UserID{"u"})[0].Err) // lists the nodes as well
 	}
-	if len(seen) != 1 || seen["append"] != 2 {
-		t.Errorf("observed %v, want one append of each", seen)
+	if len(seen) != 1 || seen["locate"] != 2 {
+		t.Errorf("observed %v, want one locate of each", seen)
 	}
 }
 
@@ -256,41 +243,23 @@ func second[T any](_ T, err error) error { return err }
 
 func offset(seq uint64) bridge.Offset { return bridge.Offset{Epoch: 1_790_000_000_000, Seq: seq} }
 
-func entry(user bridge.UserID, seq uint64, only bool) bridge.Entry {
-	return bridge.Entry{
-		Envelope:      &bridge.Envelope{User: user, Topic: "submissionUpdate", Payload: []byte(`{"a":1}`), Offset: offset(seq)},
-		OnlyIfPresent: only,
-	}
-}
-
 var waitFor = wait.For
 
-// TestRedisRefusesEntries: what Redis does not take, though it takes the mark after it,
-// is not appended: not when the leader tries again, and not for another leader.
-func TestRedisRefusesEntries(t *testing.T) {
+// While the breaker lets nothing out no command of a Cluster's batch has an error of its own. Its
+// users are not known to be away then: senders would be told that they are offline.
+func TestClusterAwayIsNobodyOffline(t *testing.T) {
 	t.Parallel()
-	server := redistest.Server(t)
-	open := opener(t, server, bridgetest.Limits{})
-	a, b, ctx := open("a"), open("b"), t.Context()
-	must(t, second(a.Beat(ctx)))
-	must(t, second(b.Beat(ctx)))
-	must(t, a.Claim(ctx, 1))
-	must(t, second(a.Append(ctx, []bridge.Entry{entry("u", 1, false), entry("v", 2, false)}))) // now it knows them by heart
-	server.Do("ACL SETUSER default -xadd")
-	for _, r := range []*store.Redis{a, b, a} {
-		if got, err := r.Append(ctx, []bridge.Entry{entry("u", 3, false), entry("v", 4, false)}); err == nil {
-			t.Errorf("refused, and no error: %+v", got)
-		}
-	}
-	server.Do("ACL SETUSER default +xadd")
-	for user, r := range map[bridge.UserID]*store.Redis{"u": a, "v": b} {
-		seq := map[bridge.UserID]uint64{"u": 3, "v": 4}[user]
-		if got, err := r.Append(ctx, []bridge.Entry{entry(user, seq, false)}); err != nil || got[0].Refused {
-			t.Errorf("%s: %+v, %v", user, got, err)
-		}
-		page, err := r.Read(ctx, user, bridge.Offset{}, 10)
-		if err != nil || len(page.Entries) != 2 {
-			t.Errorf("%s has %d messages, want 2: %v", user, len(page.Entries), err)
+	server := redistest.Cluster(t)
+	r := openRedis(t, store.Config{Addrs: []string{server.Addr}, Cluster: true, Timeout: 200 * time.Millisecond}, bridgetest.Limits{}, "a")
+	ctx := t.Context()
+	waitFor(t, "the first beat", func() bool { _, err := r.Beat(ctx); return err == nil })
+	server.Stop()
+	defer server.Cont()
+	for range 6 { // the breaker opens at the third
+		for i, found := range r.Locate(ctx, []bridge.UserID{"u", "v"}) {
+			if !errors.Is(found.Err, bridge.ErrUnavailable) {
+				t.Errorf("user %d: %+v, want bridge.ErrUnavailable", i, found)
+			}
 		}
 	}
 }

@@ -23,7 +23,7 @@ func TestRegisterOvertakenByRejoin(t *testing.T) {
 	}
 	server.FlushAll()
 
-	reg := bridge.Registration{User: "u", Socket: "s", Token: "t", Limit: 1}
+	reg := bridge.Registration{User: "u", Socket: "s", Token: "t"}
 	registered := make(chan error, 1)
 	go func() {
 		_, err := r.Register(ctx, reg)
@@ -37,8 +37,8 @@ func TestRegisterOvertakenByRejoin(t *testing.T) {
 	if err := <-registered; err != nil {
 		t.Fatal(err)
 	}
-	if got, err := r.Locate(ctx, "u"); err != nil || len(got) != 1 {
-		t.Errorf("Locate: %v, %v; want the socket", got, err)
+	if got := r.Locate(ctx, []bridge.UserID{"u"})[0]; got.Err != nil || len(got.Sockets) != 1 {
+		t.Errorf("Locate: %+v; want the socket", got)
 	}
 }
 

@@ -17,10 +17,7 @@ var lua embed.FS
 // The Lua scripts. Each call runs in one step on the server, names every key it
 // touches, and answers with an array of strings.
 var (
-	appendLua        = newScript("order", "entry", "append")
-	withdrawScript   = newScript("order", "withdraw")
-	readScript       = newScript("order", "entry", "page", "read")
-	registerScript   = newScript("clock", "order", "entry", "page", "register")
+	registerScript   = newScript("clock", "order", "take", "register")
 	renewScript      = newScript("clock", "renew")
 	unregisterScript = newScript("order", "take", "unregister")
 	takenScript      = newScript("order", "take", "taken")
@@ -28,16 +25,13 @@ var (
 	nodesScript      = newScript("clock", "members", "nodes")
 	beatScript       = newScript("clock", "members", "beat")
 	canaryScript     = newScript("canary")
-	claimScript      = newScript("claim")
-	checkpointScript = newScript("order", "checkpoint")
 
 	listSessionScript = newScript("clock", "list_session")
 	dropSessionScript = newScript("drop_session")
 )
 
 var scripts = []*script{
-	appendLua, withdrawScript, readScript, registerScript, renewScript, unregisterScript, takenScript,
-	reapScript, nodesScript, beatScript, canaryScript, claimScript, checkpointScript,
+	registerScript, renewScript, unregisterScript, takenScript, reapScript, nodesScript, beatScript, canaryScript,
 	listSessionScript, dropSessionScript,
 }
 
@@ -69,8 +63,7 @@ func newScript(names ...string) *script {
 // Arguments of many commands, boxed once.
 var (
 	evalsha any = "evalsha"
-	none    any = ""
-	yes     any = "1"
+	hgetall any = "hgetall"
 )
 
 // call makes one command of the script, to be run by [Redis.run].

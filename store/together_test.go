@@ -37,11 +37,11 @@ func TestTogetherKeepsErrorsApart(t *testing.T) {
 		wg.Go(func() {
 			switch i % 3 {
 			case 0:
-				_, errs[i] = r.Register(ctx, bridge.Registration{User: "bad", Socket: "s", Token: "t", Limit: 1})
+				_, errs[i] = r.Register(ctx, bridge.Registration{User: "bad", Socket: "s", Token: "t"})
 			case 1:
 				_, errs[i] = r.Session(ctx, fmt.Sprint("pid", i))
 			default:
-				_, errs[i] = r.Register(ctx, bridge.Registration{User: user, Socket: "s", Token: "t", Limit: 1})
+				_, errs[i] = r.Register(ctx, bridge.Registration{User: user, Socket: "s", Token: "t"})
 			}
 		})
 	}
@@ -60,9 +60,8 @@ func TestTogetherKeepsErrorsApart(t *testing.T) {
 			if err != nil {
 				t.Errorf("call %d: %v", i, err)
 			}
-			found, err := r.Locate(ctx, bridge.UserID(fmt.Sprint("u", i)))
-			if err != nil || len(found) != 1 {
-				t.Errorf("call %d: located %v, %v", i, found, err)
+			if found := r.Locate(ctx, []bridge.UserID{bridge.UserID(fmt.Sprint("u", i))})[0]; found.Err != nil || len(found.Sockets) != 1 {
+				t.Errorf("call %d: located %+v", i, found)
 			}
 		}
 	}

@@ -20,8 +20,8 @@ func BenchmarkIntake(b *testing.B) {
 	fill(b, c, b.N)
 	all := make(chan struct{})
 	read, batches := 0, 0
-	i := c.NewIntake(&checkpoints{}, time.Hour, IntakeHandler{
-		Begin: func(uint64) {}, End: func(uint64) {},
+	i := newIntake(c, IntakeHandler{
+		Keep: func([]bridge.Message) {}, Begin: func(uint64) {}, End: func(uint64) {}, Handed: func() bridge.Offset { return bridge.Offset{} },
 		Route: func(_ context.Context, _ uint64, batch []bridge.Message) error {
 			batches++
 			if read += len(batch); read == b.N {

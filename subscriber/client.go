@@ -31,6 +31,7 @@ type Client struct {
 	inbox     *inbox
 	outbox    *outbox
 	links     *links
+	roster    *roster
 	served    atomic.Pointer[linkServer]   // nil until ServeLinks
 	identity  atomic.Pointer[nodeIdentity] // nil until KeepIdentity
 	asked     atomic.Pointer[asking]       // nil until ServeQuestions
@@ -39,7 +40,7 @@ type Client struct {
 	denials   denials
 	counts    counters
 
-	background sync.WaitGroup     // keeper, outbox and watch
+	background sync.WaitGroup     // keeper, outbox, roster and watch
 	stop       context.CancelFunc // ends them
 	closing    atomic.Bool        // a disconnect is what we asked for
 	closed     chan struct{}      // closed when the connection is
@@ -83,9 +84,13 @@ func (c *Client) open(ctx context.Context) (err error) {
 	}
 	c.outbox = newOutbox(c.nc, c.conn)
 	c.links = newLinks(c.cfg, c.nc, c.inbox, c.outbox)
+	if c.roster, err = newRoster(c); err != nil {
+		return err
+	}
 	ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	c.background.Go(func() { c.streams.keep(ctx) })
 	c.background.Go(func() { c.outbox.run(ctx) })
+	c.background.Go(func() { c.roster.announce(ctx) })
 	c.background.Go(func() { c.inbox.asks.watch(ctx, c.conn) })
 	if r := c.embedded.repairs(); r != nil {
 		c.background.Go(func() { r.run(ctx, c.streams.look) })

@@ -35,6 +35,8 @@ const (
 	kindForward linkKind = 1 + iota
 	kindBeat
 	kindAnswer
+	kindQuery
+	kindPages
 )
 
 // head begins every link message.

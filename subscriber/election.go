@@ -8,8 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/codewar/socketbridge/bridge"
 )
 
 // Times of the lease. Nodes compare no clocks: each candidate measures by its own how long
@@ -25,17 +23,15 @@ const (
 	// or the network to it is cut. It bounds how long a pause of a busy machine may be
 	// before another node leads.
 	stalledAfter = 1500 * time.Millisecond
-	// leaseCall bounds one request for the lease or to the store.
+	// leaseCall bounds one request for the lease.
 	leaseCall = time.Second
 	// leaseHeld is how long a leader goes on without being able to renew the lease. It
 	// is longer than JetStream needs to elect a leader of the bucket: until then no
 	// other node can write the lease either.
 	leaseHeld = 5 * time.Second
-	// storeHeld is how long a leader goes on without the store. A node that reaches
-	// the store may then lead.
-	storeHeld = 3 * time.Second
-	// confirmEvery is how often the leader asks the store for its term.
-	confirmEvery = time.Second
+	// coldAfter is added to endedAfter and stalledAfter by a candidate that would have to read
+	// the stream's window first: one that has the index is earlier.
+	coldAfter = 400 * time.Millisecond
 )
 
 // LeaderChange bounds how long no node reads the stream after a leader has hung. One that
@@ -45,27 +41,29 @@ const LeaderChange = 2 * time.Second
 var (
 	errLapsed = errors.New("lease not renewed in time")
 	errTaken  = errors.New("another node has taken the lease")
-	errStore  = errors.New("store has not answered in time")
 )
-
-// Checkpoints is the part of [bridge.Leases] that an intake needs.
-type Checkpoints interface {
-	Checkpoint(ctx context.Context) (term uint64, o bridge.Offset, err error)
-	Claim(ctx context.Context, term uint64) error
-	SaveCheckpoint(ctx context.Context, term uint64, o bridge.Offset) error
-}
 
 // election has one node lead at a time. It saves work and is no lock: the leader
 // before may go on for a moment, and everything downstream bears that.
 type election struct {
-	self   leaseRecord // this process; its term is that of the last campaign won
-	lease  leaseBucket
-	store  Checkpoints
-	told   <-chan struct{} // receives when the lease may be free; may be nil
-	heard  *atomic.Uint64  // the greatest term that this node has heard of; may be nil
-	log    *slog.Logger
-	listen func() (end func(), err error) // answers for this process; may be nil
+	self  leaseRecord // this process; its term is that of the last campaign won
+	lease leaseBucket
+	told  <-chan struct{} // receives when the lease may be free; may be nil
+	heard *atomic.Uint64  // the greatest term that this node has heard of; may be nil
+	// progress is up to where this node, in its last term, has handed messages on; zero when it
+	// has not. It goes into the lease, for the next leader.
+	progress func() landmark
+	// learned is told of the stream's epochs, as the lease has them; may be nil.
+	learned func(*lineage)
+	lineage atomic.Pointer[lineage]
+	seen    atomic.Pointer[landmark] // up to where leaders had handed messages on when the lease was last read; nil before
+	warm    func() bool              // whether this node has the index; nil: it has
+	log     *slog.Logger
+	listen  func() (end func(), err error) // answers for this process; may be nil
 }
+
+// leadFunc leads for one term, from behind what earlier leaders have handed on.
+type leadFunc func(ctx context.Context, term uint64, handed landmark)
 
 // sighting is a revision of the lease and since when it has been seen.
 type sighting struct {
@@ -73,11 +71,11 @@ type sighting struct {
 	since    time.Time // zero: the lease could not be read since
 }
 
-// run campaigns until stop or ctx ends, and calls lead for each term won. The
-// context given to lead ends when the term does; lead returns then, or when stop
-// ends. At the end the lease is given up, so that another node can lead at once;
+// run campaigns until stop or ctx ends, and calls lead for each term won, with how far the
+// leaders before have come. The context given to lead ends when the term does; lead returns
+// then, or when stop ends, or when it cannot lead. At the end the lease is given up, so that another node can lead at once;
 // resigned says that it is free because this node has led.
-func (e *election) run(ctx, stop context.Context, lead func(ctx context.Context, term uint64)) (resigned bool) {
+func (e *election) run(ctx, stop context.Context, lead leadFunc) (resigned bool) {
 	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
 	var seen sighting
@@ -109,18 +107,18 @@ func (e *election) campaign(ctx context.Context, seen *sighting) (revision uint6
 		seen.since = time.Time{}
 		return 0, false
 	}
+	e.learn(now.Lineage)
+	e.seen.Store(&now.Handed)
 	if revision != seen.revision || seen.since.IsZero() {
 		*seen = sighting{revision, time.Now()}
 	}
 	if !e.vacant(ctx, now, time.Since(seen.since)) {
 		return 0, false
 	}
-	claimed, _, err := e.store.Checkpoint(ctx)
-	if err != nil {
-		return 0, false // a node that cannot route must not lead
-	}
-	e.self.Term = e.nextTerm(now.Term, claimed)
-	revision, err = e.lease.save(ctx, e.self, revision)
+	e.self.Term, e.self.Handed = e.nextTerm(now.Term), now.Handed
+	record := e.self
+	record.Lineage = e.lineage.Load()
+	revision, err = e.lease.save(ctx, record, revision)
 	if err != nil {
 		e.log.Debug("lease not taken", "err", err)
 		return 0, false
@@ -133,12 +131,20 @@ func (e *election) vacant(ctx context.Context, now leaseRecord, still time.Durat
 	switch {
 	case now.Holder == "", now.Holder == e.self.Holder:
 		return true
-	case still < endedAfter:
+	case still < endedAfter+e.handicap():
 		return false
-	case still < stalledAfter:
+	case still < stalledAfter+e.handicap():
 		return e.lease.ended(ctx, now.Holder)
 	}
 	return true
+}
+
+// handicap lets candidates that have the index be first.
+func (e *election) handicap() time.Duration {
+	if e.warm == nil || e.warm() {
+		return 0
+	}
+	return coldAfter
 }
 
 // nextTerm is a term greater than all that are known. It is not less than the clock, in
@@ -164,7 +170,7 @@ const maxClockAhead = 24 * 60 * 60 * 1_000_000
 
 // hold leads for one term, from the revision of the lease that the campaign has written.
 // It reports whether the lease is free afterwards because this node gave it up.
-func (e *election) hold(ctx context.Context, revision uint64, lead func(context.Context, uint64)) (free bool) {
+func (e *election) hold(ctx context.Context, revision uint64, lead leadFunc) (free bool) {
 	term := e.self.Term
 	if e.listen != nil {
 		end, err := e.listen()
@@ -177,27 +183,14 @@ func (e *election) hold(ctx context.Context, revision uint64, lead func(context.
 	held, lose := context.WithCancelCause(ctx)
 	var keeping sync.WaitGroup
 	keeping.Go(func() { revision = e.renew(held, revision, lose) })
-	if err := e.claim(held, term); err != nil {
-		lose(err)
-		e.log.Debug("term not claimed", "term", term, "err", err)
-	} else {
-		keeping.Go(func() { e.confirm(held, term, lose) })
-		e.log.Info("leader_elected", "term", term)
-		lead(held, term)
-		if held.Err() != nil {
-			e.log.Warn("leader_lost", "term", term, "reason", context.Cause(held))
-		}
-		lose(nil)
+	e.log.Info("leader_elected", "term", term)
+	lead(held, term, e.self.Handed)
+	if held.Err() != nil {
+		e.log.Warn("leader_lost", "term", term, "reason", context.Cause(held))
 	}
+	lose(nil)
 	keeping.Wait()
 	return revision != 0 && e.resign(ctx, revision)
-}
-
-// claim has the store take checkpoints of this term only.
-func (e *election) claim(ctx context.Context, term uint64) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, leaseCall, fmt.Errorf("claim term: %w", context.DeadlineExceeded))
-	defer cancel()
-	return e.store.Claim(ctx, term)
 }
 
 // renew renews the lease until ctx ends or the lease is lost. It returns the revision that
@@ -233,7 +226,8 @@ func (e *election) renew(ctx context.Context, revision uint64, lose context.Canc
 func (e *election) renewOnce(ctx context.Context, revision uint64) (uint64, error) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), leaseCall, fmt.Errorf("renew lease: %w", context.DeadlineExceeded))
 	defer cancel()
-	next, err := e.lease.save(ctx, e.self, revision)
+	record := e.record()
+	next, err := e.lease.save(ctx, record, revision)
 	if !errors.Is(err, errStale) {
 		return next, err
 	}
@@ -241,49 +235,50 @@ func (e *election) renewOnce(ctx context.Context, revision uint64) (uint64, erro
 	if err != nil {
 		return 0, err
 	}
-	if now != e.self {
+	if now.Holder != record.Holder || now.Term != record.Term {
 		return 0, errTaken
 	}
-	return e.lease.save(ctx, e.self, found)
+	return e.lease.save(ctx, record, found)
 }
 
-// confirm asks the store for the term until ctx ends. A store that has lost the term has
-// lost what was appended in it as well; one that does not answer may answer another node.
-func (e *election) confirm(ctx context.Context, term uint64, lose context.CancelCauseFunc) {
-	lapse := time.AfterFunc(storeHeld, func() { lose(errStore) })
-	defer lapse.Stop()
-	tick := time.NewTicker(confirmEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
+// record is what this node writes into the lease now.
+func (e *election) record() leaseRecord {
+	r := e.self
+	if e.progress != nil {
+		if now := e.progress(); now.Offset.After(r.Handed.Offset) {
+			r.Handed = now
 		}
-		began := time.Now()
-		err := e.confirmOnce(ctx, term)
-		switch {
-		case errors.Is(err, bridge.ErrNotLeader):
-			lose(fmt.Errorf("store does not know the term: %w", err))
-			return
-		case err == nil:
-			lapse.Reset(storeHeld - time.Since(began))
+	}
+	if r.Lineage = e.lineage.Load(); r.Lineage != nil {
+		if begin := r.Lineage.begin(r.Lineage.Created); begin.After(r.Handed.Offset) {
+			r.Handed = landmark{Offset: begin}
+		}
+	}
+	return r
+}
+
+// learn takes over a lineage, unless a later one is known.
+func (e *election) learn(l *lineage) {
+	known := e.lineage.Load()
+	if now := known.later(l); now != known {
+		e.lineage.Store(now)
+		if e.learned != nil {
+			e.learned(now)
 		}
 	}
 }
 
-// confirmOnce saves a checkpoint that changes nothing.
-func (e *election) confirmOnce(ctx context.Context, term uint64) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, leaseCall, fmt.Errorf("confirm term: %w", context.DeadlineExceeded))
-	defer cancel()
-	return e.store.SaveCheckpoint(ctx, term, bridge.Offset{})
+// branch begins a new epoch, which the lease has from its next change on.
+func (e *election) branch(created, seq uint64) {
+	e.learn(e.lineage.Load().branch(created, seq, time.Now()))
 }
 
 // resign gives the lease of that revision up, and reports whether it is free.
 func (e *election) resign(ctx context.Context, revision uint64) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseCall)
 	defer cancel()
-	_, err := e.lease.save(ctx, leaseRecord{Term: e.self.Term}, revision)
+	r := e.record()
+	_, err := e.lease.save(ctx, leaseRecord{Term: r.Term, Handed: r.Handed, Lineage: r.Lineage}, revision)
 	if err != nil {
 		e.log.Debug("lease not given up", "err", err)
 	}

@@ -8,8 +8,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/codewar/socketbridge/bridge"
 )
 
 // leaseTable is a bucket in memory, which all nodes of a test share.
@@ -81,7 +79,7 @@ type leadership struct {
 func elect(ctx, stop context.Context, e *election) (terms []leadership) {
 	start := time.Now()
 	e.log = discard
-	e.run(ctx, stop, func(ctx context.Context, term uint64) {
+	e.run(ctx, stop, func(ctx context.Context, term uint64, _ landmark) {
 		l := leadership{term: term, began: time.Since(start)}
 		select {
 		case <-ctx.Done():
@@ -94,8 +92,8 @@ func elect(ctx, stop context.Context, e *election) (terms []leadership) {
 }
 
 // candidate is an election of node a, whose process is called A.
-func candidate(l *nodeLease, store Checkpoints) *election {
-	return &election{self: leaseRecord{Node: "a", Holder: "A"}, lease: l, store: store}
+func candidate(l *nodeLease) *election {
+	return &election{self: leaseRecord{Node: "a", Holder: "A"}, lease: l}
 }
 
 // stopAfter is a context that ends then.
@@ -122,7 +120,7 @@ func failing(from, until time.Duration) func() error {
 func TestLeaderThatCannotRenewLapses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := &leaseTable{}
-		e := candidate(&nodeLease{table, failing(10*time.Second, 20*time.Second)}, &checkpoints{})
+		e := candidate(&nodeLease{table, failing(10*time.Second, 20*time.Second)})
 		got := elect(t.Context(), stopAfter(t, 30*time.Second), e)
 		if len(got) != 2 {
 			t.Fatalf("terms %v, want two", got)
@@ -142,7 +140,7 @@ func TestLeaderThatCannotRenewLapses(t *testing.T) {
 // JetStream elects a leader of the bucket in a few seconds, in which no node can write.
 func TestLeaderOutlastsAShortOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := candidate(&nodeLease{&leaseTable{}, failing(5*time.Second, 9*time.Second)}, &checkpoints{})
+		e := candidate(&nodeLease{&leaseTable{}, failing(5*time.Second, 9*time.Second)})
 		if got := elect(t.Context(), stopAfter(t, 20*time.Second), e); len(got) != 1 {
 			t.Errorf("terms %v, want one", got)
 		}
@@ -157,7 +155,7 @@ func TestCandidateReplacesALeaderThatEnded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				table := &leaseTable{record: leaseRecord{Term: 7, Node: "b", Holder: "B"}, revision: 1, gone: map[string]bool{"B": tt.gone}}
-				got := elect(t.Context(), stopAfter(t, 10*time.Second), candidate(&nodeLease{table, nil}, &checkpoints{}))
+				got := elect(t.Context(), stopAfter(t, 10*time.Second), candidate(&nodeLease{table, nil}))
 				if len(got) != 1 || !near(got[0].began, tt.want) {
 					t.Errorf("terms %+v, want one that begins at %v", got, tt.want)
 				}
@@ -181,7 +179,7 @@ func TestCandidateWaitsWhileTheLeaderRenews(t *testing.T) {
 			}
 		})
 		table.set(leaseRecord{Term: 7, Node: "b", Holder: "B"})
-		if got := elect(t.Context(), stop, candidate(&nodeLease{table, nil}, &checkpoints{})); len(got) != 0 {
+		if got := elect(t.Context(), stop, candidate(&nodeLease{table, nil})); len(got) != 0 {
 			t.Errorf("terms %+v, want none", got)
 		}
 	})
@@ -192,7 +190,7 @@ func TestCandidateWaitsWhileTheLeaderRenews(t *testing.T) {
 func TestCandidateThatWasCutOffLooksAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		table := &leaseTable{record: leaseRecord{Term: 7, Node: "b", Holder: "B"}, revision: 1}
-		e := candidate(&nodeLease{table, failing(time.Second, 10*time.Second)}, &checkpoints{})
+		e := candidate(&nodeLease{table, failing(time.Second, 10*time.Second)})
 		got := elect(t.Context(), stopAfter(t, 20*time.Second), e)
 		if len(got) != 1 || !near(got[0].began, 10*time.Second+stalledAfter) {
 			t.Errorf("terms %+v, want one that begins %v after 10 s", got, stalledAfter)
@@ -205,7 +203,7 @@ func TestElectionStopsWhenAnotherLeads(t *testing.T) {
 		table := &leaseTable{}
 		time.AfterFunc(2500*time.Millisecond, func() { table.set(leaseRecord{Term: 1 << 60, Node: "b", Holder: "B"}) })
 		stop := stopAfter(t, 3500*time.Millisecond)
-		got := elect(t.Context(), stop, candidate(&nodeLease{table, nil}, &checkpoints{}))
+		got := elect(t.Context(), stop, candidate(&nodeLease{table, nil}))
 		if len(got) != 1 || !near(got[0].end, 2500*time.Millisecond) || !errors.Is(got[0].cause, errTaken) {
 			t.Errorf("terms %+v, want one that ends at 2.5 s because the lease was taken", got)
 		}
@@ -225,37 +223,8 @@ func TestRenewalWithoutAnAnswer(t *testing.T) {
 			table.revision++
 			table.mu.Unlock()
 		})
-		if got := elect(t.Context(), stopAfter(t, 5*time.Second), candidate(&nodeLease{table, nil}, &checkpoints{})); len(got) != 1 {
+		if got := elect(t.Context(), stopAfter(t, 5*time.Second), candidate(&nodeLease{table, nil})); len(got) != 1 {
 			t.Errorf("terms %+v, want one", got)
-		}
-	})
-}
-
-// A store that comes back empty has lost what was appended: a new term reads it again.
-func TestElectionStopsWhenTheStoreLosesTheTerm(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		store := &checkpoints{}
-		time.AfterFunc(2500*time.Millisecond, store.lose)
-		got := elect(t.Context(), stopAfter(t, 10*time.Second), candidate(&nodeLease{&leaseTable{}, nil}, store))
-		if len(got) != 2 || got[0].end != 3*time.Second || !errors.Is(got[0].cause, bridge.ErrNotLeader) || !near(got[1].began, 3*time.Second) {
-			t.Errorf("terms %+v, want the second at once after the first, at 3 s", got)
-		}
-	})
-}
-
-// A node that does not reach the store must not lead, nor keep leading: another may reach it.
-func TestElectionNeedsTheStore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		table := &leaseTable{}
-		e := candidate(&nodeLease{table, nil}, &cutOff{&checkpoints{}, failing(5500*time.Millisecond, 15*time.Second)})
-		var freed atomic.Bool
-		time.AfterFunc(9*time.Second, func() { freed.Store(table.holder() == "") })
-		got := elect(t.Context(), stopAfter(t, 20*time.Second), e)
-		if len(got) != 2 || !near(got[0].end, 5*time.Second+storeHeld) || !errors.Is(got[0].cause, errStore) || !near(got[1].began, 15*time.Second) {
-			t.Errorf("terms %+v, want one that ends %v after the store's last answer at 5 s, and one from 15 s", got, storeHeld)
-		}
-		if !freed.Load() {
-			t.Error("the lease is not free for other nodes meanwhile")
 		}
 	})
 }
@@ -268,16 +237,14 @@ func TestTermsGrow(t *testing.T) {
 		heard.Store(uint64(time.Now().Add(time.Hour).UnixMicro()))
 		for name, tt := range map[string]struct {
 			table *leaseTable
-			store *checkpoints
 			heard *atomic.Uint64
 			after uint64
 		}{
-			"in the bucket": {&leaseTable{record: leaseRecord{Term: far}, revision: 1}, &checkpoints{}, nil, far},
-			"in the store":  {&leaseTable{}, &checkpoints{term: far + 10}, nil, far + 10},
-			"heard":         {&leaseTable{}, &checkpoints{}, &heard, heard.Load()},
-			"by the clock":  {&leaseTable{}, &checkpoints{}, nil, uint64(time.Now().UnixMicro()) - 1},
+			"in the bucket": {&leaseTable{record: leaseRecord{Term: far}, revision: 1}, nil, far},
+			"heard":         {&leaseTable{}, &heard, heard.Load()},
+			"by the clock":  {&leaseTable{}, nil, uint64(time.Now().UnixMicro()) - 1},
 		} {
-			e := candidate(&nodeLease{tt.table, nil}, tt.store)
+			e := candidate(&nodeLease{tt.table, nil})
 			e.heard = tt.heard
 			got := elect(t.Context(), stopAfter(t, time.Second), e)
 			if len(got) != 1 || got[0].term <= tt.after {
@@ -292,14 +259,14 @@ func TestElectionCampaignsWhenTold(t *testing.T) {
 		start := time.Now()
 		table := &leaseTable{record: leaseRecord{Term: 7, Node: "b", Holder: "B"}, revision: 1}
 		told := make(chan struct{}, 1)
-		e := candidate(&nodeLease{table, nil}, &checkpoints{})
+		e := candidate(&nodeLease{table, nil})
 		e.told, e.log = told, discard
 		time.AfterFunc(1230*time.Millisecond, func() {
 			table.set(leaseRecord{Term: 7})
 			told <- struct{}{}
 		})
 		stop, cancel := context.WithCancel(t.Context())
-		if !e.run(t.Context(), stop, func(context.Context, uint64) {
+		if !e.run(t.Context(), stop, func(context.Context, uint64, landmark) {
 			if at := time.Since(start); at != 1230*time.Millisecond {
 				t.Errorf("leads after %v, want at the moment it was told", at)
 			}

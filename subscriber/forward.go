@@ -65,8 +65,8 @@ func (c *Client) Forward(term uint64, node bridge.NodeID, batch []*bridge.Envelo
 
 // Beat tells every node the term and the last number of its link, so that one
 // whose last forward was lost notices.
-func (c *Client) Beat(term uint64, nodes []bridge.NodeID) {
-	l := c.links
+func (c *Client) Beat(term uint64) {
+	l, nodes := c.links, c.Nodes()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.enter(term)
@@ -82,6 +82,15 @@ func (l *links) enter(term uint64) {
 	if term != l.term {
 		l.term = term
 		clear(l.sent)
+	}
+}
+
+// skip leaves a hole in the numbering of every node, so that each asks for what it may have missed.
+func (l *links) skip() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for node := range l.sent {
+		l.sent[node]++
 	}
 }
 

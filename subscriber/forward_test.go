@@ -168,12 +168,12 @@ func TestHolesAreNoticed(t *testing.T) {
 	}
 
 	<-forwardTo(leader, 1, "node", one(1))
-	leader.Beat(1, []bridge.NodeID{"node"})
+	leader.Beat(1)
 	<-forwardTo(leader, 1, "node", one(2))
 	lose()
 	<-forwardTo(leader, 1, "node", one(4)) // the next forward shows it
 	lose()
-	leader.Beat(1, []bridge.NodeID{"node"}) // or the beat
+	leader.Beat(1) // or the beat
 	waitFor(t, "the beat's resync", func() bool { return end.count("resync") == 3 })
 	<-forwardTo(leader, 1, "node", one(6))
 	<-forwardTo(leader, 2, "node", one(7)) // a new term

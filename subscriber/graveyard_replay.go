@@ -116,5 +116,12 @@ func (d *DeadLetters) whole(ctx context.Context, l Letter) (*jetstream.RawStream
 	case m.Subject != l.Subject:
 		return nil, errCut
 	}
+	for _, added := range directHeaders {
+		m.Header.Del(added)
+	}
 	return m, nil
 }
+
+// directHeaders are what the server adds to a message that is read directly (ADR-31 of the NATS
+// project).
+var directHeaders = []string{jetstream.StreamHeader, jetstream.SubjectHeader, jetstream.SequenceHeader, jetstream.TimeStampHeaer, jetstream.LastSequenceHeader}

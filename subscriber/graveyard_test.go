@@ -78,6 +78,9 @@ func stored(t testing.TB, c *Client, seq uint64) *jetstream.RawStreamMsg {
 	if err != nil {
 		t.Fatalf("message %d: %v", seq, err)
 	}
+	for _, added := range directHeaders {
+		m.Header.Del(added)
+	}
 	return m
 }
 

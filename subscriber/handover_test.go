@@ -16,10 +16,10 @@ func drain(stop func()) time.Duration {
 }
 
 // lead runs the intake of a node until it leads.
-func lead(t *testing.T, s *natstest.Instance, l *checkpoints, node bridge.NodeID) (k *taker, i *Intake, stop func()) {
+func lead(t *testing.T, s *natstest.Instance, node bridge.NodeID) (k *taker, i *Intake, stop func()) {
 	t.Helper()
-	k = &taker{store: l}
-	i, stop = run(t, ready(t, s, node), l, k.handler())
+	k = &taker{}
+	i, stop = run(t, ready(t, s, node), k.handler())
 	waitFor(t, string(node)+" leads", i.Leading)
 	return k, i, stop
 }
@@ -27,12 +27,11 @@ func lead(t *testing.T, s *natstest.Instance, l *checkpoints, node bridge.NodeID
 func TestDrainReturnsWhenAnotherNodeReads(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
-	l := &checkpoints{}
-	takers := map[string]*taker{"a": {store: l}, "b": {store: l}, "c": {store: l}}
+	takers := map[string]*taker{"a": {}, "b": {}, "c": {}}
 	intakes, stops := map[string]*Intake{}, map[string]func(){}
 	for _, node := range []string{"a", "b", "c"} {
 		c := ready(t, s, bridge.NodeID(node))
-		intakes[node], stops[node] = run(t, c, l, takers[node].handler())
+		intakes[node], stops[node] = run(t, c, takers[node].handler())
 		if node == "a" {
 			waitFor(t, "a leads", intakes["a"].Leading)
 		}
@@ -61,8 +60,7 @@ func TestDrainReturnsWhenAnotherNodeReads(t *testing.T) {
 func TestDrainOfTheOnlyNodeWaitsForNobody(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
-	l := &checkpoints{}
-	_, _, stop := lead(t, s, l, "a")
+	_, _, stop := lead(t, s, "a")
 	if took := drain(stop); took > handoverLimit/2 {
 		t.Errorf("Drain took %v", took)
 	}
@@ -71,10 +69,9 @@ func TestDrainOfTheOnlyNodeWaitsForNobody(t *testing.T) {
 func TestDrainOfANodeThatDoesNotLeadWaitsForNobody(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
-	l := &checkpoints{}
-	_, ia, _ := lead(t, s, l, "a")
-	b := &taker{store: l}
-	_, stopB := run(t, ready(t, s, "b"), l, b.handler())
+	_, ia, _ := lead(t, s, "a")
+	b := &taker{}
+	_, stopB := run(t, ready(t, s, "b"), b.handler())
 	if took := drain(stopB); took > handoverLimit/2 {
 		t.Errorf("Drain took %v", took)
 	}
@@ -86,8 +83,7 @@ func TestDrainOfANodeThatDoesNotLeadWaitsForNobody(t *testing.T) {
 func TestDrainWaitsForAStalledNodeOnlySoLong(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
-	l := &checkpoints{}
-	_, i, stop := lead(t, s, l, "a")
+	_, i, stop := lead(t, s, "a")
 	stalled := s.Connect()
 	if _, err := stalled.SubscribeSync(i.handover.subject); err != nil {
 		t.Fatal(err)
@@ -104,8 +100,7 @@ func TestDrainWaitsForAStalledNodeOnlySoLong(t *testing.T) {
 func TestWhoReadsAlreadyAnswersAtOnce(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
-	l := &checkpoints{}
-	k, i, _ := lead(t, s, l, "a")
+	k, i, _ := lead(t, s, "a")
 	publish(t, i.client, 0, 1)
 	waitFor(t, "reading", func() bool { return k.count() == 1 })
 	m, err := s.Connect().Request(i.handover.subject, nil, 5*time.Second)

@@ -3,31 +3,52 @@ package subscriber
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// IntakeHandler is what an intake gives messages to. Its functions are called by
-// one goroutine, in the order Begin, any number of Route, End, for each term.
+// IntakeHandler is what an intake gives messages to. Its functions but Handed are called by
+// one goroutine: Keep any number of times, and for each term Begin, any number of Keep and
+// Route, End.
 type IntakeHandler struct {
+	// Keep takes messages, strictly in order, that this node only has to know of: it stands by,
+	// or an earlier leader has handed them on. It may be given some again.
+	Keep  func(batch []bridge.Message)
 	Begin func(term uint64)
 	// Route takes the next messages, strictly in order, and owns the slice. It
-	// returns nil when they are appended and on their way, and an error only when
-	// ctx has ended: then a later leader reads them again. It saves the checkpoint.
+	// returns nil when they are on their way, and an error only when
+	// ctx has ended: then a later leader reads them again.
 	Route func(ctx context.Context, term uint64, batch []bridge.Message) error
 	End   func(term uint64)
+	// Handed is up to where messages were handed on in the term; zero when none was.
+	Handed func() bridge.Offset
 }
 
-// Intake is the ordered read of the stream by whichever node leads.
+// IntakeConfig says how an intake reads.
+type IntakeConfig struct {
+	// Window is how old messages are still of use: older ones are in no history.
+	Window time.Duration
+	// Readers is how many nodes read the stream, the leader among them: the others stand by with
+	// an index of their own. 0: all.
+	Readers int
+}
+
+// Intake is the ordered read of the stream: by the node that leads, and by those that stand by.
 type Intake struct {
 	client   *Client
+	index    *bridge.Index
+	history  *History
+	gone     *withdrawals
 	election election
 	handover *handover
-	window   time.Duration
+	cfg      IntakeConfig
 	handler  IntakeHandler
 	log      *slog.Logger
 
@@ -41,29 +62,45 @@ type Intake struct {
 	gaps    bridge.Quiet
 	counts  intakeCounters
 	leading atomic.Bool
-	read    atomic.Uint64 // sequence of the last message given to Route in this term
+	read    atomic.Uint64 // sequence of the last message taken
+
+	// position is the last message that this node knows; zero before it has read any. Owned by
+	// the one that reads: see standBy and lead.
+	position bridge.Offset
+	current  atomic.Bool // it has read the stream to its end at some time, and reads on
 }
 
-// NewIntake makes an intake. window is how far back reading starts when there is
-// no checkpoint: older messages are of no use because histories forget them too.
-func (c *Client) NewIntake(store Checkpoints, window time.Duration, h IntakeHandler) *Intake {
+// NewIntake makes an intake, which keeps the index and has the history answer while this node
+// leads.
+func (c *Client) NewIntake(index *bridge.Index, history *History, cfg IntakeConfig, h IntakeHandler) *Intake {
 	log := c.root.With("component", "intake")
 	hand := newHandover(c, log)
 	self := leaseRecord{Node: c.node, Holder: rand.Text()}
 	lease := newNATSLease(c, self.Holder)
 	i := &Intake{
-		client: c, handover: hand, window: window, handler: h, log: log, done: make(chan struct{}),
-		election: election{
-			self: self, lease: lease, store: store, told: hand.told, heard: &c.heardTerm, log: log,
-			listen: func() (func(), error) { return lease.listen(log) },
+		client: c, index: index, history: history, gone: newWithdrawals(c, cfg.Window, log),
+		handover: hand, cfg: cfg, handler: h, log: log, done: make(chan struct{}),
+	}
+	i.election = election{
+		self: self, lease: lease, told: hand.told, heard: &c.heardTerm, log: log,
+		warm: i.current.Load, learned: c.streams.setLineage,
+		progress: func() landmark {
+			o := h.Handed()
+			return landmark{o, max(0, index.StoredAt(o).UnixMilli())}
 		},
+		listen: func() (func(), error) { return lease.listen(log) },
 	}
 	i.stop, i.drain = context.WithCancel(context.Background())
 	i.killed, i.kill = context.WithCancel(context.Background())
 	return i
 }
 
-// Run campaigns for the lease and, while this node leads, reads the stream. It
+// Withdraw records that a message of this term was withdrawn: see [bridge.Routes].
+func (i *Intake) Withdraw(term uint64, o bridge.Offset, done func(error)) {
+	i.gone.Withdraw(term, o, done)
+}
+
+// Run campaigns for the lease and reads the stream, as its leader or standing by. It
 // returns nil after [Intake.Drain], and the context's cause when ctx ends, which
 // also ends the batch in hand: to stop in order, keep ctx alive and call Drain.
 // Run may be called once.
@@ -80,7 +117,15 @@ func (i *Intake) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	resigned := i.election.run(work, i.stop, i.lead)
+	idle := i.standBy(work)
+	resigned := i.election.run(work, i.stop, func(ctx context.Context, term uint64, handed landmark) {
+		idle()
+		i.lead(ctx, term, handed)
+		if i.stop.Err() == nil {
+			idle = i.standBy(work)
+		}
+	})
+	idle()
 	deaf()
 	if resigned {
 		i.handover.give(work)
@@ -125,50 +170,107 @@ func (i *Intake) Lag() Lag {
 	return Lag{Read: read, Last: max(read, i.client.streams.state().last)}
 }
 
-// lead reads the stream for one term. ctx is the term's: work in hand goes on
-// until it ends, while reading also stops when the intake is drained.
-func (i *Intake) lead(ctx context.Context, term uint64) {
+// standBy keeps the index, if this node is one of the readers, until the returned function is
+// called. That may be called more than once.
+func (i *Intake) standBy(ctx context.Context) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(i.stop, cancel)
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for i.awaitTurn(ctx) {
+			i.readFrom(ctx, ctx, session{intake: i, mark: *i.election.seen.Load()})
+		}
+	})
+	return func() {
+		stop()
+		cancel()
+		reading.Wait()
+	}
+}
+
+// readersEvery is how often a node that does not read looks whether it is to.
+const readersEvery = 2 * time.Second
+
+// awaitTurn waits until this node is one of the readers. It reports false when ctx has ended.
+func (i *Intake) awaitTurn(ctx context.Context) bool {
+	for ctx.Err() == nil {
+		if i.election.seen.Load() != nil && i.isReader() {
+			return true
+		}
+		wait := readersEvery
+		if i.election.seen.Load() == nil {
+			wait = renewEvery // what the stream should be is not known yet
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+	}
+	return false
+}
+
+// isReader reports whether this node is one of those that read. The first ones by name are.
+func (i *Intake) isReader() bool {
+	return i.cfg.Readers <= 0 || slices.Index(i.client.Nodes(), i.client.node) < i.cfg.Readers
+}
+
+// lead reads the stream for one term, and hands on what is after handed. ctx is the term's: work
+// in hand goes on until it ends, while reading also stops when the intake is drained.
+func (i *Intake) lead(ctx context.Context, term uint64, handed landmark) {
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	defer context.AfterFunc(i.stop, stop)()
 
+	var gone []bridge.Offset
+	if err := bridge.Retry(reading, i.log, "begin to record withdrawals", func(ctx context.Context) (err error) {
+		gone, err = i.gone.begin(ctx, term)
+		if errors.Is(err, bridge.ErrNotLeader) {
+			stop() // a greater term has begun: another campaign exceeds it
+		}
+		return err
+	}); err != nil {
+		return
+	}
 	i.counts.terms.Add(1)
 	i.handler.Begin(term)
 	i.leading.Store(true)
 	defer func() {
 		i.leading.Store(false)
+		i.history.close()
 		i.handler.End(term)
+		i.gone.end()
 	}()
-
-	var from bridge.Offset
-	if err := bridge.Retry(reading, i.log, "read checkpoint", func(ctx context.Context) (err error) {
-		_, from, err = i.election.store.Checkpoint(ctx)
-		return err
-	}); err != nil {
-		return
+	if i.position.After(handed.Offset) {
+		i.position = handed.Offset // what is after it was perhaps not handed on; zero: the window is read again
 	}
-	i.read.Store(from.Seq)
-	i.readFrom(reading, ctx, term, from)
+	i.readFrom(reading, ctx, session{intake: i, term: term, mark: handed, handed: handed.Offset, gone: gone})
 }
 
-// readFrom reads on after an offset until reading ends, through every failure of NATS.
-func (i *Intake) readFrom(reading, work context.Context, term uint64, last bridge.Offset) {
+// readFrom reads on until reading ends, through every failure of NATS. s says what for.
+func (i *Intake) readFrom(reading, work context.Context, s session) {
 	wait := bridge.Backoff{First: 50 * time.Millisecond, Most: 2 * time.Second}
 	for quiet := false; ; {
 		changed := i.client.conn.change()
-		s := session{intake: i, term: term, last: last, prefix: i.client.cfg.SubjectPrefix + "."}
-		err := s.run(reading, work)
-		last = s.last
-		if reading.Err() != nil {
+		next := s
+		next.last, next.prefix = i.position, i.client.cfg.SubjectPrefix+"."
+		err := next.run(reading, work)
+		i.position = next.last
+		if s.handed = s.handed.Max(next.handed); reading.Err() != nil {
 			return
 		}
+		if errors.Is(err, errWentBack) {
+			if s.term > 0 {
+				return // another term begins the epoch
+			}
+			s.mark = *i.election.seen.Load()
+		}
 		i.counts.stops.Add(1)
-		if s.begun {
+		if next.begun {
 			wait.Reset()
 			quiet = false
 		}
 		if !quiet {
-			i.log.Warn("reading interrupted, trying until it works", "stream_seq", last.Seq, "err", err)
+			i.log.Warn("reading interrupted, trying until it works", "stream_seq", i.position.Seq, "err", err)
 			quiet = true
 		}
 		select {
@@ -181,8 +283,12 @@ func (i *Intake) readFrom(reading, work context.Context, term uint64, last bridg
 }
 
 // lost says that messages were not in the stream any more when the intake came
-// to them: it was behind by more than the stream's limits, or somebody purged.
-func (i *Intake) lost(n, seq uint64) {
+// to them: it was behind by more than the stream's limits, or somebody purged. Every node asks
+// for its sockets again, so that those are told which may have missed one.
+func (i *Intake) lost(n uint64, last bridge.Offset) {
+	seq := last.Seq
+	i.index.Lose(last)
+	i.client.links.skip()
 	i.counts.lost.Add(n)
 	if times, due := i.gaps.Due(time.Now()); due {
 		i.log.Error("messages left the stream before they were read", "lost", n, "stream_seq", seq, "times", times)

@@ -31,6 +31,11 @@ type leaseRecord struct {
 	Term   uint64        `json:"term"`
 	Node   bridge.NodeID `json:"node,omitempty"`
 	Holder string        `json:"holder,omitempty"` // names one process; empty: the lease is free
+	// Handed is up to where leaders have handed messages on, at most renewEvery ago; zero when
+	// that is not known.
+	Handed landmark `json:"handed,omitzero"`
+	// Lineage is the epochs of the stream; nil when it has only that of its creation.
+	Lineage *lineage `json:"lineage,omitempty"`
 }
 
 // leaseBucket keeps the lease. Each change gives it a greater revision.

@@ -79,86 +79,13 @@ func publish(t testing.TB, c *Client, first, n int) {
 	}
 }
 
-// checkpoints is the store's part of leading, shared by the nodes of a test.
-type checkpoints struct {
-	mu   sync.Mutex // guards all below
-	term uint64
-	read bridge.Offset
-}
-
-func (s *checkpoints) Claim(_ context.Context, term uint64) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if term < s.term {
-		return bridge.ErrNotLeader
-	}
-	s.term = term
-	return nil
-}
-
-func (s *checkpoints) Checkpoint(context.Context) (uint64, bridge.Offset, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.term, s.read, nil
-}
-
-func (s *checkpoints) SaveCheckpoint(_ context.Context, term uint64, o bridge.Offset) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if term != s.term {
-		return bridge.ErrNotLeader
-	}
-	s.read = s.read.Max(o)
-	return nil
-}
-
-func (s *checkpoints) save(o bridge.Offset) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.read = s.read.Max(o)
-}
-
-// lose is a store that comes back empty.
-func (s *checkpoints) lose() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.term, s.read = 0, bridge.Offset{}
-}
-
-// cutOff is the same store, which this node reaches only while err returns nil.
-type cutOff struct {
-	*checkpoints
-	err func() error
-}
-
-func (s *cutOff) Claim(ctx context.Context, term uint64) error {
-	if err := s.err(); err != nil {
-		return err
-	}
-	return s.checkpoints.Claim(ctx, term)
-}
-
-func (s *cutOff) Checkpoint(ctx context.Context) (uint64, bridge.Offset, error) {
-	if err := s.err(); err != nil {
-		return 0, bridge.Offset{}, err
-	}
-	return s.checkpoints.Checkpoint(ctx)
-}
-
-func (s *cutOff) SaveCheckpoint(ctx context.Context, term uint64, o bridge.Offset) error {
-	if err := s.err(); err != nil {
-		return err
-	}
-	return s.checkpoints.SaveCheckpoint(ctx, term, o)
-}
-
 // taker is an intake handler that keeps what it was given, term by term.
 type taker struct {
-	store *checkpoints
 	route func(ctx context.Context) error // nil: at once
 
 	mu    sync.Mutex // guards all below
 	terms []takenTerm
+	kept  int // messages that it only had to know of
 }
 
 type takenTerm struct {
@@ -169,6 +96,19 @@ type takenTerm struct {
 
 func (k *taker) handler() IntakeHandler {
 	return IntakeHandler{
+		Keep: func(batch []bridge.Message) {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			k.kept += len(batch)
+		},
+		Handed: func() (o bridge.Offset) {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			if n := len(k.terms); n > 0 && len(k.terms[n-1].msgs) > 0 {
+				o = k.terms[n-1].msgs[len(k.terms[n-1].msgs)-1].Offset
+			}
+			return o
+		},
 		Begin: func(term uint64) {
 			k.mu.Lock()
 			defer k.mu.Unlock()
@@ -184,7 +124,6 @@ func (k *taker) handler() IntakeHandler {
 			t := &k.terms[len(k.terms)-1]
 			t.msgs = append(t.msgs, batch...)
 			k.mu.Unlock()
-			k.store.save(batch[len(batch)-1].Offset)
 			return nil
 		},
 		End: func(uint64) {
@@ -228,10 +167,16 @@ func (k *taker) checkOrder(t testing.TB) {
 	}
 }
 
+// newIntake makes an intake with an index of its own.
+func newIntake(c *Client, h IntakeHandler) *Intake {
+	index := bridge.NewIndex(bridge.IndexConfig{TTL: time.Hour, MaxPerUser: 1000, MaxMemory: 1 << 26})
+	return c.NewIntake(index, c.NewHistory(index), IntakeConfig{Window: time.Hour}, h)
+}
+
 // run runs an intake until the test ends or stop is called. stop drains.
-func run(t testing.TB, c *Client, l Checkpoints, h IntakeHandler) (i *Intake, stop func()) {
+func run(t testing.TB, c *Client, h IntakeHandler) (i *Intake, stop func()) {
 	t.Helper()
-	i = c.NewIntake(l, time.Hour, h)
+	i = newIntake(c, h)
 	done := make(chan error, 1)
 	go func() { done <- i.Run(context.Background()) }()
 	stop = sync.OnceFunc(func() {

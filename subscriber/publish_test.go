@@ -41,14 +41,7 @@ func TestPublishKeepsHeadersAndID(t *testing.T) {
 	if diff := cmp.Diff(map[string][]string{"X-Own": {"1", "2"}}, header); diff != "" {
 		t.Error("the caller's header was changed:", diff)
 	}
-	stream, err := c.js.Stream(t.Context(), c.cfg.Stream.Name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := stream.GetMsg(t.Context(), first.Seq)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := stored(t, c, first.Seq)
 	if diff := cmp.Diff(nats.Header{"X-Own": {"1", "2"}, nats.MsgIdHdr: {"id1"}}, m.Header); diff != "" {
 		t.Error("stored header:", diff)
 	}
@@ -86,9 +79,8 @@ func TestAskGetsItsReceipt(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
 	c, router := ready(t, s, "a"), ready(t, s, "b")
-	l := &checkpoints{}
-	i := router.NewIntake(l, time.Hour, IntakeHandler{
-		Begin: func(uint64) {}, End: func(uint64) {},
+	i := newIntake(router, IntakeHandler{
+		Keep: func([]bridge.Message) {}, Begin: func(uint64) {}, End: func(uint64) {}, Handed: func() bridge.Offset { return bridge.Offset{} },
 		Route: func(_ context.Context, _ uint64, batch []bridge.Message) error {
 			for _, m := range batch {
 				if to := m.Header[bridge.HeaderReceipt]; len(to) == 1 {

@@ -44,9 +44,8 @@ func TestMessagesThatLookLikeStatus(t *testing.T) {
 			send("", "", []byte(fmt.Sprint(status, description)))
 		}
 	}
-	l := &checkpoints{}
-	k := &taker{store: l}
-	i, _ := run(t, c, l, k.handler())
+	k := &taker{}
+	i, _ := run(t, c, k.handler())
 	waitFor(t, "all are read", func() bool { return k.count() == sent })
 	send("503", "", nil)
 	send("", "", []byte("last"))

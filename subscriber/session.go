@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,12 +39,20 @@ var (
 // sequence in a stream that was made anew.
 type session struct {
 	intake *Intake
-	term   uint64
-	last   bridge.Offset // the last message handled
-	begun  bool          // it came as far as reading
+	term   uint64          // zero: this node stands by
+	handed bridge.Offset   // what is not after it was handed on already; zero: not known
+	mark   landmark        // the newest message that a leader before has handed on
+	gone   []bridge.Offset // what others have withdrawn
 
-	prefix string // of the subjects, with its dot
-	epoch  uint64 // of the stream, from create on
+	last  bridge.Offset // the last message handled; zero: none is known
+	begun bool          // it came as far as reading
+
+	prefix string    // of the subjects, with its dot
+	epoch  uint64    // of the stream, from create on
+	target uint64    // from here on histories are complete
+	unread uint64    // what is missing after it was read by no leader
+	oldest time.Time // what was stored before it is not handed on
+	open   bool      // histories are answered for
 
 	arrived *gathering
 	failed  chan error // capacity 1: the first fault
@@ -78,10 +87,10 @@ func (s *session) run(reading, work context.Context) error {
 		messages.stop()
 	}()
 	s.begun = true
-	s.intake.handover.reading(true)
 	defer s.intake.handover.reading(false)
-	s.intake.log.Info("reading", "term", s.term, "after", s.last.String())
-	return s.route(reading, work)
+	defer s.intake.current.Store(false)
+	s.intake.log.Info("reading", "term", s.term, "after", s.last.String(), "handed", s.handed.String())
+	return s.take(reading, work)
 }
 
 // create makes the consumer and finds where it starts. The stream is looked at
@@ -93,7 +102,10 @@ func (s *session) create(ctx context.Context) (jetstream.Consumer, error) {
 	if err != nil {
 		return nil, err
 	}
-	config := s.start(before)
+	config, err := s.start(ctx, before)
+	if err != nil {
+		return nil, err
+	}
 	s.epoch, s.read = before.epoch, s.last.Seq
 	config.AckPolicy = jetstream.AckNonePolicy
 	config.MemoryStorage = true
@@ -111,24 +123,80 @@ func (s *session) create(ctx context.Context) (jetstream.Consumer, error) {
 		s.remove(consumer)
 		return nil, err
 	}
+	s.intake.index.Withdrawn(s.gone)
 	return consumer, nil
 }
 
-// start chooses where to read on.
-func (s *session) start(now streamState) jetstream.ConsumerConfig {
-	log := s.intake.log
-	switch {
-	case s.last.IsZero():
-		from := time.Now().Add(-s.intake.window)
-		return jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &from}
-	case s.last.Epoch != now.epoch:
-		log.Warn("stream was made anew, reading it from its first message", "before", s.last.Epoch, "now", now.epoch)
-		s.last = bridge.Offset{Epoch: now.epoch}
-	case s.last.Seq > now.last:
-		log.Error("the stream has lost its newest messages, their sequences will be used again", "stream_seq", now.last, "read", s.last.Seq)
-		s.last.Seq = now.last
+// coldMessages is how many of the stream's messages a reader without an index reads at least,
+// in some three seconds: older ones than the window say which users' last message is known.
+const coldMessages = 2_000_000
+
+// start chooses where to read on, and has the index begin there.
+func (s *session) start(ctx context.Context, now streamState) (jetstream.ConsumerConfig, error) {
+	log, index := s.intake.log, s.intake.index
+	if err := s.recognise(ctx, now); err != nil {
+		return jetstream.ConsumerConfig{}, err
 	}
-	return jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: s.last.Seq + 1}
+	switch begin := now.begin; {
+	case s.last.IsZero():
+		seq, err := s.cold(ctx, now)
+		if err != nil {
+			return jetstream.ConsumerConfig{}, err
+		}
+		s.last = bridge.Offset{Epoch: now.epoch, Seq: seq - 1}
+		if s.term > 0 && s.handed.Epoch == now.epoch && s.handed.Seq < s.last.Seq {
+			defer s.intake.lost(s.last.Seq-s.handed.Seq, s.last) // when the index has begun
+		}
+		index.Begin(s.last, now.lineage.epochs(now.created)...)
+	case s.last.Epoch != now.epoch:
+		log.Warn("stream has a new epoch", "before", s.last.String(), "begins", begin.String())
+		if s.last.Epoch < now.epoch && begin.Seq > 0 {
+			begin.Seq = min(begin.Seq, s.last.Seq) // read on, it is the same up to there
+		}
+		if now.epoch != now.created && begin.Seq == 0 {
+			index.Begin(begin, now.lineage.epochs(now.created)...) // nothing of the stream before was recognised
+		} else {
+			index.Branch(now.begin)
+		}
+		s.last = begin
+	}
+	s.oldest = time.Now().Add(-s.intake.cfg.Window)
+	s.target = now.last
+	switch {
+	case s.handed.Epoch == now.epoch:
+		s.target = min(s.handed.Seq, now.last)
+	case !s.handed.IsZero():
+		s.target = 0 // all of this stream is to be handed on
+	}
+	s.unread = s.target
+	return jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: s.last.Seq + 1}, nil
+}
+
+// cold is the sequence at which a reader without an index begins.
+func (s *session) cold(ctx context.Context, now streamState) (uint64, error) {
+	if now.last < now.first+coldMessages {
+		return max(now.first, 1), nil
+	}
+	begin := now.last - coldMessages
+	stream, err := s.intake.client.js.Stream(ctx, s.intake.client.cfg.Stream.Name)
+	if err != nil {
+		return 0, fmt.Errorf("find the window's begin: %w", err)
+	}
+	oldest := time.Now().Add(-s.intake.cfg.Window)
+	for begin > now.first { // of a rate at which so many messages are less than the window
+		m, err := stream.GetMsg(ctx, begin)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			break // deleted: the window is not cut far from here
+		}
+		if err != nil {
+			return 0, fmt.Errorf("find the window's begin: %w", err)
+		}
+		if m.Time.Before(oldest) {
+			break
+		}
+		begin -= min(coldMessages, begin-now.first)
+	}
+	return begin, nil
 }
 
 // remove spares the server a consumer that it would forget by itself.
@@ -156,8 +224,8 @@ func (s *session) arrive(ctx context.Context, m *nats.Msg) {
 	if p.stream <= s.read {
 		return
 	}
-	if lost := p.stream - s.read - 1; lost > 0 && s.read > 0 {
-		s.intake.lost(lost, p.stream)
+	if lost := p.stream - s.read - 1; lost > 0 && s.read > 0 && s.term > 0 && s.read >= s.unread {
+		s.intake.lost(lost, bridge.Offset{Epoch: s.epoch, Seq: p.stream - 1})
 	}
 	s.read = p.stream
 	s.arrived.add(ctx, bridge.Message{
@@ -178,20 +246,22 @@ func (s *session) fail(err error) {
 	}
 }
 
-// route hands on what arrives, in batches: one message waits for nobody, and
+// take takes what arrives, in batches: one message waits for nobody, and
 // while a batch is being routed the next one gathers.
-func (s *session) route(reading, work context.Context) error {
+func (s *session) take(reading, work context.Context) error {
 	for {
+		if err := s.complete(); err != nil {
+			return err
+		}
 		select {
 		case <-s.arrived.some:
 			batch := s.arrived.take()
 			if len(batch) == 0 {
 				continue
 			}
-			if err := s.intake.handler.Route(work, s.term, batch); err != nil {
-				return fmt.Errorf("route batch: %w", err)
+			if err := s.takeBatch(work, batch); err != nil {
+				return err
 			}
-			s.last = batch[len(batch)-1].Offset
 			s.intake.read.Store(s.last.Seq)
 		case err := <-s.failed:
 			return err
@@ -202,4 +272,51 @@ func (s *session) route(reading, work context.Context) error {
 			return context.Cause(reading)
 		}
 	}
+}
+
+// takeBatch keeps the messages of a batch that are not to be handed on, and routes the others.
+func (s *session) takeBatch(work context.Context, batch []bridge.Message) error {
+	old := len(batch)
+	if s.term > 0 {
+		old = slices.IndexFunc(batch, s.isNew)
+		if old < 0 {
+			old = len(batch)
+		}
+	}
+	if old > 0 {
+		s.intake.handler.Keep(batch[:old])
+		s.last = batch[old-1].Offset
+	}
+	if rest := batch[old:]; len(rest) > 0 {
+		s.target = 0
+		if err := s.complete(); err != nil {
+			return err
+		}
+		if err := s.intake.handler.Route(work, s.term, rest); err != nil {
+			return fmt.Errorf("route batch: %w", err)
+		}
+		s.last = rest[len(rest)-1].Offset
+		s.handed = s.last
+	}
+	return nil
+}
+
+// isNew reports whether a message is to be handed on. All that come after one that is are.
+func (s *session) isNew(m bridge.Message) bool {
+	return m.Offset.After(s.handed) && (!s.handed.IsZero() || m.Stored.After(s.oldest))
+}
+
+// complete begins to answer for histories once the index has everything that a leader before may
+// have handed on.
+func (s *session) complete() error {
+	if s.open || s.last.Seq < s.target {
+		return nil
+	}
+	s.open = true
+	s.intake.current.Store(true)
+	if s.term == 0 {
+		return nil
+	}
+	s.intake.handover.reading(true)
+	return s.intake.history.open(s.term)
 }

@@ -45,10 +45,9 @@ func (s *streams) see(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look at the stream: %w", err)
 	}
-	seen := stateOf(stream.CachedInfo(), began)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if seen.epoch == s.main.epoch {
+	if seen := stateOf(stream.CachedInfo(), s.lineage, began); seen.created == s.main.created {
 		s.main = seen
 	}
 	return nil

@@ -41,6 +41,7 @@ type streams struct {
 	fresh chan struct{} // capacity 1: held while asking for a state that is not older than the call
 
 	mu      sync.Mutex // guards all below
+	lineage *lineage   // of the main stream, as far as it is known
 	main    streamState
 	mainErr error             // why the main stream cannot be used; nil when it can
 	dead    streamState       // of the dead letters
@@ -50,17 +51,21 @@ type streams struct {
 
 // streamState is what was last seen of a stream.
 type streamState struct {
-	epoch uint64 // when it was created, in ms; zero: never seen
-	last  uint64 // its last sequence
+	created uint64        // in ms; zero: never seen
+	epoch   uint64        // of its offsets
+	begin   bridge.Offset // of the epoch
+	lineage *lineage
+	last    uint64 // its last sequence
 
 	first, messages, bytes uint64
 	asked                  time.Time     // when it was asked for
 	took                   time.Duration // to ask for it
 }
 
-func stateOf(info *jetstream.StreamInfo, asked time.Time) streamState {
+func stateOf(info *jetstream.StreamInfo, l *lineage, asked time.Time) streamState {
+	created := uint64(info.Created.UnixMilli())
 	return streamState{
-		epoch: uint64(info.Created.UnixMilli()), last: info.State.LastSeq,
+		created: created, epoch: l.epoch(created), begin: l.begin(created), lineage: l, last: info.State.LastSeq,
 		first: info.State.FirstSeq, messages: info.State.Msgs, bytes: info.State.Bytes,
 		asked: asked, took: time.Since(asked),
 	}
@@ -69,7 +74,7 @@ func stateOf(info *jetstream.StreamInfo, asked time.Time) streamState {
 // reaches reports whether o is an offset of this stream, not beyond its end, and every
 // message after o is kept.
 func (s streamState) reaches(o bridge.Offset) bool {
-	return o.Epoch == s.epoch && o.Seq <= s.last && o.Seq+1 >= s.first
+	return s.lineage.continues(s.created, o) && o.Seq <= s.last && o.Seq+1 >= s.first
 }
 
 func newStreams(cfg Config, js jetstream.JetStream, conn *connection, log *slog.Logger) *streams {
@@ -174,9 +179,17 @@ func (s *streams) ensure(ctx context.Context) (streamState, error) {
 	defer s.mu.Unlock()
 	s.mainErr = err
 	if info != nil {
-		s.main = stateOf(info, began)
+		s.main = stateOf(info, s.lineage, began)
 	}
 	return s.main, err
+}
+
+// setLineage says which epochs the main stream has.
+func (s *streams) setLineage(l *lineage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lineage = l
+	s.main.lineage, s.main.epoch, s.main.begin = l, l.epoch(s.main.created), l.begin(s.main.created)
 }
 
 // ensureDead does the same for the dead letters. Reading does not wait for it.
@@ -189,7 +202,7 @@ func (s *streams) ensureDead(ctx context.Context) error {
 	defer s.mu.Unlock()
 	s.deadErr = err
 	if info != nil {
-		s.dead = stateOf(info, time.Now())
+		s.dead = stateOf(info, nil, time.Now())
 	}
 	return err
 }
@@ -200,7 +213,7 @@ func (s *streams) mainConfig() jetstream.StreamConfig {
 		Name: c.Name, Subjects: []string{s.cfg.SubjectPrefix + ".>"},
 		Description: "messages for sockets, see codewar/socketbridge",
 		Storage:     jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
-		MaxAge: c.MaxAge, MaxBytes: c.MaxBytes, Duplicates: c.Duplicates, Replicas: c.Replicas,
+		MaxAge: c.MaxAge, MaxBytes: c.MaxBytes, Duplicates: c.Duplicates, Replicas: c.Replicas, AllowDirect: true,
 	}
 }
 
@@ -285,11 +298,12 @@ func differences(want, have jetstream.StreamConfig) (d []string) {
 	differ("max_bytes", want.MaxBytes, have.MaxBytes)
 	differ("duplicates", want.Duplicates, have.Duplicates)
 	differ("replicas", want.Replicas, have.Replicas)
+	differ("allow_direct", want.AllowDirect, have.AllowDirect)
 	return d
 }
 
-// covers reports whether every subject that matches want also matches filter.
-// want ends in ">", so only a filter that ends in it can.
+// covers reports whether every subject that matches want also matches filter. want has no
+// wildcard but a ">" at its end.
 func covers(filter, want string) bool {
 	f, w := strings.Split(filter, "."), strings.Split(want, ".")
 	for i, token := range f {
@@ -302,5 +316,5 @@ func covers(filter, want string) bool {
 			return false
 		}
 	}
-	return false
+	return len(f) == len(w)
 }

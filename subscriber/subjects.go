@@ -23,14 +23,22 @@ var reservedPrefixes = []string{ownPrefix, inboxPrefix, "dead", "events"}
 // withNames returns c with the stream names that are not configured derived from the subject
 // prefix, so that two deployments in one NATS account share no stream.
 func (c Config) withNames() Config {
-	suffix := strings.ToUpper(strings.ReplaceAll(c.SubjectPrefix, ".", "_"))
-	c.Stream.Name = cmp.Or(c.Stream.Name, suffix)
-	dead := "BRIDGE_DEAD"
-	if c.SubjectPrefix != defaultPrefix {
-		dead += "_" + suffix
-	}
-	c.DeadLetter.Stream = cmp.Or(c.DeadLetter.Stream, dead)
+	c.Stream.Name = cmp.Or(c.Stream.Name, c.prefixName())
+	c.DeadLetter.Stream = cmp.Or(c.DeadLetter.Stream, c.ownName("BRIDGE_DEAD"))
 	return c
+}
+
+// prefixName is the subject prefix as the name of a stream.
+func (c Config) prefixName() string {
+	return strings.ToUpper(strings.ReplaceAll(c.SubjectPrefix, ".", "_"))
+}
+
+// ownName is the name of a stream or bucket of this deployment.
+func (c Config) ownName(name string) string {
+	if c.SubjectPrefix == defaultPrefix {
+		return name
+	}
+	return name + "_" + c.prefixName()
 }
 
 // internalSubject returns a subject that only the nodes of this deployment use.
@@ -56,16 +64,21 @@ func (c Config) identitySubject(node bridge.NodeID) string {
 // resignedSubject is where a leader says that it stops.
 func (c Config) resignedSubject() string { return c.internalSubject("resigned") }
 
+// aliveSubject is where each node says that it lives.
+func (c Config) aliveSubject() string { return c.internalSubject("alive") }
+
 // leaderSubject is where a process that leads answers that it lives.
 func (c Config) leaderSubject(holder string) string { return c.internalSubject("leader." + holder) }
 
 // leaseBucket is the key-value bucket that says who leads.
-func (c Config) leaseBucket() string {
-	if c.SubjectPrefix == defaultPrefix {
-		return "BRIDGE_LEASE"
-	}
-	return "BRIDGE_LEASE_" + strings.ToUpper(strings.ReplaceAll(c.SubjectPrefix, ".", "_"))
-}
+func (c Config) leaseBucket() string { return c.ownName("BRIDGE_LEASE") }
+
+// historySubject is where the leader is asked what sockets have missed.
+func (c Config) historySubject() string { return c.internalSubject("history") }
+
+// withdrawnStream keeps which messages were withdrawn, on withdrawnSubject.
+func (c Config) withdrawnStream() string  { return c.ownName("BRIDGE_WITHDRAWN") }
+func (c Config) withdrawnSubject() string { return c.internalSubject("withdrawn") }
 
 // deadSubjects is the prefix, with its dot, of the subjects of dead letters.
 func (c Config) deadSubjects() string {

@@ -3,7 +3,6 @@ package bridgetest
 import (
 	"errors"
 	"fmt"
-	"sync"
 	"testing"
 	"time"
 
@@ -26,7 +25,6 @@ var registryTests = map[string]func(*testing.T, Open){
 		}
 		equal(t, "from a", a.located("u"), want)
 		equal(t, "from b", b.located("u"), want)
-		equal(t, "appended", places(a.append(entry("u", 1))[0].Sockets), want)
 		equal(t, "somebody else", a.located("v"), []string(nil))
 	},
 
@@ -34,12 +32,10 @@ var registryTests = map[string]func(*testing.T, Open){
 		n := one(t, open, long())
 		n.register(socket("u", "s1"))
 		n.register(socket("u", "s2"))
-		before, err := n.Locate(t.Context(), "u")
-		n.check("Locate", err)
+		before := n.locate("u")[0]
 		n.register(socket("u", "s1"))
 		equal(t, "sockets", n.located("u"), []string{"s2@a", "s1@a"})
-		now, err := n.Locate(t.Context(), "u")
-		n.check("Locate", err)
+		now := n.locate("u")[0]
 		if !now[1].Since.After(before[1].Since) || time.Since(now[1].Since).Abs() > time.Minute {
 			t.Errorf("since: %v, then %v", before, now)
 		}
@@ -101,34 +97,43 @@ var registryTests = map[string]func(*testing.T, Open){
 		}
 	},
 
-	"a fresh socket starts at the inbox": func(t *testing.T, open Open) {
+	"many users are located at once": func(t *testing.T, open Open) {
+		nodes := open(t, long())
+		a, b := join(t, nodes, "a"), join(t, nodes, "b")
+		var users []bridge.UserID
+		for i := range 500 {
+			user := bridge.UserID(fmt.Sprint("u", i))
+			users = append(users, user, "nobody")
+			[]node{a, b}[i%2].register(socket(user, bridge.SocketID(fmt.Sprint("s", i))))
+		}
+		for i, sockets := range a.locate(users...) {
+			var want []string
+			if i%2 == 0 {
+				want = []string{fmt.Sprintf("s%d@%s", i/2, []string{"a", "b"}[i/2%2])}
+			}
+			equal(t, string(users[i]), places(sockets), want)
+		}
+		equal(t, "the same user twice", len(a.locate("u1", "u1")[1]), 1)
+		equal(t, "no user", len(a.locate()), 0)
+	},
+
+	"a registration tells how far the user has received": func(t *testing.T, open Open) {
 		n := one(t, open, long())
-		n.keep("u", 1, 2, 3)
 		r := socket("u", "s")
-		page := n.register(r)
-		equal(t, "nothing taken yet", seqs(page), []uint64{1, 2, 3})
-		equal(t, "from", page.From, bridge.Offset{})
-
+		equal(t, "nothing known", n.register(r).Delivered, bridge.Offset{})
 		n.unregister(r, 2)
-		page = n.register(r)
-		equal(t, "after 2", seqs(page), []uint64{3})
-		equal(t, "from", page.From, at(2))
-
+		equal(t, "after 2", n.register(r).Delivered, at(2))
 		n.taken(given("u", 2, 3), given("v", 0, 0))
 		n.taken(given("u", 0, 1))
 		n.unregister(r, 0)
-		page = n.register(r)
-		equal(t, "never back", page, bridge.Replay{From: at(3), Last: at(3), Before: at(3), Sockets: 1})
+		equal(t, "never back", n.register(r), bridge.Registered{Delivered: at(3), Sockets: 1})
 	},
 
 	"the delivered offset never passes what no socket was given": func(t *testing.T, open Open) {
 		n := one(t, open, long())
-		n.keep("u", 1, 2, 3, 4, 5)
 		check := func(what string, want uint64) {
 			t.Helper()
-			taken, _, err := n.Marks(t.Context(), "u")
-			n.check("Marks", err)
-			equal(t, what, taken.Seq, want)
+			equal(t, what, n.delivered("u"), want)
 		}
 		r := socket("u", "s")
 		n.taken(given("u", 3, 5))
@@ -141,47 +146,6 @@ var registryTests = map[string]func(*testing.T, Open){
 		check("the first one again", 5)
 		n.check("Unregister", n.Unregister(t.Context(), r, given("u", 2, 4)))
 		check("an older end", 5)
-	},
-
-	"a replay says what comes before it": func(t *testing.T, open Open) {
-		n := one(t, open, long())
-		equal(t, "nothing known", n.read("u", 7, 10).Before, bridge.Offset{})
-		n.keep("u", 10, 20, 30)
-		for from, want := range map[uint64]uint64{10: 10, 15: 10, 29: 20, 30: 30, 40: 30} {
-			r := socket("u", "s")
-			r.After = after(from)
-			equal(t, fmt.Sprint("registered after ", from), n.register(r).Before, at(want))
-			equal(t, fmt.Sprint("read after ", from), n.read("u", from, 10).Before, at(want))
-		}
-	},
-
-	"marks can be asked for": func(t *testing.T, open Open) {
-		nodes := open(t, long())
-		a, b := join(t, nodes, "a"), join(t, nodes, "b")
-		check := func(wantTaken, wantLast bridge.Offset) {
-			t.Helper()
-			taken, last, err := b.Marks(t.Context(), "u")
-			b.check("Marks", err)
-			equal(t, "taken", taken, wantTaken)
-			equal(t, "last", last, wantLast)
-		}
-		check(bridge.Offset{}, bridge.Offset{})
-		a.keep("u", 1, 2, 3)
-		check(bridge.Offset{}, at(3))
-		a.taken(given("u", 0, 2))
-		check(at(2), at(3))
-	},
-
-	"a resuming socket starts where it says": func(t *testing.T, open Open) {
-		n := one(t, open, long())
-		n.keep("u", 1, 2, 3)
-		n.taken(given("u", 0, 3))
-		r := socket("u", "s")
-		r.After, r.Limit = after(1), 1
-		page := n.register(r)
-		equal(t, "first page", seqs(page), []uint64{2})
-		equal(t, "more", page.More, true)
-		equal(t, "next page", seqs(n.read("u", 2, 10)), []uint64{3})
 	},
 
 	"a registration saves the session": func(t *testing.T, open Open) {
@@ -198,63 +162,4 @@ var registryTests = map[string]func(*testing.T, Open){
 			t.Errorf("without a private id: %v", err)
 		}
 	},
-
-	"a message is in the replay or its look-up finds the socket": neverMissed,
-}
-
-// neverMissed lets sockets register while messages are appended. Whatever the
-// interleaving, each message that is not in a socket's replay must have found it.
-func neverMissed(t *testing.T, open Open) {
-	at := open(t, long())
-	writer, reader := join(t, at, "w"), join(t, at, "r")
-	const messages, sockets = 300, 30
-
-	var mu sync.Mutex // guards pushed and replayed
-	pushed := make(map[bridge.SocketID]map[uint64]bool)
-	replayed := make(map[bridge.SocketID]map[uint64]bool)
-	note := func(m map[bridge.SocketID]map[uint64]bool, s bridge.SocketID, seq uint64) {
-		mu.Lock()
-		defer mu.Unlock()
-		if m[s] == nil {
-			m[s] = make(map[uint64]bool)
-		}
-		m[s][seq] = true
-	}
-
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for i := range uint64(messages) {
-			got, err := writer.Append(t.Context(), []bridge.Entry{entry("u", i+1)})
-			if err != nil {
-				t.Errorf("Append: %v", err)
-				return
-			}
-			for _, p := range got[0].Sockets {
-				note(pushed, p.Socket, i+1)
-			}
-		}
-	})
-	wg.Go(func() {
-		for i := range sockets {
-			r := socket("u", bridge.SocketID(fmt.Sprint("s", i)))
-			r.Limit = messages
-			page, err := reader.Register(t.Context(), r)
-			if err != nil {
-				t.Errorf("Register: %v", err)
-				return
-			}
-			for _, seq := range seqs(page) {
-				note(replayed, r.Socket, seq)
-			}
-		}
-	})
-	wg.Wait()
-	for i := range sockets {
-		s := bridge.SocketID(fmt.Sprint("s", i))
-		for seq := uint64(1); seq <= messages; seq++ {
-			if pushed[s][seq] == replayed[s][seq] {
-				t.Errorf("socket %s, message %d: pushed %t, replayed %t", s, seq, pushed[s][seq], replayed[s][seq])
-			}
-		}
-	}
 }

@@ -12,12 +12,9 @@ var renewalTests = map[string]func(*testing.T, Open){
 		a := one(t, open, long())
 		a.register(socket("u", "s1"))
 		a.register(socket("u", "s2"))
-		before, err := a.Locate(t.Context(), "u")
-		a.check("Locate", err)
+		before := a.locate("u")
 		equal(t, "lost", a.renew(renewal("u", "s1", time.Hour), renewal("u", "s2", 0)), []bool{false, false})
-		now, err := a.Locate(t.Context(), "u")
-		a.check("Locate", err)
-		equal(t, "sockets", now, before)
+		equal(t, "sockets", a.locate("u"), before)
 	},
 
 	"of none makes none": func(t *testing.T, open Open) {

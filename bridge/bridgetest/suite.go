@@ -15,9 +15,7 @@ import (
 // Limits is how the store of a test is to be configured.
 type Limits struct {
 	HistoryTTL  time.Duration
-	MaxMemory   int // bytes; a store whose memory is bounded by its server ignores it
-	MaxPerUser  int // a store may keep some more
-	MaxTraces   int // likewise
+	MaxTraces   int // a store may keep some more
 	TraceTTL    time.Duration
 	NodeLease   time.Duration
 	SessionTTL  time.Duration
@@ -31,7 +29,7 @@ type Open func(t testing.TB, limits Limits) func(node bridge.NodeID) bridge.Stor
 // long outlives every test, so that only what a test makes short can lapse.
 func long() Limits {
 	return Limits{
-		HistoryTTL: time.Hour, MaxPerUser: 1000, MaxTraces: 100_000, TraceTTL: time.Hour,
+		HistoryTTL: time.Hour, MaxTraces: 100_000, TraceTTL: time.Hour,
 		NodeLease: time.Hour, SessionTTL: time.Hour, MaxSessions: 100,
 	}
 }
@@ -39,25 +37,16 @@ func long() Limits {
 // short is for what a test wants to see lapse.
 const short = 300 * time.Millisecond
 
-// TestStore runs the suite. What appends is run a second time by the leader,
-// whose store may know more.
+// TestStore runs the suite.
 func TestStore(t *testing.T, open Open) {
 	for _, group := range []struct {
 		name  string
 		open  Open
 		tests map[string]func(*testing.T, Open)
 	}{
-		{"log", open, logTests},
-		{"gap", open, gapTests},
-		{"withdraw", open, withdrawTests},
 		{"registry", open, registryTests},
 		{"renewal", open, renewalTests},
-		{"log of the leader", leading(open), logTests},
-		{"gap of the leader", leading(open), gapTests},
-		{"withdraw of the leader", leading(open), withdrawTests},
-		{"registry of the leader", leading(open), registryTests},
 		{"node", open, nodeTests},
-		{"leader", open, leaderTests},
 		{"session", open, sessionTests},
 		{"trace", open, traceTests},
 	} {
@@ -69,24 +58,6 @@ func TestStore(t *testing.T, open Open) {
 				})
 			}
 		})
-	}
-}
-
-// leading makes the first node that is opened the leader.
-func leading(open Open) Open {
-	return func(t testing.TB, limits Limits) func(bridge.NodeID) bridge.Store {
-		at := open(t, limits)
-		claimed := false
-		return func(id bridge.NodeID) bridge.Store {
-			s := at(id)
-			if !claimed {
-				if err := s.Claim(t.Context(), 1); err != nil {
-					t.Fatalf("Claim: %v", err)
-				}
-				claimed = true
-			}
-			return s
-		}
 	}
 }
 
@@ -126,34 +97,7 @@ func (n node) beat() (rejoined bool) {
 	return rejoined
 }
 
-func (n node) append(entries ...bridge.Entry) []bridge.Appended {
-	n.t.Helper()
-	got, err := n.Append(n.t.Context(), entries)
-	n.check("Append", err)
-	if len(got) != len(entries) {
-		n.t.Fatalf("Append of %d entries: %d results", len(entries), len(got))
-	}
-	return got
-}
-
-// keep appends messages of a user one by one and fails when one is not appended.
-func (n node) keep(user bridge.UserID, seqs ...uint64) {
-	n.t.Helper()
-	for _, seq := range seqs {
-		if got := n.append(entry(user, seq))[0]; got.Refused || got.Absent {
-			n.t.Fatalf("Append %d: %+v", seq, got)
-		}
-	}
-}
-
-func (n node) read(user bridge.UserID, after uint64, limit int) bridge.Replay {
-	n.t.Helper()
-	got, err := n.Read(n.t.Context(), user, at(after), limit)
-	n.check("Read", err)
-	return got
-}
-
-func (n node) register(r bridge.Registration) bridge.Replay {
+func (n node) register(r bridge.Registration) bridge.Registered {
 	n.t.Helper()
 	got, err := n.Register(n.t.Context(), r)
 	n.check("Register", err)
@@ -170,19 +114,31 @@ func (n node) taken(ds ...bridge.Delivered) {
 	n.check("Taken", n.Taken(n.t.Context(), ds))
 }
 
-func (n node) withdraw(user bridge.UserID, seq uint64) (gone bool) {
+func (n node) delivered(user bridge.UserID) uint64 {
 	n.t.Helper()
-	gone, err := n.Withdraw(n.t.Context(), user, at(seq))
-	n.check("Withdraw", err)
-	return gone
+	o, err := n.Delivered(n.t.Context(), user)
+	n.check("Delivered", err)
+	return o.Seq
 }
 
 // located returns the user's sockets as "socket@node".
 func (n node) located(user bridge.UserID) []string {
 	n.t.Helper()
-	found, err := n.Locate(n.t.Context(), user)
-	n.check("Locate", err)
-	return places(found)
+	return places(n.locate(user)[0])
+}
+
+// locate returns the sockets of users, each with its node.
+func (n node) locate(users ...bridge.UserID) (sockets [][]bridge.Presence) {
+	n.t.Helper()
+	found := n.Locate(n.t.Context(), users)
+	if len(found) != len(users) {
+		n.t.Fatalf("Locate of %d users: %d results", len(users), len(found))
+	}
+	for _, at := range found {
+		n.check("Locate", at.Err)
+		sockets = append(sockets, at.Sockets)
+	}
+	return sockets
 }
 
 func places(found []bridge.Presence) []string {
@@ -211,32 +167,8 @@ func given(user bridge.UserID, from, to uint64) bridge.Delivered {
 	return d
 }
 
-func after(seq uint64) *bridge.Offset { return new(at(seq)) }
-
-func entry(user bridge.UserID, seq uint64) bridge.Entry {
-	return bridge.Entry{Envelope: &bridge.Envelope{
-		User: user, Topic: "submissionUpdate", Offset: at(seq),
-		Payload: fmt.Appendf(nil, `{"seq":%d,"text":"é\u0000\n"}`, seq),
-	}}
-}
-
-// only is an entry that is of no use to an absent user.
-func only(user bridge.UserID, seq uint64) bridge.Entry {
-	e := entry(user, seq)
-	e.OnlyIfPresent = true
-	return e
-}
-
 func socket(user bridge.UserID, id bridge.SocketID) bridge.Registration {
-	return bridge.Registration{User: user, Socket: id, Token: "t1", Limit: 100}
-}
-
-func seqs(r bridge.Replay) []uint64 {
-	var got []uint64
-	for _, e := range r.Entries {
-		got = append(got, e.Offset.Seq)
-	}
-	return got
+	return bridge.Registration{User: user, Socket: id, Token: "t1"}
 }
 
 func equal(t testing.TB, what string, got, want any) {

@@ -57,8 +57,8 @@ var wentBackTests = map[string]func(*testing.T, Rewindable){
 		absent := func(when string) {
 			t.Helper()
 			waitFor(t, "the store answers", func() bool { return a.Ping(t.Context()) == nil })
-			if got, err := a.Locate(t.Context(), "u"); !errors.Is(err, bridge.ErrUnavailable) {
-				t.Errorf("%s: Locate: %v, %v; want ErrUnavailable", when, got, err)
+			if got := a.Locate(t.Context(), []bridge.UserID{"u"})[0]; !errors.Is(got.Err, bridge.ErrUnavailable) {
+				t.Errorf("%s: Locate: %+v; want ErrUnavailable", when, got)
 			}
 		}
 		absent("before a node has looked")

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/codewar/socketbridge/bridge/certtest"
 	"github.com/codewar/socketbridge/e2e/procs"
@@ -46,7 +47,7 @@ func TestObserve(t *testing.T) {
 
 	o.healthy()
 	o.clients()
-	o.storeRefuses()
+	o.intakeHeld()
 	o.storeStalls()
 	o.leaderFlaps()
 	o.busGone()
@@ -174,33 +175,42 @@ func (o *observation) flood(ctx context.Context) {
 	})
 }
 
-// storeRefuses: Redis is there and takes no message, so the leader stays and gets behind;
-// when it takes them again they come late.
-func (o *observation) storeRefuses() {
+// intakeHeld: the stream of dead letters is gone and cannot be made anew, because another one has
+// a subject of it. So the leader holds what comes behind an invalid message and gets behind; when
+// it can be made messages come late.
+func (o *observation) intakeHeld() {
 	c := o.cluster
-	o.fault("a Redis that takes no messages", func() {
-		c.say(o.T, "acl", "setuser", "default", "-xadd")
+	js, err := jetstream.New(c.bus)
+	must(o.T, err)
+	o.fault("dead letters that nats does not take", func() {
+		must(o.T, js.DeleteStream(c.load, "BRIDGE_DEAD"))
+		must(o.T, second(js.CreateStream(c.load, jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"bridge.dead.OTHER"}})))
+		_ = c.bus.Publish("codewar.submissionUpdate", []byte(`{"status":"for nobody"}`))
 		for range 3000 {
 			c.publish("submissionUpdate", user(0), "")
 		}
-	}, "BridgeStoreErrors", "BridgeIntakeLags", "BridgePayloadErrors", "BridgeNotReady", "BridgeCanaryMissed")
-	o.fault("a Redis that takes them again", func() { c.say(o.T, "acl", "setuser", "default", "+xadd") }, "BridgePushSlow")
+	}, "BridgeIntakeLags", "BridgePayloadErrors", "BridgeNotReady", "BridgeCanaryMissed")
+	o.fault("dead letters that it takes again", func() { must(o.T, js.DeleteStream(c.load, "OTHER")) }, "BridgePushSlow")
 }
+
+func second[T any](_ T, err error) error { return err }
 
 func (o *observation) storeStalls() {
 	redis := o.cluster.redis
-	o.fault("a Redis that stalls", func() { must(o.T, redis.Signal(syscall.SIGSTOP)) }, "BridgeNotReady", "BridgeNoLeader")
+	o.fault("a Redis that stalls", func() { must(o.T, redis.Signal(syscall.SIGSTOP)) }, "BridgeNotReady", "BridgeStoreErrors")
 	must(o.T, redis.Signal(syscall.SIGCONT))
+	o.recovered()
+	o.fault("a Redis that is emptied", func() { o.cluster.say(o.T, "flushall") }, "BridgeRedisWentBack")
 	o.recovered()
 }
 
-// leaderFlaps: the term vanishes again and again, as in a Redis that loses its data.
+// leaderFlaps: another program writes the lease again and again.
 func (o *observation) leaderFlaps() {
 	during, stop := context.WithCancel(o.cluster.load)
 	defer stop()
-	o.fault("a term that vanishes", func() {
+	o.fault("a lease that another program writes", func() {
 		o.cluster.tasks.Go(func() {
-			every(during, 1200*time.Millisecond, func() { _ = o.cluster.store.Del(during, "bridge:{cluster}:term").Err() })
+			every(during, 1200*time.Millisecond, func() { _ = o.cluster.bus.Publish("$KV.BRIDGE_LEASE.leader", []byte("{}")) })
 		})
 	}, "BridgeLeaderFlaps")
 }
@@ -208,7 +218,7 @@ func (o *observation) leaderFlaps() {
 func (o *observation) busGone() {
 	nats := o.cluster.nats
 	o.recovered()
-	o.fault("a NATS that is gone", nats.Kill, "BridgeNotReady")
+	o.fault("a NATS that is gone", nats.Kill, "BridgeNotReady", "BridgeNoLeader")
 	must(o.T, nats.Start())
 	o.recovered()
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/codewar/socketbridge/bridge/bridgetest"
 	"github.com/codewar/socketbridge/gateway"
 	"github.com/codewar/socketbridge/internal/contract"
 	"github.com/codewar/socketbridge/store"
@@ -23,7 +24,7 @@ var elsewhere = []string{"GET /api/v1/loglevel", "GET /api/v1/logs", "PUT /api/v
 func TestEveryRouteIsInAContract(t *testing.T) {
 	t.Parallel()
 	log, s := slog.New(slog.DiscardHandler), store.NewMemory(store.Limits{}).Node("n")
-	srv := gateway.NewServer(gateway.Config{OpsOnOwnListener: true, Profiles: true}, gateway.NewHub(s, gateway.HubConfig{}, log), s, nil, nil, prometheus.NewRegistry(), log)
+	srv := gateway.NewServer(gateway.Config{OpsOnOwnListener: true, Profiles: true}, gateway.NewHub(s, bridgetest.History{}, gateway.HubConfig{}, log), s, nil, nil, prometheus.NewRegistry(), log)
 	d := &Desk{cfg: Config{Server: srv, Feed: NewFeed("n")}, log: log}
 	d.serve()
 	d.serveConsole()

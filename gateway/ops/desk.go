@@ -28,11 +28,12 @@ type Config struct {
 	// from the last answered ping to the time-out of the next.
 	PingWindow time.Duration
 
-	Hub    *gateway.Hub
-	Server *gateway.Server
-	Ledger *bridge.Ledger
-	Store  Store
-	Feed   *Feed
+	Hub     *gateway.Hub
+	Server  *gateway.Server
+	Ledger  *bridge.Ledger
+	Store   Store
+	History bridge.History
+	Feed    *Feed
 
 	// Leading says whether this node reads the stream, and how far it has come.
 	Leading func() (leading bool, read, last uint64)
@@ -54,8 +55,7 @@ type Store interface {
 	bridge.Traces
 	Ping(ctx context.Context) error
 	Nodes(ctx context.Context) ([]bridge.NodeID, error)
-	Read(ctx context.Context, user bridge.UserID, after bridge.Offset, limit int) (bridge.Replay, error)
-	Marks(ctx context.Context, user bridge.UserID) (taken, last bridge.Offset, err error)
+	Delivered(ctx context.Context, user bridge.UserID) (bridge.Offset, error)
 }
 
 // Letter is a dead letter, as the API has it.

@@ -125,12 +125,12 @@ func (d *Desk) topicOf(subject string) string {
 
 // known is what the nodes and the store know of a user.
 type known struct {
-	sockets     []Socket
-	events      []Event
-	missed      []miss
-	taken, last bridge.Offset
-	missing     []bridge.NodeID
-	partial     []string
+	sockets []Socket
+	events  []Event
+	missed  []miss
+	taken   bridge.Offset
+	missing []bridge.NodeID
+	partial []string
 }
 
 // whereabouts asks the nodes and the store about a user.
@@ -147,7 +147,7 @@ func (d *Desk) whereabouts(ctx context.Context, user bridge.UserID) (k known) {
 	k.events = k.events[:min(len(k.events), maxEvents)]
 	slices.SortStableFunc(k.missed, func(a, b miss) int { return b.At.Compare(a.At) })
 	var err error
-	if k.taken, k.last, err = d.cfg.Store.Marks(ctx, user); err != nil {
+	if k.taken, err = d.cfg.Store.Delivered(ctx, user); err != nil {
 		k.partial = append(k.partial, "store: "+err.Error())
 	}
 	return k
@@ -166,17 +166,19 @@ func (d *Desk) report(ctx context.Context, user bridge.UserID, topic string, lim
 	letters := d.lettersOf(ctx, user, topic, limit)
 	k := d.whereabouts(ctx, user)
 	r := userReport{
-		User: user, Sockets: k.sockets, Events: k.events, Taken: k.taken, Last: k.last,
+		User: user, Sockets: k.sockets, Events: k.events, Taken: k.taken,
 		Messages: []message{}, Dead: []Letter{}, Missed: []miss{}, Missing: k.missing, Partial: k.partial,
 	}
-	traces, kept, reach, partial := d.messagesOf(ctx, user, topic, limit)
-	if d.unsaved(kept, traces) { // they came this very moment
+	traces, history, reach, partial := d.messagesOf(ctx, user, topic, limit)
+	if d.unsaved(history.last, traces) { // they came this very moment
 		select {
 		case <-time.After(saveDelay):
 		case <-ctx.Done():
 		}
-		traces, kept, reach, partial = d.messagesOf(ctx, user, topic, limit)
+		traces, history, reach, partial = d.messagesOf(ctx, user, topic, limit)
 	}
+	r.Last = history.last
+	kept := history.topics
 	r.Partial = append(r.Partial, partial...)
 	for i := range traces {
 		t := &traces[i]
@@ -278,9 +280,15 @@ func (r *userReport) judge(reach string) Verdict {
 	return Verdict{NeverPublished, text}
 }
 
+// keptMessages are those that a user's history has.
+type keptMessages struct {
+	topics map[bridge.Offset]string
+	last   bridge.Offset // the user's last message, which may be no longer kept; zero when none is known
+}
+
 // messagesOf finds a user's messages: those that left a trace, newest first, and
-// those that the history has, by topic.
-func (d *Desk) messagesOf(ctx context.Context, user bridge.UserID, topic string, limit int) (traces []bridge.Trace, kept map[bridge.Offset]string, reach string, partial []string) {
+// those that the history has.
+func (d *Desk) messagesOf(ctx context.Context, user bridge.UserID, topic string, limit int) (traces []bridge.Trace, kept keptMessages, reach string, partial []string) {
 	traces, reach, err := d.tracesOf(ctx, user, topic, limit)
 	if err != nil {
 		partial = append(partial, "traces: "+err.Error())
@@ -296,16 +304,12 @@ func (d *Desk) messagesOf(ctx context.Context, user bridge.UserID, topic string,
 	return traces, kept, reach, partial
 }
 
-// unsaved reports whether the history has a message of this moment whose trace
+// unsaved reports whether the user's last message is of this moment and its trace
 // waits to be saved.
-func (d *Desk) unsaved(kept map[bridge.Offset]string, traces []bridge.Trace) bool {
+func (d *Desk) unsaved(newest bridge.Offset, traces []bridge.Trace) bool {
 	const moment = 10_000 // messages
 	if d.cfg.Traces == 0 {
 		return false
-	}
-	var newest bridge.Offset
-	for o := range kept {
-		newest = newest.Max(o)
 	}
 	last := d.cfg.NATS()
 	near := newest.Epoch == last.Epoch && newest.Seq+moment > last.Last
@@ -355,16 +359,17 @@ func (d *Desk) natsNow(ctx context.Context) NATS {
 	return d.cfg.NATS()
 }
 
-// keptOf lists what the user's history has after an offset, by topic.
-func (d *Desk) keptOf(ctx context.Context, user bridge.UserID, after bridge.Offset) (map[bridge.Offset]string, error) {
-	kept := make(map[bridge.Offset]string)
-	for len(kept) < historyDepth {
-		page, err := d.cfg.Store.Read(ctx, user, after, historyPage)
+// keptOf lists what the user's history has after an offset.
+func (d *Desk) keptOf(ctx context.Context, user bridge.UserID, after bridge.Offset) (keptMessages, error) {
+	kept := keptMessages{topics: make(map[bridge.Offset]string)}
+	for len(kept.topics) < historyDepth {
+		page, err := d.cfg.History.Read(ctx, bridge.HistoryQuery{User: user, After: after, Limit: historyPage, Peek: true})
 		if err != nil {
 			return kept, err
 		}
+		kept.last = page.Last
 		for _, e := range page.Entries {
-			kept[e.Offset] = e.Topic
+			kept.topics[e.Offset] = e.Topic
 			after = e.Offset
 		}
 		if !page.More || len(page.Entries) == 0 {
@@ -410,7 +415,8 @@ func (d *Desk) message(ctx context.Context, at bridge.Offset) (messageReport, er
 	}
 	kept := false
 	if trace.User != "" && at.Seq > 0 {
-		page, err := d.cfg.Store.Read(ctx, trace.User, bridge.Offset{Epoch: at.Epoch, Seq: at.Seq - 1}, 1)
+		before := bridge.Offset{Epoch: at.Epoch, Seq: at.Seq - 1}
+		page, err := d.cfg.History.Read(ctx, bridge.HistoryQuery{User: trace.User, After: before, Limit: 1, Peek: true})
 		kept = err == nil && len(page.Entries) > 0 && page.Entries[0].Offset == at
 	}
 	r.Verdict = judge(d.evidence(&k, at, &trace, kept))

@@ -2,7 +2,10 @@
 package natstest
 
 import (
+	"errors"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"testing"
@@ -79,6 +82,22 @@ func (s *Instance) Restart() {
 	s.tb.Helper()
 	s.Shutdown()
 	s.Start()
+}
+
+// Swap restarts the server with the files of a stream from another directory, or its own ones when
+// that is empty, and leaves a copy of what it had before in the second directory.
+func (s *Instance) Swap(stream, from, to string) {
+	s.tb.Helper()
+	s.Shutdown()
+	defer s.Start()
+	dir := filepath.Join(s.opts.StoreDir, "jetstream", server.DEFAULT_GLOBAL_ACCOUNT, "streams", stream)
+	err := os.CopyFS(to, os.DirFS(dir))
+	if err == nil && from != "" {
+		err = errors.Join(os.RemoveAll(dir), os.CopyFS(dir, os.DirFS(from)))
+	}
+	if err != nil {
+		s.tb.Fatalf("swap the files of stream %s: %v", stream, err)
+	}
 }
 
 // Connect connects a plain client, which ends with the test and reconnects for ever.

@@ -1,0 +1,414 @@
+package subscriber
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/codewar/socketbridge/bridge"
+)
+
+const (
+	// maxPage bounds the messages of one page.
+	maxPage = 1000
+	// queriesPerCall is how many queries one question has at most.
+	queriesPerCall = 64
+	// historyCalls is how many questions of this node may wait for their answer. What is asked
+	// meanwhile gathers, so a storm of clients makes few questions of many queries.
+	historyCalls = 4
+	// historyLimit bounds how long the leader may take to answer.
+	historyLimit = 2 * time.Second
+	// unregisteredFor is how long a node is sent everything after it has asked for that, and
+	// unregisteredEvery how often it asks again.
+	unregisteredFor   = 5 * time.Second
+	unregisteredEvery = time.Second
+	// fetches is how many messages are read from the stream at once.
+	fetches = 16
+)
+
+var errNoLeader = fmt.Errorf("%w: no leader answers for histories", bridge.ErrUnavailable)
+
+// History answers what sockets have missed, from the index of the leader: this process's when
+// it leads, else by a question over NATS. It implements [bridge.History].
+type History struct {
+	client *Client
+	index  *bridge.Index
+	log    *slog.Logger
+
+	unregistered atomic.Bool   // this node has sockets that the store does not know of
+	kick         chan struct{} // capacity 1: say so now
+
+	mu      sync.Mutex                  // guards all below
+	nodes   map[bridge.NodeID]time.Time // that have such sockets, and when they last said so
+	said    time.Time                   // when a leader last knew that this node has
+	term    uint64                      // that this node leads and answers for; zero: none
+	sub     *nats.Subscription
+	stream  jetstream.Stream // nil: to be looked for
+	calls   int              // questions that wait for their answer
+	waiting []*historyRead
+}
+
+// historyRead is one query that waits for its page.
+type historyRead struct {
+	query bridge.HistoryQuery
+	page  chan historyPage // capacity 1
+}
+
+type historyPage struct {
+	bridge.Replay
+	err error
+}
+
+// NewHistory makes the history of this node. The intake that keeps the same index has it answer.
+func (c *Client) NewHistory(index *bridge.Index) *History {
+	return &History{
+		client: c, index: index, log: c.root.With("component", "history"),
+		kick: make(chan struct{}, 1), nodes: make(map[bridge.NodeID]time.Time),
+	}
+}
+
+// SetUnregistered says whether this node has sockets that the store does not know of. The leader
+// then sends it every message, from the next [History.Read] on that succeeds.
+func (h *History) SetUnregistered(unregistered bool) {
+	if h.unregistered.Swap(unregistered) != unregistered && unregistered {
+		h.mu.Lock()
+		h.said = time.Time{}
+		h.mu.Unlock()
+		signal(h.kick)
+	}
+}
+
+// Run repeats to the leader that this node has sockets that the store does not know of, while it
+// has any, until ctx ends.
+func (h *History) Run(ctx context.Context) {
+	tick := time.NewTicker(unregisteredEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-h.kick:
+		case <-ctx.Done():
+			return
+		}
+		if !h.unregistered.Load() {
+			continue
+		}
+		h.mu.Lock()
+		if h.term != 0 {
+			h.nodes[h.client.node] = time.Now()
+		} else if h.calls < historyCalls {
+			h.calls++
+			h.mu.Unlock()
+			h.call(nil)
+			continue
+		}
+		h.mu.Unlock()
+	}
+}
+
+// Unregistered lists the nodes that are to be sent everything: see [bridge.Routes].
+func (h *History) Unregistered() (nodes []bridge.NodeID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for node, at := range h.nodes {
+		if time.Since(at) > unregisteredFor {
+			delete(h.nodes, node)
+			continue
+		}
+		nodes = append(nodes, node)
+	}
+	return nodes
+}
+
+// Read implements [bridge.History].
+func (h *History) Read(ctx context.Context, q bridge.HistoryQuery) (bridge.Replay, error) {
+	q.Limit = min(q.Limit, maxPage)
+	from := q.After
+	var gap bool
+	for {
+		page, here := h.here(q)
+		if !here {
+			var err error
+			if page, err = h.ask(ctx, q); err != nil {
+				return bridge.Replay{}, err
+			}
+		}
+		last := page.Last
+		if n := len(page.Entries); n > 0 {
+			last = page.Entries[n-1].Offset
+		}
+		if err := h.fetch(ctx, &page); err != nil {
+			return bridge.Replay{}, err
+		}
+		page.Gap, page.From = page.Gap || gap, from
+		if len(page.Entries) > 0 || !page.More || q.Limit <= 0 {
+			return page, nil
+		}
+		q.After, gap = last, page.Gap // the stream has none of them any more
+	}
+}
+
+// here answers when this node leads, as far as it has heard.
+func (h *History) here(q bridge.HistoryQuery) (bridge.Replay, bool) {
+	h.mu.Lock()
+	term := h.term
+	if term != 0 && h.unregistered.Load() {
+		h.nodes[h.client.node] = time.Now() // before the index is read
+	}
+	h.mu.Unlock()
+	if term == 0 || h.client.heardTerm.Load() > term {
+		return bridge.Replay{}, false
+	}
+	page := h.index.Read(q)
+	page.Term = term
+	return page, true
+}
+
+// open answers questions in a term from now on, until close.
+func (h *History) open(term uint64) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.sub != nil {
+		return nil // reading was interrupted
+	}
+	sub, err := h.client.nc.Subscribe(h.client.cfg.historySubject(), h.answer)
+	if err != nil {
+		return fmt.Errorf("answer for histories: %w", err)
+	}
+	h.term, h.sub = term, sub
+	return nil
+}
+
+// close answers no more.
+func (h *History) close() {
+	h.mu.Lock()
+	sub := h.sub
+	h.term, h.sub = 0, nil
+	h.mu.Unlock()
+	if sub != nil {
+		_ = sub.Unsubscribe() // fails only when the connection is closed
+	}
+}
+
+// answer answers one question. It tells a node that asks a leader of the past nothing, so that
+// the node asks again.
+func (h *History) answer(m *nats.Msg) {
+	asked, err := decodeQuestion(m.Data)
+	if err != nil || m.Reply == "" {
+		return
+	}
+	h.mu.Lock()
+	term := h.term
+	if asked.unregistered != "" && term != 0 {
+		h.nodes[asked.unregistered] = time.Now() // before the index is read
+	}
+	h.mu.Unlock()
+	pages := make([]bridge.Replay, len(asked.queries))
+	here := term != 0 && h.client.heardTerm.Load() <= term
+	for i, q := range asked.queries {
+		if pages[i], here = h.here(q); !here || pages[i].Term != term {
+			here = false
+			break
+		}
+	}
+	if !here {
+		_ = respond(m, nil)
+		return
+	}
+	if err := respond(m, encodePages(term, pages, h.client.conn.maxPayload())); err != nil {
+		h.log.Debug("question for histories not answered", "err", err)
+	}
+}
+
+// ask has the query sent with the next question.
+func (h *History) ask(ctx context.Context, q bridge.HistoryQuery) (bridge.Replay, error) {
+	r := &historyRead{query: q, page: make(chan historyPage, 1)}
+	h.mu.Lock()
+	h.waiting = append(h.waiting, r)
+	h.mu.Unlock()
+	h.send()
+	select {
+	case p := <-r.page:
+		return p.Replay, p.err
+	case <-ctx.Done():
+		return bridge.Replay{}, context.Cause(ctx)
+	}
+}
+
+// send sends what waits, as far as questions may be on their way.
+func (h *History) send() {
+	for {
+		h.mu.Lock()
+		n := min(len(h.waiting), queriesPerCall)
+		if n == 0 || h.calls == historyCalls {
+			h.mu.Unlock()
+			return
+		}
+		some := h.waiting[:n:n]
+		h.waiting = h.waiting[n:]
+		h.calls++
+		h.mu.Unlock()
+		h.call(some)
+	}
+}
+
+// call sends one question, and takes its answer when it comes.
+func (h *History) call(some []*historyRead) {
+	queries := make([]bridge.HistoryQuery, len(some))
+	for i, r := range some {
+		queries[i] = r.query
+	}
+	asked := question{queries: queries}
+	if h.unregistered.Load() {
+		asked.unregistered = h.client.node
+	}
+	var once sync.Once
+	end := func(pages []bridge.Replay, err error) {
+		once.Do(func() {
+			for i, r := range some {
+				p := historyPage{err: err}
+				if err == nil {
+					p.Replay = pages[i]
+				}
+				r.page <- p
+			}
+			h.mu.Lock()
+			h.calls--
+			h.mu.Unlock()
+			h.send()
+		})
+	}
+	c := h.client
+	var subject string // set before the timer can end
+	late := time.AfterFunc(time.Hour, func() {
+		c.inbox.forget(subject)
+		end(nil, errNoLeader)
+	})
+	subject = c.inbox.expect(func(m *nats.Msg) {
+		late.Stop()
+		if noResponders(m) || len(m.Data) == 0 {
+			end(nil, errNoLeader)
+			return
+		}
+		pages, term, err := decodePages(m.Data, queries)
+		if err == nil && term < c.heardTerm.Load() {
+			err = errNoLeader // a leader of the past: what it does not know yet may have been pushed to nobody
+		}
+		if err == nil && asked.unregistered != "" {
+			h.told()
+		}
+		end(pages, err)
+	})
+	late.Reset(historyLimit) // an answer that comes later finds that it has ended
+	if err := c.outbox.put(outgoing{&nats.Msg{Subject: c.cfg.historySubject(), Reply: subject, Data: encodeQuestion(asked)}, func(err error) { end(nil, err) }}); err != nil {
+		late.Stop()
+		end(nil, err)
+	}
+}
+
+// told notes that a leader knows that this node is to be sent everything. When it had not for
+// too long, something may have been missed.
+func (h *History) told() {
+	h.mu.Lock()
+	late := !h.said.IsZero() && time.Since(h.said) > unregisteredFor-unregisteredEvery
+	h.said = time.Now()
+	h.mu.Unlock()
+	if s := h.client.served.Load(); late && s != nil {
+		s.doubt()
+	}
+}
+
+// fetch reads the payloads that the leader does not have in memory from the stream. A message
+// that is not there any more is a gap.
+func (h *History) fetch(ctx context.Context, page *bridge.Replay) error {
+	var missing []*bridge.Envelope
+	for _, e := range page.Entries {
+		if e.Topic == "" {
+			missing = append(missing, e)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	stream, err := h.messages(ctx)
+	if err != nil {
+		return err
+	}
+	var (
+		wg     sync.WaitGroup
+		free   = make(chan struct{}, fetches)
+		mu     sync.Mutex // guards failed
+		failed error
+	)
+	for _, e := range missing {
+		free <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-free }()
+			if err := h.fetchOne(ctx, stream, e); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				failed = err
+			}
+		})
+	}
+	wg.Wait()
+	if failed != nil {
+		h.mu.Lock()
+		h.stream = nil
+		h.mu.Unlock()
+		return failed
+	}
+	kept := page.Entries[:0]
+	for _, e := range page.Entries {
+		if e.Topic == "" {
+			page.Gap = true
+			continue
+		}
+		kept = append(kept, e)
+	}
+	page.Entries = kept
+	return nil
+}
+
+func (h *History) messages(ctx context.Context) (jetstream.Stream, error) {
+	h.mu.Lock()
+	stream := h.stream
+	h.mu.Unlock()
+	if stream != nil {
+		return stream, nil
+	}
+	stream, err := h.client.js.Stream(ctx, h.client.cfg.Stream.Name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", bridge.ErrUnavailable, err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stream = stream
+	return stream, nil
+}
+
+// fetchOne reads one message. It leaves the envelope as it is when the stream has it no more.
+func (h *History) fetchOne(ctx context.Context, stream jetstream.Stream, e *bridge.Envelope) error {
+	ctx, cancel := context.WithTimeout(ctx, historyLimit)
+	defer cancel()
+	raw, err := stream.GetMsg(ctx, e.Offset.Seq)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("%w: read message %d: %w", bridge.ErrUnavailable, e.Offset.Seq, err)
+	}
+	got, err := bridge.Decode(&bridge.Message{Offset: e.Offset, Subject: raw.Subject, Topic: strings.TrimPrefix(raw.Subject, h.client.cfg.SubjectPrefix+"."), Header: raw.Header, Body: raw.Data})
+	if err == nil && got.User == e.User {
+		e.Topic, e.Payload = got.Topic, got.Payload
+	}
+	return nil
+}

@@ -1,0 +1,250 @@
+package subscriber
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/subscriber/natstest"
+)
+
+// reading is a node that keeps an index and answers from it when it leads.
+type readingNode struct {
+	*Client
+	index   *bridge.Index
+	history *History
+	intake  *Intake
+	stop    func()
+	mu      sync.Mutex
+	handed  bridge.Offset
+}
+
+// reads runs a node whose index has so much memory.
+func reads(t *testing.T, s *natstest.Instance, node bridge.NodeID, memory int) *readingNode {
+	t.Helper()
+	n := &readingNode{Client: ready(t, s, node)}
+	n.index = bridge.NewIndex(bridge.IndexConfig{TTL: time.Hour, MaxPerUser: 1000, MaxMemory: memory})
+	n.history = n.NewHistory(n.index)
+	keep := func(batch []bridge.Message) {
+		var entries []bridge.Entry
+		for i := range batch {
+			if e, err := bridge.Decode(&batch[i]); err == nil {
+				entries = append(entries, bridge.Entry{Envelope: &e})
+			}
+		}
+		n.index.Append(entries)
+		n.index.Advance(batch[len(batch)-1].Offset)
+	}
+	n.intake = n.NewIntake(n.index, n.history, IntakeConfig{Window: time.Hour}, IntakeHandler{
+		Keep: keep, Begin: func(uint64) {}, End: func(uint64) {},
+		Route: func(_ context.Context, _ uint64, batch []bridge.Message) error {
+			keep(batch)
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.handed = batch[len(batch)-1].Offset
+			return nil
+		},
+		Handed: func() bridge.Offset {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			return n.handed
+		},
+	})
+	done := make(chan error, 1)
+	go func() { done <- n.intake.Run(context.Background()) }()
+	n.stop = sync.OnceFunc(func() {
+		if err := errors.Join(n.intake.Drain(context.Background()), <-done); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(n.stop)
+	return n
+}
+
+// say publishes messages for a user, which are numbered from first on.
+func (n *readingNode) say(t *testing.T, user string, first, count int) {
+	t.Helper()
+	for i := range count {
+		body := fmt.Appendf(nil, `{"userId":%q,"n":%d}`, user, first+i)
+		id := fmt.Sprint(user, first+i) // tried again while NATS is away
+		waitFor(t, "publish", func() bool {
+			_, err := n.Publish(t.Context(), Publication{Topic: "t", Body: body, ID: id})
+			return err == nil
+		})
+	}
+}
+
+// payloads reads a user's whole history at a node.
+func (n *readingNode) payloads(t *testing.T, user bridge.UserID) (list []string, page bridge.Replay) {
+	t.Helper()
+	waitFor(t, "an answer", func() (ok bool) {
+		var err error
+		page, err = n.history.Read(t.Context(), bridge.HistoryQuery{User: user, Limit: 1000})
+		return err == nil
+	})
+	for _, e := range page.Entries {
+		list = append(list, e.Topic+string(e.Payload))
+	}
+	return list, page
+}
+
+func numbered(first, count int) (list []string) {
+	for i := range count {
+		list = append(list, fmt.Sprintf(`t{"n":%d}`, first+i))
+	}
+	return list
+}
+
+// Each node has the history from the leader, and what the leader does not have in memory from
+// the stream. The leader's end changes nothing: the next one has read the stream too.
+func TestHistoryOfEachNode(t *testing.T) {
+	t.Parallel()
+	for name, memory := range map[string]int{"in memory": 1 << 20, "in the stream": 20_000} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := natstest.Server(t)
+			a := reads(t, s, "a", memory)
+			waitFor(t, "a leads", a.intake.Leading)
+			b := reads(t, s, "b", memory)
+			a.say(t, "u", 0, 100)
+			a.say(t, "v", 0, 3)
+			last := bridge.Offset{Epoch: a.streams.epoch(), Seq: 103}
+			waitFor(t, "both have read", func() bool { return a.index.Horizon() == last && b.index.Horizon() == last })
+			for _, n := range []*readingNode{a, b} {
+				got, page := n.payloads(t, "u")
+				if diff := cmp.Diff(numbered(0, 100), got); diff != "" || page.Gap || page.More || page.Last.Seq != 100 || page.Horizon != last {
+					t.Errorf("node %s: %+v (-want +got):\n%s", n.node, page, diff)
+				}
+			}
+			a.stop()
+			b.say(t, "u", 100, 10)
+			waitFor(t, "b leads", b.intake.Leading)
+			waitFor(t, "b has read", func() bool { return b.index.Horizon().Seq == 113 })
+			for _, n := range []*readingNode{a, b} {
+				got, page := n.payloads(t, "u")
+				if diff := cmp.Diff(numbered(0, 110), got); diff != "" || page.Gap {
+					t.Errorf("node %s after the change: %+v (-want +got):\n%s", n.node, page, diff)
+				}
+			}
+		})
+	}
+}
+
+// A storm of questions is a few messages with many queries each.
+func TestHistoryQuestionsGather(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	a := reads(t, s, "a", 1<<20)
+	waitFor(t, "a leads", a.intake.Leading)
+	b := reads(t, s, "b", 1<<20)
+	a.say(t, "u", 0, 1)
+	b.payloads(t, "u")
+	before := b.nc.Stats().OutMsgs
+	var wg sync.WaitGroup
+	for range 2000 {
+		wg.Go(func() {
+			if page, err := b.history.Read(t.Context(), bridge.HistoryQuery{User: "u", Limit: 10}); err != nil || len(page.Entries) != 1 {
+				t.Errorf("%+v, %v", page, err)
+			}
+		})
+	}
+	wg.Wait()
+	if sent := b.nc.Stats().OutMsgs - before; sent > 500 {
+		t.Errorf("2000 queries were %d messages", sent)
+	}
+}
+
+// Without a leader a question fails at once, and the answer of a leader of the past is none.
+func TestHistoryWithoutALeader(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	c := ready(t, s, "a")
+	index := bridge.NewIndex(bridge.IndexConfig{TTL: time.Hour, MaxPerUser: 10, MaxMemory: 1 << 20})
+	index.Begin(bridge.Offset{Epoch: 1})
+	h := c.NewHistory(index)
+	q := bridge.HistoryQuery{User: "u", Limit: 10}
+	if _, err := h.Read(t.Context(), q); !errors.Is(err, bridge.ErrUnavailable) {
+		t.Errorf("no leader: %v", err)
+	}
+	old := ready(t, s, "old")
+	past := old.NewHistory(index)
+	if err := past.open(7); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the leader answers", func() bool { _, err := h.Read(t.Context(), q); return err == nil })
+	c.heardTerm.Store(8)
+	if _, err := h.Read(t.Context(), q); !errors.Is(err, bridge.ErrUnavailable) {
+		t.Errorf("a node that has heard of a greater term takes the answer: %v", err)
+	}
+	c.heardTerm.Store(0)
+	old.heardTerm.Store(8)
+	if _, err := h.Read(t.Context(), q); !errors.Is(err, bridge.ErrUnavailable) {
+		t.Errorf("a leader that has heard of a greater term answers: %v", err)
+	}
+	old.heardTerm.Store(0)
+	past.close()
+	waitFor(t, "no answer after its end", func() bool { _, err := h.Read(t.Context(), q); return err != nil })
+}
+
+// A node whose sockets the store does not know is sent everything by the time that it has an
+// answer, and not any more when it has not said so for a while.
+func TestNodesThatCannotRegister(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	a := reads(t, s, "a", 1<<20)
+	waitFor(t, "a leads", a.intake.Leading)
+	b := reads(t, s, "b", 1<<20)
+	b.payloads(t, "u")
+	if got := a.history.Unregistered(); len(got) > 0 {
+		t.Errorf("%v are sent everything, and have not asked for it", got)
+	}
+	for _, n := range []*readingNode{b, a} {
+		n.history.SetUnregistered(true)
+		n.payloads(t, "u")
+		if got := a.history.Unregistered(); !slices.Contains(got, n.node) {
+			t.Errorf("%v are sent everything, want also %s", got, n.node)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { b.history.Run(ctx) })
+	defer running.Wait()
+	defer cancel()
+	a.history.mu.Lock()
+	a.history.nodes = map[bridge.NodeID]time.Time{"a": time.Now().Add(-2 * unregisteredFor)} // as a new leader, later
+	a.history.mu.Unlock()
+	waitFor(t, "b has said so again", func() bool { return slices.Equal(a.history.Unregistered(), []bridge.NodeID{"b"}) })
+}
+
+func FuzzHistory(f *testing.F) {
+	f.Add(encodeQuestion(question{"n", []bridge.HistoryQuery{{User: "u", After: bridge.Offset{Epoch: 1, Seq: 2}, Limit: 3, Peek: true}}}))
+	e := &bridge.Envelope{User: "u", Topic: "t", Payload: []byte("{}"), Offset: bridge.Offset{Epoch: 1, Seq: 9}}
+	f.Add(encodePages(4, []bridge.Replay{{Entries: []*bridge.Envelope{e}, Gap: true}}, 1000))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if asked, err := decodeQuestion(data); err == nil {
+			again, err := decodeQuestion(encodeQuestion(asked))
+			if diff := cmp.Diff(asked, again, cmp.AllowUnexported(question{})); err != nil || diff != "" {
+				t.Error(err, diff)
+			}
+		}
+		queries := []bridge.HistoryQuery{{User: "u"}}
+		if pages, term, err := decodePages(data, queries); err == nil {
+			for _, e := range pages[0].Entries {
+				if e.Topic == "" {
+					e.Payload = nil // it is not sent
+				}
+			}
+			again, _, err := decodePages(encodePages(term, pages, 1<<20), queries)
+			if diff := cmp.Diff(pages, again); err != nil || diff != "" {
+				t.Error(err, diff)
+			}
+		}
+	})
+}

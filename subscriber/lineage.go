@@ -1,0 +1,183 @@
+package subscriber
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/codewar/socketbridge/bridge"
+)
+
+// errWentBack means that the stream was put back to an earlier state: a backup was restored, or
+// its newest messages are lost. Its sequences are used a second time.
+var errWentBack = errors.New("stream went back to an earlier state")
+
+// lineage is the epochs of the stream's offsets: that of its creation, and one more each time that
+// it went back. It is kept with the lease. Immutable.
+type lineage struct {
+	Created  uint64          `json:"created,omitempty"`  // of the stream that this is about, ms since 1970
+	Branches []bridge.Offset `json:"branches,omitempty"` // where each later epoch began, oldest first
+}
+
+// epoch is the present epoch of the stream that was created then.
+func (l *lineage) epoch(created uint64) uint64 { return l.begin(created).Epoch }
+
+// begin is where the present epoch began.
+func (l *lineage) begin(created uint64) bridge.Offset {
+	if l == nil || l.Created != created || len(l.Branches) == 0 {
+		return bridge.Offset{Epoch: created}
+	}
+	return l.Branches[len(l.Branches)-1]
+}
+
+// continues reports whether an offset of any epoch is one of the stream as it is now.
+func (l *lineage) continues(created uint64, o bridge.Offset) bool {
+	epochs := l.epochs(created)
+	for i, b := range epochs {
+		if o.Epoch == b.Epoch {
+			return i+1 == len(epochs) || o.Seq <= epochs[i+1].Seq
+		}
+	}
+	return false
+}
+
+// epochs is where each epoch began whose offsets are good up to where the next one did, oldest
+// first.
+func (l *lineage) epochs(created uint64) []bridge.Offset {
+	first := []bridge.Offset{{Epoch: created}}
+	switch {
+	case l == nil || l.Created != created || len(l.Branches) == 0:
+		return first
+	case l.Branches[0].Seq == 0: // nothing of the stream before was recognised
+		return l.Branches
+	}
+	return append(first, l.Branches...)
+}
+
+// maxBranches bounds what is kept of a lineage. Cursors of older epochs are told a gap.
+const maxBranches = 16
+
+// branch returns the lineage after the stream went back to a sequence. Its epoch is greater than
+// any that offsets had.
+func (l *lineage) branch(created, seq uint64, now time.Time) *lineage {
+	next := &lineage{Created: created}
+	if l != nil && l.Created == created {
+		for _, b := range l.Branches {
+			if b.Seq <= seq {
+				next.Branches = append(next.Branches, b)
+			}
+		}
+		next.Branches = next.Branches[max(0, len(next.Branches)-maxBranches+1):]
+	}
+	epoch := max(uint64(now.UnixMilli()), l.epoch(created)+1)
+	next.Branches = append(next.Branches, bridge.Offset{Epoch: epoch, Seq: seq})
+	return next
+}
+
+// later returns the one of two lineages that has the greater epoch.
+func (l *lineage) later(other *lineage) *lineage {
+	switch {
+	case other == nil:
+		return l
+	case l == nil, l.epoch(l.Created) < other.epoch(other.Created):
+		return other
+	}
+	return l
+}
+
+// landmark is a message that a reader remembers, by which it recognises the stream.
+type landmark struct {
+	Offset bridge.Offset `json:"offset,omitzero"`
+	Stored int64         `json:"stored,omitempty"` // ms since 1970; zero: not known
+}
+
+// isBack looks whether the stream is another than the one that had the landmark.
+func (s *session) isBack(ctx context.Context, now streamState, mark landmark) (bool, error) {
+	switch {
+	case mark.Offset.Epoch != now.epoch:
+		return false, nil
+	case mark.Offset.Seq > now.last:
+		return true, nil
+	case mark.Stored == 0 || mark.Offset.Seq < now.first:
+		return false, nil
+	}
+	stored, err := s.storedAt(ctx, mark.Offset.Seq)
+	return stored != 0 && stored != mark.Stored, err
+}
+
+// storedAt is when the stream stored a message, in ms; zero when it does not have it.
+func (s *session) storedAt(ctx context.Context, seq uint64) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, apiLimit)
+	defer cancel()
+	stream, err := s.intake.client.js.Stream(ctx, s.intake.client.cfg.Stream.Name)
+	if err != nil {
+		return 0, fmt.Errorf("look at message %d: %w", seq, err)
+	}
+	m, err := stream.GetMsg(ctx, seq)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return 0, nil
+	case err != nil:
+		return 0, fmt.Errorf("look at message %d: %w", seq, err)
+	}
+	return m.Time.UnixMilli(), nil
+}
+
+// recognise returns errWentBack when the stream is not the one that this reader, or the leader
+// before, has read. A leader then begins a new epoch, with its next term.
+func (s *session) recognise(ctx context.Context, now streamState) error {
+	own := s.intake.index.Newest()
+	marks := []landmark{{own.Offset, own.Stored.UnixMilli()}, s.mark}
+	for _, mark := range marks {
+		back, err := s.isBack(ctx, now, mark)
+		if err != nil {
+			return err
+		}
+		if !back {
+			continue
+		}
+		if s.term > 0 {
+			seq, err := s.branchedAt(ctx, now)
+			if err != nil {
+				return err
+			}
+			s.intake.log.Error("the stream went back to an earlier state, a new epoch begins", "stream_seq", seq, "last", now.last, "read", mark.Offset.String())
+			s.intake.election.branch(now.created, seq)
+		}
+		return errWentBack
+	}
+	return nil
+}
+
+// branchedAt is the last sequence at which the stream is as this reader remembers it, zero when it
+// remembers none.
+func (s *session) branchedAt(ctx context.Context, now streamState) (uint64, error) {
+	known := s.intake.index.Stored()
+	if at := s.intake.index.StoredAt(s.mark.Offset); s.mark.Stored != 0 && !at.IsZero() && at.UnixMilli() != s.mark.Stored {
+		known = nil // it was read after the stream went back
+	}
+	var failed error
+	same := sort.Search(len(known), func(i int) bool {
+		if known[i].Offset.Seq > now.last || failed != nil {
+			return true
+		}
+		stored, err := s.storedAt(ctx, known[i].Offset.Seq)
+		if err != nil {
+			failed = err
+		}
+		return stored != 0 && stored != known[i].Stored.UnixMilli()
+	})
+	switch {
+	case failed != nil:
+		return 0, failed
+	case same > 0:
+		return known[same-1].Offset.Seq, nil
+	case s.mark.Offset.Seq > now.last && len(known) == 0:
+		return now.last, nil // it has not been overtaken, so what is there is what was
+	}
+	return 0, nil
+}

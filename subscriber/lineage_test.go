@@ -1,0 +1,126 @@
+package subscriber
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/subscriber/natstest"
+)
+
+func TestLineage(t *testing.T) {
+	now := time.UnixMilli(1000)
+	var l *lineage
+	if l.epoch(10) != 10 || !l.continues(10, bridge.Offset{Epoch: 10, Seq: 99}) || l.continues(10, bridge.Offset{Epoch: 9, Seq: 1}) {
+		t.Error("a stream that never went back has the epoch of its creation only")
+	}
+	l = l.branch(10, 50, now)
+	l = l.branch(10, 80, now) // at the same time: the epoch is greater all the same
+	for o, want := range map[bridge.Offset]bool{
+		{Epoch: 10, Seq: 50}: true, {Epoch: 10, Seq: 51}: false,
+		{Epoch: 1000, Seq: 80}: true, {Epoch: 1000, Seq: 81}: false,
+		{Epoch: 1001, Seq: 5000}: true, {Epoch: 1002, Seq: 1}: false,
+	} {
+		if got := l.continues(10, o); got != want {
+			t.Errorf("%v is an offset of the stream: %v, want %v", o, got, want)
+		}
+	}
+	back := l.branch(10, 60, now) // behind the second branch
+	if want := []bridge.Offset{{Epoch: 1000, Seq: 50}, {Epoch: 1002, Seq: 60}}; !slices.Equal(back.Branches, want) {
+		t.Errorf("branches %v, want %v", back.Branches, want)
+	}
+	if l.epoch(20) != 20 {
+		t.Error("a stream that was made anew has the epochs of the one before")
+	}
+	if l.later(back) != back || back.later(l) != back || l.later(nil) != l || (*lineage)(nil).later(l) != l {
+		t.Error("not the lineage with the greater epoch")
+	}
+}
+
+// TestStreamGoesBack: the reader of a stream that was put back begins a new epoch, behind what both
+// have; nothing new is taken for old, and cursors beyond the branch are told a gap.
+func TestStreamGoesBack(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		more int // messages that the stream has by the time that it is looked at again
+		cold bool
+	}{
+		"not overtaken":           {0, false},
+		"overtaken":               {200, false},
+		"not overtaken, new node": {0, true},
+		"overtaken, new node":     {200, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := natstest.Server(t)
+			a := reads(t, s, "a", 1<<20)
+			waitFor(t, "a leads", a.intake.Leading)
+			a.say(t, "u", 0, 50)
+			waitFor(t, "a has read", func() bool { return a.index.Horizon().Seq == 50 })
+			backup := t.TempDir()
+			s.Swap("CODEWAR", "", backup)
+			a.say(t, "u", 50, 50)
+			waitFor(t, "a has handed on", func() bool {
+				l, _, err := a.intake.election.lease.load(t.Context())
+				return err == nil && l.Handed.Offset.Seq == 100
+			})
+			epoch := a.streams.epoch()
+			n := a
+			if tt.cold {
+				a.stop()
+			}
+			s.Swap("CODEWAR", backup, t.TempDir())
+			js, err := jetstream.New(s.Connect())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range tt.more {
+				if _, err := js.Publish(context.Background(), "codewar.t", fmt.Appendf(nil, `{"userId":"u","n":%d}`, 1000+i)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if tt.cold {
+				n = reads(t, s, "b", 1<<20)
+			}
+			waitFor(t, "a new epoch", func() bool { return n.streams.epoch() > epoch && n.intake.Leading() })
+			n.say(t, "u", 2000, 3)
+			waitFor(t, "the new messages", func() bool { return n.index.Horizon().Seq == uint64(50+tt.more+3) })
+			want := append(numbered(0, 50), numbered(1000, tt.more)...)
+			got, page := n.payloads(t, "u")
+			if want = append(want, numbered(2000, 3)...); !slices.Equal(got, want) {
+				t.Errorf("the history has %d messages, want %d", len(got), len(want))
+			}
+			if page.Last.Epoch != n.streams.epoch() {
+				t.Errorf("the last message is %v, want one of the new epoch", page.Last)
+			}
+			read := func(seq uint64) (first bridge.Offset, gap bool) {
+				r, err := n.history.Read(t.Context(), bridge.HistoryQuery{User: "u", After: bridge.Offset{Epoch: epoch, Seq: seq}, Limit: 1})
+				if err != nil || len(r.Entries) != 1 {
+					t.Fatalf("after %d: %+v, %v", seq, r, err)
+				}
+				return r.Entries[0].Offset, r.Gap
+			}
+			if tt.cold && tt.more > 0 {
+				// Nothing that this node knows tells where the stream went back to.
+				for _, seq := range []uint64{20, 100} {
+					r, err := n.history.Read(t.Context(), bridge.HistoryQuery{User: "u", After: bridge.Offset{Epoch: epoch, Seq: seq}, Limit: 1})
+					if err != nil || !r.Gap || len(r.Entries) > 0 {
+						t.Errorf("after %d: %+v, %v; want a gap, and to go on with what comes next", seq, r, err)
+					}
+				}
+				return
+			}
+			if first, gap := read(20); first.Seq != 21 || gap {
+				t.Errorf("a cursor before the branch goes on with %v, gap %v", first, gap)
+			}
+			if first, gap := read(100); first.Seq != 51 || !gap {
+				t.Errorf("a cursor beyond the branch goes on with %v, gap %v; want 51 and a gap", first, gap)
+			}
+		})
+	}
+}

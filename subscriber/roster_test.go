@@ -1,0 +1,23 @@
+package subscriber
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/subscriber/natstest"
+)
+
+func TestNodesThatLive(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	a, b := ready(t, s, "a"), ready(t, s, "b")
+	for _, c := range []*Client{a, b} {
+		waitFor(t, "both are listed", func() bool { return slices.Equal(c.Nodes(), []bridge.NodeID{"a", "b"}) })
+	}
+	if err := s.Connect().Publish(a.cfg.aliveSubject(), []byte("not a node.")); err != nil {
+		t.Fatal(err)
+	}
+	disconnected(b)
+	waitFor(t, "a is alone", func() bool { return slices.Equal(a.Nodes(), []bridge.NodeID{"a"}) })
+}

@@ -1,0 +1,264 @@
+package subscriber
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/codewar/socketbridge/bridge"
+)
+
+const (
+	// withdrawalBatch bounds how many withdrawals one record has.
+	withdrawalBatch = 4096
+	// withdrawalLimit bounds how long a record may take. Its senders are told afterwards that it
+	// is not known what became of their messages.
+	withdrawalLimit = 2 * time.Second
+)
+
+var (
+	errNotLeading = errors.New("this node does not lead any more")
+	errRecord     = errors.New("not a record of withdrawals")
+)
+
+// withdrawals is the record of messages that were withdrawn: a sender who was told "offline"
+// must not see the message arrive, under no later leader. It is a stream of its own, which NATS
+// replicates as it does the messages. Each record says what must precede it, so it has one writer
+// at a time: a leader that was replaced cannot add to it, and tells no sender "offline" any more.
+// Safe for concurrent use.
+type withdrawals struct {
+	client *Client
+	window time.Duration // for how long a record matters
+	log    *slog.Logger
+
+	mu      sync.Mutex // guards all below
+	term    uint64     // zero: this node does not lead
+	last    uint64     // sequence of the newest record
+	read    uint64     // up to here the index knows them
+	unsure  bool       // the newest record may be another than last
+	waiting []withdrawal
+	writing bool // write runs
+}
+
+type withdrawal struct {
+	offset bridge.Offset
+	done   func(error)
+}
+
+func newWithdrawals(c *Client, window time.Duration, log *slog.Logger) *withdrawals {
+	return &withdrawals{client: c, window: window, log: log}
+}
+
+func (w *withdrawals) config() jetstream.StreamConfig {
+	cfg := w.client.cfg
+	return jetstream.StreamConfig{
+		Name: cfg.withdrawnStream(), Subjects: []string{cfg.withdrawnSubject()},
+		Description: "messages that were withdrawn because their user was offline, see codewar/socketbridge",
+		Storage:     jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
+		MaxAge: w.window + time.Hour, MaxBytes: -1, Duplicates: time.Minute, Replicas: cfg.Stream.Replicas, AllowDirect: true,
+	}
+}
+
+// begin makes this node the only writer, and returns what others have withdrawn since the last
+// call. It is called before the term's first message is routed. It returns [bridge.ErrNotLeader]
+// when a node with a greater term writes.
+func (w *withdrawals) begin(ctx context.Context, term uint64) ([]bridge.Offset, error) {
+	for {
+		last, greatest, err := w.newest(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if greatest > term {
+			w.client.heardTerm.Store(max(greatest, w.client.heardTerm.Load()))
+			return nil, bridge.ErrNotLeader
+		}
+		mine, err := w.put(ctx, term, nil, last)
+		if stale, ok := errors.AsType[*jetstream.APIError](err); ok && stale.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		found, err := w.readTo(ctx, mine)
+		if err != nil {
+			return nil, err
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.term, w.last, w.read, w.unsure = term, mine, mine, false
+		return found, nil
+	}
+}
+
+// newest returns the sequence and the term of the newest record.
+func (w *withdrawals) newest(ctx context.Context) (seq, term uint64, err error) {
+	info, err := w.client.streams.adopt(ctx, w.config())
+	if err != nil {
+		return 0, 0, err
+	}
+	if info.State.Msgs == 0 {
+		return info.State.LastSeq, 0, nil
+	}
+	stream, err := w.client.js.Stream(ctx, w.client.cfg.withdrawnStream())
+	if err != nil {
+		return 0, 0, fmt.Errorf("read withdrawals: %w", err)
+	}
+	m, err := stream.GetLastMsgForSubject(ctx, w.client.cfg.withdrawnSubject())
+	if err != nil {
+		return 0, 0, fmt.Errorf("read withdrawals: %w", err)
+	}
+	term, _, err = decodeWithdrawals(m.Data)
+	return m.Sequence, term, err
+}
+
+// end makes this node no writer. What waits is told so.
+func (w *withdrawals) end() {
+	w.mu.Lock()
+	w.term = 0
+	waiting := w.waiting
+	w.waiting = nil
+	w.mu.Unlock()
+	for _, one := range waiting {
+		one.done(errNotLeading)
+	}
+}
+
+// readTo reads the records that the index does not know yet, up to a sequence.
+func (w *withdrawals) readTo(ctx context.Context, last uint64) (found []bridge.Offset, err error) {
+	w.mu.Lock()
+	from := w.read + 1
+	w.mu.Unlock()
+	if from > last {
+		from = 1 // the stream was made anew
+	}
+	stream, err := w.client.js.Stream(ctx, w.client.cfg.withdrawnStream())
+	if err != nil {
+		return nil, fmt.Errorf("read withdrawals: %w", err)
+	}
+	for from <= last {
+		// The first one from there on. A replica that is behind has none, which is an error: the
+		// last one is known to be there.
+		m, err := stream.GetMsg(ctx, from, jetstream.WithGetMsgSubject(w.client.cfg.withdrawnSubject()))
+		if err != nil {
+			return nil, fmt.Errorf("read withdrawals: %w", err)
+		}
+		_, offsets, err := decodeWithdrawals(m.Data)
+		if err != nil {
+			w.log.LogAttrs(ctx, slog.LevelWarn, "record of withdrawals not understood", slog.Uint64("record", m.Sequence), slog.Any("err", err))
+		}
+		found, from = append(found, offsets...), m.Sequence+1
+	}
+	return found, nil
+}
+
+// Withdraw records that a message was withdrawn in a term, and calls done once. It never waits;
+// what comes while a record is on its way shares the next one.
+func (w *withdrawals) Withdraw(term uint64, o bridge.Offset, done func(error)) {
+	w.mu.Lock()
+	if w.term != term {
+		w.mu.Unlock()
+		done(errNotLeading)
+		return
+	}
+	w.waiting = append(w.waiting, withdrawal{o, done})
+	idle := !w.writing
+	w.writing = true
+	w.mu.Unlock()
+	if idle {
+		go w.write() // its owner is the router's term, which ends after every done
+	}
+}
+
+// write writes what waits until nothing does.
+func (w *withdrawals) write() {
+	for {
+		w.mu.Lock()
+		n := min(len(w.waiting), withdrawalBatch)
+		some := w.waiting[:n:n]
+		w.waiting = w.waiting[n:]
+		w.writing = n > 0
+		w.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		err := w.writeOne(some)
+		for _, one := range some {
+			one.done(err)
+		}
+	}
+}
+
+// writeOne writes one record. After a failure the record may be there or not, so what must
+// precede the next one is looked up again.
+func (w *withdrawals) writeOne(some []withdrawal) error {
+	ctx, cancel := context.WithTimeout(context.Background(), withdrawalLimit)
+	defer cancel()
+	w.mu.Lock()
+	term, unsure := w.term, w.unsure
+	w.mu.Unlock()
+	if term == 0 {
+		return errNotLeading
+	}
+	if unsure {
+		if _, err := w.begin(ctx, term); err != nil {
+			return err
+		}
+	}
+	w.mu.Lock()
+	last := w.last
+	w.mu.Unlock()
+	seq, err := w.put(ctx, term, some, last)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil {
+		w.unsure = true
+		return err
+	}
+	w.last, w.read = seq, seq
+	return nil
+}
+
+// put writes one record behind the one of that sequence.
+func (w *withdrawals) put(ctx context.Context, term uint64, some []withdrawal, last uint64) (uint64, error) {
+	ctx, cancel := w.client.conn.while(ctx)
+	defer cancel()
+	ack, err := w.client.js.Publish(ctx, w.client.cfg.withdrawnSubject(), encodeWithdrawals(term, some), jetstream.WithExpectLastSequence(last))
+	if err != nil {
+		return 0, fmt.Errorf("record withdrawals: %w", err)
+	}
+	return ack.Sequence, nil
+}
+
+// A record is the term, a count, and that many epochs and sequences, as uvarints.
+func encodeWithdrawals(term uint64, some []withdrawal) []byte {
+	b := binary.AppendUvarint(nil, term)
+	b = binary.AppendUvarint(b, uint64(len(some)))
+	for _, one := range some {
+		b = binary.AppendUvarint(b, one.offset.Epoch)
+		b = binary.AppendUvarint(b, one.offset.Seq)
+	}
+	return b
+}
+
+func decodeWithdrawals(data []byte) (term uint64, offsets []bridge.Offset, err error) {
+	r := reader{rest: data}
+	term = r.number()
+	n := r.number()
+	if n > uint64(len(r.rest)/2) {
+		return 0, nil, errRecord
+	}
+	offsets = make([]bridge.Offset, n)
+	for i := range offsets {
+		offsets[i] = r.offset()
+	}
+	if r.end() != nil {
+		return 0, nil, errRecord
+	}
+	return term, offsets, nil
+}

@@ -1,0 +1,137 @@
+package subscriber
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/subscriber/natstest"
+)
+
+// withdraw withdraws messages of a term, and returns the errors in the order of the messages.
+func withdraw(w *withdrawals, term uint64, seqs ...uint64) []error {
+	errs := make([]error, len(seqs))
+	var wg sync.WaitGroup
+	wg.Add(len(seqs))
+	for i, seq := range seqs {
+		w.Withdraw(term, bridge.Offset{Epoch: 1, Seq: seq}, func(err error) {
+			errs[i] = err
+			wg.Done()
+		})
+	}
+	wg.Wait()
+	return errs
+}
+
+func begin(t *testing.T, w *withdrawals, term uint64) (seqs []uint64) {
+	t.Helper()
+	found, err := w.begin(t.Context(), term)
+	if err != nil {
+		t.Fatalf("begin term %d: %v", term, err)
+	}
+	for _, o := range found {
+		seqs = append(seqs, o.Seq)
+	}
+	return seqs
+}
+
+// A sender is told "offline" only when every later leader knows that. So a leader that was
+// replaced, and does not know it, cannot withdraw any more.
+func TestWithdrawalsHaveOneWriter(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	a, b := newWithdrawals(ready(t, s, "a"), time.Hour, discard), newWithdrawals(ready(t, s, "b"), time.Hour, discard)
+	if got := withdraw(a, 1, 1); !errors.Is(got[0], errNotLeading) {
+		t.Errorf("withdrawn before the term: %v", got)
+	}
+	if got := begin(t, a, 1); got != nil {
+		t.Errorf("a new record has %v", got)
+	}
+	if err := errors.Join(withdraw(a, 1, 5, 6, 7)...); err != nil {
+		t.Fatal(err)
+	}
+	if got := begin(t, b, 2); !slices.Equal(got, []uint64{5, 6, 7}) {
+		t.Errorf("the next leader knows of %v", got)
+	}
+	for range 2 { // the second time a looks the newest record up
+		if got := withdraw(a, 1, 8); got[0] == nil {
+			t.Error("a leader that was replaced has withdrawn a message")
+		}
+	}
+	if err := errors.Join(withdraw(b, 2, 9)...); err != nil {
+		t.Errorf("the new leader cannot withdraw after the old one has tried: %v", err)
+	}
+	if _, err := a.begin(t.Context(), 1); !errors.Is(err, bridge.ErrNotLeader) {
+		t.Errorf("an older term begins: %v", err)
+	}
+	if heard := a.client.heardTerm.Load(); heard < 2 {
+		t.Errorf("a has heard of term %d, want 2: its next one must exceed it", heard)
+	}
+	if got := begin(t, a, 3); !slices.Equal(got, []uint64{9}) && !slices.Equal(got, []uint64{5, 6, 7, 9}) {
+		t.Errorf("a knows of %v, want what was withdrawn since", got)
+	}
+}
+
+// Records go on after an outage, and what was withdrawn before it is known to the next leader.
+func TestWithdrawalsAfterAnOutage(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	w := newWithdrawals(ready(t, s, "a"), time.Hour, discard)
+	begin(t, w, 1)
+	if err := errors.Join(withdraw(w, 1, 1)...); err != nil {
+		t.Fatal(err)
+	}
+	s.Shutdown()
+	if got := withdraw(w, 1, 2); got[0] == nil {
+		t.Error("withdrawn without NATS")
+	}
+	s.Start()
+	waitFor(t, "withdrawals work again", func() bool { return withdraw(w, 1, 3)[0] == nil })
+	got := begin(t, newWithdrawals(ready(t, s, "b"), time.Hour, discard), 2)
+	if !slices.Contains(got, 1) || !slices.Contains(got, 3) {
+		t.Errorf("the next leader knows of %v, want 1 and 3", got)
+	}
+}
+
+// While a record is on its way the next ones gather.
+func TestWithdrawalsShareRecords(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	w := newWithdrawals(ready(t, s, "a"), time.Hour, discard)
+	begin(t, w, 1)
+	seqs := make([]uint64, 2*withdrawalBatch)
+	for i := range seqs {
+		seqs[i] = uint64(i + 1)
+	}
+	if err := errors.Join(withdraw(w, 1, seqs...)...); err != nil {
+		t.Fatal(err)
+	}
+	if w.last > 100 {
+		t.Errorf("%d withdrawals took %d records", len(seqs), w.last)
+	}
+	if got := begin(t, newWithdrawals(ready(t, s, "b"), time.Hour, discard), 2); !slices.Equal(got, seqs) {
+		t.Errorf("the next leader knows of %d, want %d in order", len(got), len(seqs))
+	}
+}
+
+func FuzzWithdrawals(f *testing.F) {
+	f.Add(encodeWithdrawals(7, []withdrawal{{offset: bridge.Offset{Epoch: 3, Seq: 4}}}))
+	f.Add([]byte{1, 255, 255, 255, 255, 15})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		term, offsets, err := decodeWithdrawals(data)
+		if err != nil {
+			return
+		}
+		some := make([]withdrawal, len(offsets))
+		for i, o := range offsets {
+			some[i].offset = o
+		}
+		again, back, err := decodeWithdrawals(encodeWithdrawals(term, some))
+		if err != nil || again != term || !slices.Equal(back, offsets) {
+			t.Errorf("%d %v is read back as %d %v, %v", term, offsets, again, back, err)
+		}
+	})
+}
