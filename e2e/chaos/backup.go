@@ -12,8 +12,14 @@ import (
 // backup is a copy of a stream, as `nats stream backup` makes it.
 type backup struct {
 	name   string
-	about  json.RawMessage // configuration and state
+	about  aboutStream
 	chunks [][]byte
+}
+
+// aboutStream is what the server must be told to restore it.
+type aboutStream struct {
+	Config json.RawMessage `json:"config"`
+	State  json.RawMessage `json:"state"`
 }
 
 const chunkLimit = 5 * time.Second
@@ -26,8 +32,12 @@ func backUp(ctx context.Context, nc *nats.Conn, name string) (*backup, error) {
 	}
 	defer func() { _ = sub.Unsubscribe() }()
 	b := &backup{name: name}
-	if b.about, err = call(nc, "$JS.API.STREAM.SNAPSHOT."+name, map[string]any{"deliver_subject": inbox, "no_consumers": true}); err != nil {
+	answer, err := call(nc, "$JS.API.STREAM.SNAPSHOT."+name, map[string]any{"deliver_subject": inbox, "no_consumers": true})
+	if err != nil {
 		return nil, err
+	}
+	if err := json.Unmarshal(answer, &b.about); err != nil {
+		return nil, fmt.Errorf("back up: %w", err)
 	}
 	for {
 		chunk, err := sub.NextMsgWithContext(ctx)
@@ -38,6 +48,9 @@ func backUp(ctx context.Context, nc *nats.Conn, name string) (*backup, error) {
 			return b, nil
 		}
 		b.chunks = append(b.chunks, chunk.Data)
+		if chunk.Reply == "" {
+			continue // not every chunk is to be acknowledged
+		}
 		if err := chunk.Respond(nil); err != nil {
 			return nil, fmt.Errorf("back up: %w", err)
 		}

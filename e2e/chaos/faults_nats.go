@@ -9,6 +9,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // natsRows are faults of the stream and of the servers that keep it.
@@ -36,7 +38,7 @@ func restoreStream(ctx context.Context, r *run) error {
 	return r.held(ctx, func() error {
 		var err error
 		for range 20 { // a bridge may make the stream anew in between
-			if err = r.js.DeleteStream(ctx, "CODEWAR"); err != nil {
+			if err = r.js.DeleteStream(ctx, "CODEWAR"); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 				return fmt.Errorf("delete the stream: %w", err)
 			}
 			if err = b.restore(r.publishers.nc); err == nil {
@@ -145,7 +147,8 @@ func loseTail(block string) error {
 // cramped is wide, with NATS on a disk that can be filled, which only root can make.
 var cramped = topology{name: "one NATS on a small disk, one Redis, four bridges", nats: 1, redis: oneRedis("redis-server"), bridges: 4, disk: 64 << 20}
 
-// fillDisk: no byte is left where NATS keeps its stream.
+// fillDisk: no byte is left where NATS keeps its stream, until an operator makes room. A
+// nats-server that has failed to write stores nothing before it is started again.
 func fillDisk(ctx context.Context, r *run) error {
 	ballast := filepath.Join(r.dir, natsName(0), "ballast")
 	f, err := os.Create(ballast)
@@ -162,7 +165,11 @@ func fillDisk(ctx context.Context, r *run) error {
 		return fmt.Errorf("fill disk: %w", err)
 	}
 	err = r.pause(ctx, r.scale.away/3)
-	return errors.Join(err, os.Remove(ballast))
+	if err := errors.Join(err, os.Remove(ballast)); err != nil {
+		return err
+	}
+	r.nats[0].Kill()
+	return r.nats[0].start()
 }
 
 // mountDisk makes a disk of so many bytes.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -56,13 +57,14 @@ type publishers struct {
 	pad    func(user int) int
 
 	next    atomic.Uint64 // the number of the next message
+	limit   atomic.Int64  // ns since 1970; after it no attempt is repeated; 0: not set yet
 	running sync.WaitGroup
 	gate    sync.RWMutex // read-locked by each attempt; locked: nobody publishes
 
 	mu      sync.Mutex // guards all below
 	answers map[uint64]answer
 	refused []refusal
-	failure error // of core NATS, which has no retry
+	failure error
 }
 
 // start publishes at a rate in all until ctx ends. To stop, end ctx and call wait.
@@ -103,6 +105,7 @@ func (p *publishers) run(ctx context.Context, rate float64, publish func(n uint6
 
 // wait returns when every attempt, retries too, has ended.
 func (p *publishers) wait() error {
+	p.limit.Store(time.Now().Add(retryLimit).UnixNano())
 	p.running.Wait()
 	p.client.CloseIdleConnections()
 	if err := p.nc.FlushTimeout(5 * time.Second); err != nil {
@@ -175,18 +178,31 @@ func (p *publishers) core(n uint64) {
 	}
 }
 
-// retryAfter is the pause before a publisher tries again.
-const retryAfter = 200 * time.Millisecond
+const (
+	// retryAfter is the pause before a publisher tries again.
+	retryAfter = 200 * time.Millisecond
+	// retryLimit is how long it does so when the row is over.
+	retryLimit = 30 * time.Second
+)
+
+// again waits before the next try. It is false, and the row fails, when there is none.
+func (p *publishers) again() bool {
+	time.Sleep(retryAfter)
+	limit := p.limit.Load()
+	if limit == 0 || time.Now().UnixNano() < limit {
+		return true
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.failure = errors.New("messages could not be published any more after the fault")
+	return false
+}
 
 // acknowledged publishes until the stream has it. Its id keeps the stream from
 // storing an attempt twice.
 func (p *publishers) acknowledged(n uint64) {
 	m := p.message(n)
-	for {
-		if p.stored(n, m) {
-			return
-		}
-		time.Sleep(retryAfter)
+	for !p.stored(n, m) && p.again() {
 	}
 }
 
@@ -235,7 +251,9 @@ func (p *publishers) queued(n uint64) {
 			p.told(n, stored)
 			return
 		}
-		time.Sleep(retryAfter)
+		if !p.again() {
+			return
+		}
 	}
 }
 

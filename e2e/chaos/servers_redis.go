@@ -10,9 +10,13 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/codewar/socketbridge/e2e/procs"
 )
+
+// What the client library logs when a server is away is of no use in the table.
+func init() { logging.Disable() }
 
 // redisServer is one redis-server, or Valkey's.
 type redisServer struct {
