@@ -131,10 +131,10 @@ func (s scrape) truth(d *prometheus.Desc, v bool, labels ...string) {
 }
 
 func (c *collector) readiness(s scrape) {
-	reasons := c.srv.Reasons(context.Background())
+	reasons, degraded := c.srv.Reasons(context.Background())
 	s.truth(readyDesc, len(reasons) == 0)
 	for _, check := range c.srv.Checks() {
-		s.truth(checkDesc, reasons[check] == "", check)
+		s.truth(checkDesc, reasons[check] == "" && degraded[check] == "", check)
 	}
 }
 

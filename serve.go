@@ -124,7 +124,7 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	}
 	checks := []gateway.Check{
 		{Name: "nats", Err: func(context.Context) error { return sub.Ready() }},
-		{Name: "store", Err: st.Ping},
+		{Name: "store", Err: st.Ping, Degrades: true},
 		{Name: "node", Err: func(context.Context) error { return sub.IdentityErr() }},
 	}
 	down.add("node id", time.Second, background(sub.KeepIdentity))
@@ -188,6 +188,7 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 		down.add("canary", 3*time.Second, background(fly(canary, node, hub)))
 	}
 	down.add("payloads", cfg.HTTP.ReplyTimeout+time.Second, srv.DrainPayloads)
+	down.add("serving", 2*time.Second, background(func(ctx context.Context) { srv.KeepServing(ctx, node, st) }))
 	down.add("readiness log", 2*time.Second, background(srv.WatchReadiness))
 	srv.SetReady()
 	down.add("readiness", cfg.HTTP.ShutdownDelay+time.Second, func(ctx context.Context) error {

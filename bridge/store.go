@@ -187,6 +187,8 @@ type Leases interface {
 	WentBack(ctx context.Context) (parts int, err error)
 	// Leave gives the node lease up; its registrations are void at once.
 	Leave(ctx context.Context) error
+	// Serving says whether this node serves, for some seconds, and lists the nodes that do.
+	Serving(ctx context.Context, serves bool) ([]NodeID, error)
 	// Nodes lists the nodes whose lease lives.
 	Nodes(ctx context.Context) ([]NodeID, error)
 }

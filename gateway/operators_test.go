@@ -195,7 +195,7 @@ func TestReadyzTellsOperatorsWhy(t *testing.T) {
 	} {
 		srv := operatorsServer(t, tt.cfg)
 		srv.SetReady()
-		srv.health.checks = []Check{{"nats", func(context.Context) error { return errors.New("dial tcp 10.0.0.5:4222: refused") }}}
+		srv.health.checks = []Check{{Name: "nats", Err: func(context.Context) error { return errors.New("dial tcp 10.0.0.5:4222: refused") }}}
 		handler := srv.http.Handler
 		if tt.own {
 			handler = srv.ops.Handler

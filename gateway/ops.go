@@ -22,6 +22,8 @@ type Check struct {
 	// Err says why it is not there, nil when it is. Its text is for operators: it may
 	// name addresses.
 	Err func(context.Context) error
+	// Degrades says that the node is ready without it: it serves, but not everything.
+	Degrades bool
 }
 
 // health answers whether the process lives and whether it can serve.
@@ -80,24 +82,31 @@ func (s *Server) profiles() {
 
 // ready answers 200, or 503 and what is missing, with the reasons where detailed.
 func (h *health) ready(c echo.Context, detailed bool) error {
-	reasons := h.reasons(c.Request().Context())
+	reasons, degraded := h.reasons(c.Request().Context())
 	if !detailed {
-		for name := range reasons {
-			reasons[name] = publicReason
+		for _, why := range []map[string]string{reasons, degraded} {
+			for name := range why {
+				why[name] = publicReason
+			}
 		}
 	}
 	status := http.StatusOK
 	if len(reasons) > 0 {
 		status = http.StatusServiceUnavailable
 	}
-	return c.JSON(status, map[string]any{"ready": len(reasons) == 0, "reasons": reasons})
+	answer := map[string]any{"ready": len(reasons) == 0, "reasons": reasons}
+	if len(degraded) > 0 {
+		answer["degraded"] = degraded
+	}
+	return c.JSON(status, answer)
 }
 
-// reasons names what is not ready, side by side so that one slow check hides no other.
-func (h *health) reasons(ctx context.Context) map[string]string {
+// reasons names what is not ready, and what a ready node serves without, side by side so that one
+// slow check hides no other.
+func (h *health) reasons(ctx context.Context) (reasons, degraded map[string]string) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	reasons := make(map[string]string)
+	reasons, degraded = make(map[string]string), make(map[string]string)
 	if !h.serving.Load() {
 		reasons[processCheck] = "starting or leaving"
 	}
@@ -110,10 +119,14 @@ func (h *health) reasons(ctx context.Context) map[string]string {
 			if err := check.Err(ctx); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
-				reasons[check.Name] = err.Error()
+				if check.Degrades {
+					degraded[check.Name] = err.Error()
+				} else {
+					reasons[check.Name] = err.Error()
+				}
 			}
 		})
 	}
 	wg.Wait()
-	return reasons
+	return reasons, degraded
 }

@@ -213,8 +213,8 @@ func TestReadyNamesWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	srv := newTestServer(t, pushed)
 	srv.health.checks = []Check{
-		{"nats", func(context.Context) error { return errors.New("dial tcp 10.0.0.5:4222: refused") }},
-		{"store", func(context.Context) error { return nil }},
+		{Name: "nats", Err: func(context.Context) error { return errors.New("dial tcp 10.0.0.5:4222: refused") }},
+		{Name: "store", Err: func(context.Context) error { return nil }},
 	}
 	srv.SetReady()
 	status, m := answer(srv, "GET", "/readyz", "", "")
@@ -223,6 +223,13 @@ func TestReadyNamesWhatIsMissing(t *testing.T) {
 	}
 	if status, _ := answer(srv, "GET", "/livez", "", ""); status != 200 {
 		t.Errorf("/livez answers %d", status)
+	}
+
+	// What only degrades a node does not take it out of the balancer.
+	srv.health.checks = []Check{{Name: "store", Degrades: true, Err: func(context.Context) error { return errors.New("away") }}}
+	status, m = answer(srv, "GET", "/readyz", "", "")
+	if d := cmp.Diff(map[string]any{"ready": true, "reasons": map[string]any{}, "degraded": map[string]any{"store": "failed"}}, m); status != 200 || d != "" {
+		t.Errorf("degraded: %d (-want +got):\n%s", status, d)
 	}
 }
 

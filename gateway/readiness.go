@@ -17,7 +17,7 @@ const readinessEvery = time.Second
 func (s *Server) WatchReadiness(ctx context.Context) {
 	tick := time.NewTicker(readinessEvery)
 	defer tick.Stop()
-	said, since := "starting", time.Now()
+	said, since, without := "starting", time.Now(), ""
 	for {
 		select {
 		case <-tick.C:
@@ -25,8 +25,13 @@ func (s *Server) WatchReadiness(ctx context.Context) {
 			return
 		}
 		limited, cancel := context.WithTimeout(ctx, checkTimeout)
-		reasons := s.health.reasons(limited)
+		reasons, degraded := s.health.reasons(limited)
 		cancel()
+		if names := strings.Join(slices.Sorted(maps.Keys(degraded)), ","); names != without && ctx.Err() == nil {
+			if without = names; names != "" {
+				s.log.LogAttrs(ctx, slog.LevelWarn, "node_degraded", slog.String("reason", names), slog.Any("details", degraded))
+			}
+		}
 		names := strings.Join(slices.Sorted(maps.Keys(reasons)), ",")
 		if names == said || ctx.Err() != nil {
 			continue

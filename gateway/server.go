@@ -203,8 +203,8 @@ func (s *Server) Routes() (callers, operators []*echo.Route) {
 	return s.public.Routes(), s.inside.Routes()
 }
 
-// Reasons says what keeps the node from being ready: nothing when it is.
-func (s *Server) Reasons(ctx context.Context) map[string]string {
+// Reasons says what keeps the node from being ready, nothing when it is, and what it serves without.
+func (s *Server) Reasons(ctx context.Context) (reasons, degraded map[string]string) {
 	return s.health.reasons(ctx)
 }
 

@@ -16,20 +16,21 @@ import (
 //	<prefix>:canary:{<n>}:<node>   string  see canaries; n so that each master has one
 //	<prefix>:{cluster}:nodes       zset    incarnation -> lease deadline, ms by the server's clock
 //	<prefix>:{cluster}:joins       string  the newest join number ever given out
+//	<prefix>:{cluster}:serving     zset    node that serves -> until when, ms by the server's clock
 //
 // What stands in braces decides the Cluster slot. A user's keys share one, and
 // in a Cluster no script call needs two. An incarnation is <node>.<join number>: one stay of a
 // node among the living. It never comes back after its lease lapsed.
 type keyspace struct {
-	prefix       string
-	nodes, joins string
+	prefix                string
+	nodes, joins, serving string
 }
 
 func newKeyspace(prefix string) keyspace {
 	cluster := prefix + ":{cluster}:"
 	return keyspace{
 		prefix: prefix,
-		nodes:  cluster + "nodes", joins: cluster + "joins",
+		nodes:  cluster + "nodes", joins: cluster + "joins", serving: cluster + "serving",
 	}
 }
 

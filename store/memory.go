@@ -29,6 +29,7 @@ type Memory struct {
 	nodes     map[bridge.NodeID]*memoryLease
 	joins     uint64 // the newest join number
 	canaries  map[bridge.NodeID]uint64
+	serving   map[bridge.NodeID]time.Time // until when
 }
 
 // memoryLease is one stay of a node among the living.
@@ -47,6 +48,7 @@ func NewMemory(limits Limits) *Memory {
 		sessions:  make(map[string]memorySession),
 		nodes:     make(map[bridge.NodeID]*memoryLease),
 		canaries:  make(map[bridge.NodeID]uint64),
+		serving:   make(map[bridge.NodeID]time.Time),
 	}
 }
 

@@ -134,6 +134,24 @@ func (n *MemoryNode) Leave(ctx context.Context) error {
 	})
 }
 
+// Serving says whether this node serves, and lists the nodes that do, by name.
+func (n *MemoryNode) Serving(ctx context.Context, serves bool) (nodes []bridge.NodeID, err error) {
+	err = n.do(ctx, "serving", func(m *Memory, now time.Time) error {
+		delete(m.serving, n.id)
+		if serves {
+			m.serving[n.id] = now.Add(servingFor)
+		}
+		for id, until := range m.serving {
+			if now.Before(until) {
+				nodes = append(nodes, id)
+			}
+		}
+		slices.Sort(nodes)
+		return nil
+	})
+	return nodes, err
+}
+
 // Nodes lists the nodes whose lease lives, by name.
 func (n *MemoryNode) Nodes(ctx context.Context) (nodes []bridge.NodeID, err error) {
 	err = n.do(ctx, "nodes", func(m *Memory, now time.Time) error {

@@ -63,6 +63,29 @@ func (r *Redis) Leave(ctx context.Context) error {
 	})
 }
 
+// servingFor is how long a node that says so is taken for one that serves.
+const servingFor = 3 * time.Second
+
+// Serving says whether this node serves, and lists the nodes that do, by name.
+func (r *Redis) Serving(ctx context.Context, serves bool) (nodes []bridge.NodeID, err error) {
+	err = r.do(ctx, "serving", func(ctx context.Context) error {
+		flag := "0"
+		if serves {
+			flag = "1"
+		}
+		c := servingScript.call(ctx, []string{r.keys.serving}, string(r.node), flag, servingFor.Milliseconds())
+		if err := r.run(ctx, c); err != nil {
+			return err
+		}
+		for _, node := range c.Val() {
+			nodes = append(nodes, bridge.NodeID(node))
+		}
+		slices.Sort(nodes)
+		return nil
+	})
+	return nodes, err
+}
+
 // Nodes lists the nodes whose lease lives, by name.
 func (r *Redis) Nodes(ctx context.Context) (nodes []bridge.NodeID, err error) {
 	err = r.do(ctx, "nodes", func(ctx context.Context) error {

@@ -24,6 +24,7 @@ var (
 	reapScript       = newScript("reap")
 	nodesScript      = newScript("clock", "members", "nodes")
 	beatScript       = newScript("clock", "members", "beat")
+	servingScript    = newScript("clock", "serving")
 	canaryScript     = newScript("canary")
 
 	listSessionScript = newScript("clock", "list_session")
@@ -31,7 +32,7 @@ var (
 )
 
 var scripts = []*script{
-	registerScript, renewScript, unregisterScript, takenScript, reapScript, nodesScript, beatScript, canaryScript,
+	registerScript, renewScript, unregisterScript, takenScript, reapScript, nodesScript, beatScript, servingScript, canaryScript,
 	listSessionScript, dropSessionScript,
 }
 

@@ -107,4 +107,24 @@ var nodeTests = map[string]func(*testing.T, Open){
 		equal(t, "rejoined", b.beat(), true)
 		equal(t, "located after the return", a.located("u"), []string(nil))
 	},
+
+	"says whether it serves": func(t *testing.T, open Open) {
+		at := open(t, long())
+		a, b := join(t, at, "a"), join(t, at, "b")
+		serving := func(n node, serves bool, want ...bridge.NodeID) {
+			t.Helper()
+			got, err := n.Serving(t.Context(), serves)
+			n.check("Serving", err)
+			equal(t, "serving", got, want)
+		}
+		serving(a, false)
+		serving(a, true, "a")
+		serving(b, true, "a", "b")
+		serving(a, false, "b")
+		waitFor(t, "b has not said so again", func() bool {
+			got, err := a.Serving(t.Context(), false)
+			a.check("Serving", err)
+			return len(got) == 0
+		})
+	},
 }

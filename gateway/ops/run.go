@@ -76,7 +76,7 @@ func (d *Desk) look(ctx context.Context, n int) {
 		_ = d.cfg.Look(limited) // NATS that is away shows in NATS.Connected
 		cancel()
 	}
-	seen.reasons = d.cfg.Server.Reasons(ctx)
+	seen.reasons, _ = d.cfg.Server.Reasons(ctx)
 	d.seen.Store(&seen)
 }
 

@@ -18,8 +18,29 @@ const drainWave = 100 * time.Millisecond
 func (s *Server) Drain(ctx context.Context, over time.Duration) {
 	s.mu.Lock()
 	s.closed = true
-	conns := slices.Collect(maps.Values(s.conns))
 	s.mu.Unlock()
+	s.letGo(ctx, over)
+}
+
+// LetGo does the same but takes connections again after [Server.Return].
+func (s *Server) LetGo(ctx context.Context, over time.Duration) {
+	s.mu.Lock()
+	s.away = true
+	s.mu.Unlock()
+	s.letGo(ctx, over)
+}
+
+// Return takes new connections again.
+func (s *Server) Return() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = false
+}
+
+func (s *Server) letGo(ctx context.Context, over time.Duration) {
+	s.mu.RLock()
+	conns := slices.Collect(maps.Values(s.conns))
+	s.mu.RUnlock()
 	rand.Shuffle(len(conns), func(i, j int) { conns[i], conns[j] = conns[j], conns[i] })
 
 	waves := max(min(int(over/drainWave), len(conns)), 1)

@@ -34,6 +34,7 @@ type Server struct {
 
 	mu      sync.RWMutex // guards what follows
 	closed  bool
+	away    bool               // it takes no new connections for now
 	conns   map[string]*conn   // by session id, until nothing of them is left
 	sockets map[string]*Socket // by socket id, until their Disconnect has returned
 }
@@ -94,11 +95,12 @@ func (s *Server) endAll(how farewell) {
 	}
 }
 
-// admit adds one to s.work, for the caller to give back. It reports false after Close.
+// admit adds one to s.work, for the caller to give back. It reports false after Close, and
+// while connections are let go.
 func (s *Server) admit() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.closed || s.away {
 		return false
 	}
 	s.work.Add(1)

@@ -1,0 +1,72 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/codewar/socketbridge/gateway/siotest"
+	"github.com/codewar/socketbridge/internal/wait"
+	"github.com/codewar/socketbridge/store"
+)
+
+// TestClientsAreLetGo: a node that nothing reaches lets its clients go when another one serves, and
+// refuses new ones until it serves again.
+func TestClientsAreLetGo(t *testing.T) {
+	t.Parallel()
+	srv := newTestServer(t, pushed)
+	var cut atomic.Bool
+	srv.health.checks = []Check{{Name: "nats", Err: func(context.Context) error {
+		if cut.Load() {
+			return errors.New("away")
+		}
+		return nil
+	}}}
+	srv.SetReady()
+	memory := store.NewMemory(store.Limits{})
+	self, other := memory.Node("self"), memory.Node("other")
+	for _, n := range []*store.MemoryNode{self, other} {
+		if _, err := n.Beat(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { srv.KeepServing(ctx, "self", self) })
+	t.Cleanup(func() { stop(); running.Wait() }) // before the server's own
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = srv.Serve(l, nil) }() // ends with the server
+	addr := l.Addr().String()
+	siotest.Raw(t, addr)
+
+	cut.Store(true)
+	wait.For(t, "the client is let go", func() bool {
+		if _, err := other.Serving(t.Context(), true); err != nil {
+			t.Fatal(err)
+		}
+		return srv.Stats().Websocket == 0
+	})
+	taken := func() bool {
+		ws, answer, err := websocket.DefaultDialer.Dial("ws://"+addr+"/socket.io/?EIO=4&transport=websocket", nil)
+		if answer != nil {
+			_ = answer.Body.Close()
+		}
+		if err == nil {
+			_ = ws.Close()
+		}
+		return err == nil
+	}
+	if taken() {
+		t.Error("a new client is taken")
+	}
+	cut.Store(false)
+	wait.For(t, "new clients are taken", taken)
+}
