@@ -15,7 +15,8 @@ type HistoryQuery struct {
 	User  UserID
 	After Offset
 	// Inbox says that After is how far sockets of the user have received, and not what a client
-	// has claimed: what is no longer kept was promised to no client then, and is no gap.
+	// has claimed: what is no longer kept was promised to no client then, and is no gap. But what
+	// the stream has lost is one, for as long as it would have been kept.
 	Inbox bool
 	Limit int  // the most messages
 	Peek  bool // an operator asks: no socket is given what is found

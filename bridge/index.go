@@ -43,6 +43,7 @@ type Index struct {
 	gone   map[uint64]bool // withdrawn, kept as long as the messages would be
 	bytes  int
 	newest StoredMessage // that was appended
+	began  time.Time     // when the epoch began, if it is not the first one that is known
 	counts IndexStats
 }
 
@@ -91,6 +92,9 @@ func (x *Index) Begin(o Offset, before ...Offset) {
 	if len(before) == 0 || x.epoch() != o.Epoch {
 		x.epochs = append(x.epochs, branch{epoch: o.Epoch})
 	}
+	if len(x.epochs) > 1 {
+		x.began = time.Now() // at the latest
+	}
 	x.end, x.least, x.lost = o.Seq, o.Seq, 0
 }
 
@@ -122,6 +126,7 @@ func (x *Index) Branch(o Offset) {
 	}
 	x.epochs = slices.DeleteFunc(x.epochs, func(b branch) bool { return b.seq > o.Seq })
 	x.epochs = append(x.epochs, branch{o.Epoch, o.Seq})
+	x.began = time.Now()
 	x.end, x.least, x.lost = min(x.end, o.Seq), min(x.least, o.Seq), min(x.lost, o.Seq)
 }
 
@@ -339,9 +344,11 @@ func (x *Index) Read(q HistoryQuery) Replay {
 	x.evict(time.Now())
 	r := Replay{From: q.After, Horizon: Offset{x.epoch(), x.end}}
 	after, lost := x.place(q.After, q.Inbox)
+	// What waited for a user may have gone with the end of the epoch before.
+	r.Gap = q.Inbox && q.After.Epoch < x.epoch() && !x.began.IsZero() && time.Since(x.began) < x.cfg.TTL
 	l := x.logs[q.User]
 	if l == nil {
-		r.Gap = !q.Inbox && (lost || after < max(x.least, x.lost))
+		r.Gap = r.Gap || !q.Inbox && (lost || after < max(x.least, x.lost))
 		r.Before = x.offset(x.least)
 		return r
 	}
@@ -355,7 +362,7 @@ func (x *Index) Read(q HistoryQuery) Replay {
 		r.Before = x.offset(l.entries[i-1].seq)
 	}
 	r.Last = x.offset(l.last)
-	r.Gap = !q.Inbox && (lost || after < max(l.left, x.lost))
+	r.Gap = r.Gap || !q.Inbox && (lost || after < max(l.left, x.lost))
 	n := min(len(rest), max(q.Limit, 0))
 	r.More = len(rest) > n
 	r.Entries = x.envelopes(q.User, rest[:n])

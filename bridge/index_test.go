@@ -15,6 +15,8 @@ import (
 // model is an index that is slow and obvious: a list of everything that was ever appended.
 type model struct {
 	max    int
+	ttl    time.Duration
+	began  time.Time // the last epoch
 	least  uint64
 	end    uint64
 	epochs []bridge.Offset // where each begins
@@ -92,7 +94,11 @@ func (m *model) read(q bridge.HistoryQuery) (want []bridge.Envelope, gap, more b
 			e.read = e.read || !q.Peek
 		}
 	}
-	return want, gap && !q.Inbox, more
+	if q.Inbox {
+		last := m.epochs[len(m.epochs)-1]
+		gap = len(m.epochs) > 1 && q.After.Epoch < last.Epoch && time.Since(m.began) < m.ttl
+	}
+	return want, gap, more
 }
 
 // withdraw follows the rule of the index: what a socket may have read stays, and so does every
@@ -125,6 +131,7 @@ func (m *model) branch(o bridge.Offset) {
 		m.epochs = m.epochs[:len(m.epochs)-1]
 	}
 	m.epochs = append(m.epochs, o)
+	m.began = time.Now()
 }
 
 // TestIndex holds the index against the model, in thousands of random steps, with payloads that
@@ -143,7 +150,7 @@ func indexRound(t *testing.T, seed uint64) {
 	start := uint64(rnd.IntN(2) * rnd.IntN(50))
 	x := bridge.NewIndex(cfg)
 	x.Begin(bridge.Offset{Epoch: 10, Seq: start})
-	m := &model{max: cfg.MaxPerUser, least: start, end: start, epochs: []bridge.Offset{{Epoch: 10}}}
+	m := &model{ttl: ttl, max: cfg.MaxPerUser, least: start, end: start, epochs: []bridge.Offset{{Epoch: 10}}}
 	branched := false
 	for step := range 200 {
 		epoch := m.epochs[len(m.epochs)-1].Epoch

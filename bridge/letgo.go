@@ -7,9 +7,9 @@ import (
 
 // Times of a node that cannot serve.
 const (
-	// letGoAfter is how long a node cannot serve before it lets its clients go: a connection that
-	// breaks for a moment is no reason.
-	letGoAfter = 4 * time.Second
+	// letGoAfter is how long a node cannot serve before it lets its clients go. That NATS does not
+	// answer takes some five seconds to be noticed before.
+	letGoAfter = time.Second
 	// letGoStep is how much later the next third of the nodes does.
 	letGoStep = 3 * time.Second
 	// letGoPause is the least time between two times that a node does: clients must not wander.

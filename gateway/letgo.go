@@ -12,7 +12,7 @@ import (
 )
 
 // letGoOver is how long letting clients go takes.
-const letGoOver = 2 * time.Second
+const letGoOver = time.Second
 
 // letGoFor are the checks that a node cannot serve without: what leaders forward does not reach it.
 var letGoFor = []string{"nats", "canary"}

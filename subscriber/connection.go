@@ -164,7 +164,7 @@ const natsMaxPayload = 1 << 20
 const (
 	// pingEvery notices a server that is gone without a word after at most three
 	// of these; the library's default of two minutes is too long for a live page.
-	pingEvery = 10 * time.Second
+	pingEvery = 1500 * time.Millisecond
 	dialLimit = 2 * time.Second
 	// drainLimit bounds what subscriptions may take to finish at the end.
 	drainLimit = 5 * time.Second

@@ -268,6 +268,11 @@ func (e *election) learn(l *lineage) {
 	}
 }
 
+// adopt begins a new epoch in a stream that has messages of another one.
+func (e *election) adopt(created, epoch, seq uint64) {
+	e.learn(e.lineage.Load().adopt(created, epoch, seq, time.Now()))
+}
+
 // branch begins a new epoch, which the lease has from its next change on.
 func (e *election) branch(created, seq uint64) {
 	e.learn(e.lineage.Load().branch(created, seq, time.Now()))

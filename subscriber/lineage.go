@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"time"
 
@@ -78,6 +79,23 @@ func (l *lineage) branch(created, seq uint64, now time.Time) *lineage {
 	return next
 }
 
+// adopt returns the lineage of a stream that has the messages of another one up to a sequence,
+// whose epoch was that.
+func (l *lineage) adopt(created, epoch, seq uint64, now time.Time) *lineage {
+	before := []bridge.Offset{{Epoch: epoch}}
+	if l != nil && l.epoch(l.Created) == epoch {
+		before = l.epochs(l.Created)
+	}
+	next := &lineage{Created: created}
+	for _, b := range before {
+		if b.Seq <= seq {
+			next.Branches = append(next.Branches, b)
+		}
+	}
+	next.Branches = append(next.Branches, bridge.Offset{Epoch: max(uint64(now.UnixMilli()), created+1, epoch+1), Seq: seq})
+	return next
+}
+
 // later returns the one of two lineages that has the greater epoch.
 func (l *lineage) later(other *lineage) *lineage {
 	switch {
@@ -110,14 +128,21 @@ func (s *session) isBack(ctx context.Context, now streamState, mark landmark) (b
 }
 
 // storedAt is when the stream stored a message, in ms; zero when it does not have it.
-func (s *session) storedAt(ctx context.Context, seq uint64) (int64, error) {
+func (s *session) storedAt(ctx context.Context, seq uint64) (int64, error) { return s.stored(ctx, seq) }
+
+// storedFrom is the same of the first message from there on.
+func (s *session) storedFrom(ctx context.Context, seq uint64) (int64, error) {
+	return s.stored(ctx, seq, jetstream.WithGetMsgSubject(s.intake.client.cfg.SubjectPrefix+".>"))
+}
+
+func (s *session) stored(ctx context.Context, seq uint64, how ...jetstream.GetMsgOpt) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, apiLimit)
 	defer cancel()
 	stream, err := s.intake.client.js.Stream(ctx, s.intake.client.cfg.Stream.Name)
 	if err != nil {
 		return 0, fmt.Errorf("look at message %d: %w", seq, err)
 	}
-	m, err := stream.GetMsg(ctx, seq)
+	m, err := stream.GetMsg(ctx, seq, how...)
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return 0, nil
@@ -134,10 +159,14 @@ func (s *session) recognise(ctx context.Context, now streamState) error {
 	marks := []landmark{{own.Offset, own.Stored.UnixMilli()}, s.mark}
 	for _, mark := range marks {
 		back, err := s.isBack(ctx, now, mark)
+		var copied uint64
+		if err == nil && !back {
+			copied, err = s.copied(ctx, now, mark)
+		}
 		if err != nil {
 			return err
 		}
-		if !back {
+		if !back && copied == 0 {
 			continue
 		}
 		if s.term > 0 {
@@ -145,12 +174,43 @@ func (s *session) recognise(ctx context.Context, now streamState) error {
 			if err != nil {
 				return err
 			}
+			if back {
+				s.intake.election.branch(now.created, seq)
+			} else {
+				if seq == 0 {
+					seq = copied
+				}
+				s.intake.election.adopt(now.created, mark.Offset.Epoch, seq)
+			}
 			s.intake.log.Error("the stream went back to an earlier state, a new epoch begins", "stream_seq", seq, "last", now.last, "read", mark.Offset.String())
-			s.intake.election.branch(now.created, seq)
 		}
 		return errWentBack
 	}
 	return nil
+}
+
+// copied looks whether a stream that was created after the one with the landmark has messages of
+// it, as one has that was restored under a new name or time. They were stored before the
+// landmark, which the messages of a stream that was made anew were not. It returns the last such
+// sequence, zero when there is none.
+func (s *session) copied(ctx context.Context, now streamState, mark landmark) (uint64, error) {
+	known := func(epoch bridge.Offset) bool { return epoch.Epoch == mark.Offset.Epoch }
+	if mark.Stored <= 0 || now.last == 0 || slices.ContainsFunc(now.lineage.epochs(now.created), known) {
+		return 0, nil
+	}
+	var failed error
+	span := int(now.last - now.first + 1)
+	n := sort.Search(span, func(i int) bool {
+		stored, err := s.storedFrom(ctx, now.first+uint64(i))
+		if err != nil {
+			failed = err
+		}
+		return failed != nil || stored == 0 || stored > mark.Stored
+	})
+	if failed != nil || n == 0 {
+		return 0, failed
+	}
+	return now.first + uint64(n) - 1, nil
 }
 
 // branchedAt is the last sequence at which the stream is as this reader remembers it, zero when it

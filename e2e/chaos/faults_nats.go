@@ -16,7 +16,7 @@ import (
 // natsRows are faults of the stream and of the servers that keep it.
 func natsRows() []*row {
 	return []*row{
-		{name: "stream restored", on: wide, asked: asked, silence: mostSilence, during: 8, fault: restoreStream},
+		{name: "stream restored", on: wide, asked: asked, silence: mostSilence, ci: true, during: 8, fault: restoreStream},
 		{name: "stream purged", on: wide, asked: asked, silence: mostSilence, during: 6, fault: purgeStream},
 		{name: "nats leader killed", on: quorum, asked: asked, silence: mostSilence, fault: killStreamLeader},
 		{name: "nats quorum lost", on: quorum, asked: asked, fault: loseQuorum},

@@ -17,7 +17,7 @@ var (
 // networkRows are faults of the ways between bridges, NATS and Redis.
 func networkRows() (rows []*row) {
 	for _, r := range []row{
-		{name: "leader off nats", fault: part(leading, "nats", apart)},
+		{name: "leader off nats", ci: true, fault: part(leading, "nats", apart)},
 		{name: "leader deaf to nats", fault: part(leading, "nats", deaf)},
 		{name: "leader mute to nats", fault: part(leading, "nats", mute)},
 		{name: "leader refused by nats", fault: part(leading, "nats", reset)},

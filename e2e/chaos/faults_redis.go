@@ -11,11 +11,11 @@ import (
 func redisRows() []*row {
 	const outage = 3 * time.Second // a page may get nothing for so long
 	return []*row{
-		{name: "redis back from a snapshot", on: wide, asked: asked, silence: 2 * outage, during: 6, fault: restoreSnapshot},
+		{name: "redis back from a snapshot", on: wide, asked: asked, silence: 2 * outage, ci: true, during: 6, fault: restoreSnapshot},
 		{name: "valkey back from a snapshot", on: valkey, asked: asked, silence: 2 * outage, during: 6, fault: restoreSnapshot},
 		{name: "redis flushed", on: wide, asked: asked, silence: outage, during: 6, fault: flushRedis},
 		{name: "redis' clock back", on: clocked, asked: asked, silence: outage, during: 6, fault: turnClockBack},
-		{name: "sentinel failover", on: sentinels, asked: asked, silence: outage, during: 8, fault: failOver},
+		{name: "sentinel failover", on: sentinels, asked: asked, silence: outage, ci: true, during: 8, fault: failOver},
 		{name: "sentinel master killed", on: sentinels, asked: asked, silence: mostSilence, during: 8, fault: killMaster},
 		{name: "cluster failover, replica behind", on: sharded, asked: asked, silence: mostSilence, during: 8, fault: failOverBehind},
 		{name: "cluster master away", on: sharded, asked: asked, silence: mostSilence, fault: loseOneMaster},
