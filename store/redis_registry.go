@@ -114,10 +114,3 @@ func (r *Redis) Delivered(ctx context.Context, user bridge.UserID) (o bridge.Off
 	})
 	return o, err
 }
-
-// get returns redis.Nil when there is no such key.
-func (r *Redis) get(ctx context.Context, key string) (string, error) {
-	c := redis.NewStringCmd(ctx, "get", key) // made here: the breaker may let nothing be queued
-	err := r.send(ctx, func(p redis.Pipeliner) { _ = p.Process(ctx, c) })
-	return c.Val(), err
-}
