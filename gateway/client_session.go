@@ -69,9 +69,15 @@ func (s *socket) noteWritten() {
 	}
 }
 
-// saveProgress saves it. Failing costs the client what another socket of its user is
-// given meanwhile.
+// saveProgress saves it, but never goes back: a connection that the client has left, and that is
+// not known to be gone yet, says less than the client's next one has said. Failing costs the client
+// what another socket of its user is given meanwhile.
 func (h *Hub) saveProgress(ctx context.Context, sessions map[string]bridge.Session) {
+	for pid, session := range sessions {
+		if kept, err := h.store.Session(ctx, pid); err == nil && kept.User == session.User && kept.Given.After(session.Given) {
+			delete(sessions, pid)
+		}
+	}
 	if len(sessions) == 0 {
 		return
 	}

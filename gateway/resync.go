@@ -146,9 +146,7 @@ func (h *Hub) keepSessions(ctx context.Context, sockets []*socket) {
 		if session := s.session(); s.conn.PID() != "" && session.User != "" {
 			sessions[s.conn.PID()] = session
 		}
-		if pid, progress := s.progressSession(); pid != "" {
-			sessions[pid] = progress
-		}
+		h.saveProgressOf(s)
 		if len(sessions) >= chunk {
 			save()
 		}
