@@ -53,7 +53,7 @@ func (r *Redis) locate(ctx context.Context, users []bridge.UserID, found []bridg
 	for i := range cmds {
 		sockets, err := []bridge.Presence(nil), cmds[i].Err()
 		switch {
-		case err != nil:
+		case err != nil && !whole(cmds[i].Val()):
 			err = firstError(all[i : i+1])
 		case cmds[i].Val() == nil && sent != nil: // never sent, as when the breaker is open; no answer is nil
 			err = sent
@@ -64,4 +64,11 @@ func (r *Redis) locate(ctx context.Context, users []bridge.UserID, found []bridg
 	}
 	r.settle(ctx, keys, found)
 	return nil
+}
+
+// whole reports whether an answer was read to its end, whatever error its command has: when one
+// master of a Cluster is silent, the library ends its tries by giving all commands the error of the
+// context. What was not read of an answer is empty; no value of ours is.
+func whole(answer []string) bool {
+	return answer != nil && (len(answer) == 0 || answer[len(answer)-1] != "")
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -260,6 +262,40 @@ func TestClusterAwayIsNobodyOffline(t *testing.T) {
 			if !errors.Is(found.Err, bridge.ErrUnavailable) {
 				t.Errorf("user %d: %+v, want bridge.ErrUnavailable", i, found)
 			}
+		}
+	}
+}
+
+// One master of a Cluster that does not answer keeps nobody else's sockets from being found. The
+// library gives its silence as an error to the commands that the others have answered as well.
+func TestClusterMasterStalls(t *testing.T) {
+	t.Parallel()
+	low, high := redistest.Masters(t) // high knows the nodes
+	r := openRedis(t, store.Config{Addrs: []string{high.Addr}, Cluster: true, Timeout: time.Second}, bridgetest.Limits{NodeLease: time.Hour}, "a")
+	ctx := t.Context()
+	waitFor(t, "the first beat", func() bool { _, err := r.Beat(ctx); return err == nil })
+	var users []bridge.UserID
+	for i := range 40 { // half of them with a socket
+		users = append(users, bridge.UserID(fmt.Sprint("u", i)))
+		if i%2 == 0 {
+			must(t, second(r.Register(ctx, bridge.Registration{User: users[i], Socket: "s"})))
+		}
+	}
+	lost := make([]bool, len(users))
+	for i, user := range users {
+		slot, err := strconv.Atoi(strings.TrimPrefix(high.Do("CLUSTER KEYSLOT bridge:presence:{"+string(user)+"}"), ":"))
+		must(t, err)
+		lost[i] = slot < 8192
+	}
+
+	low.Stop()
+	defer low.Cont()
+	for i, found := range r.Locate(ctx, users) {
+		switch {
+		case lost[i] && !errors.Is(found.Err, bridge.ErrUnavailable):
+			t.Errorf("%s, whose master is away: %+v, want bridge.ErrUnavailable", users[i], found)
+		case !lost[i] && (found.Err != nil || len(found.Sockets) != 1-i%2):
+			t.Errorf("%s, whose master answers: %+v", users[i], found)
 		}
 	}
 }

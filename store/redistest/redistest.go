@@ -27,13 +27,13 @@ type Redis struct {
 	// address; of a Cluster, and with TLS, it is host:port.
 	Addr string
 
-	t       testing.TB
-	cluster bool
-	tls     []string // arguments; nil without TLS
-	admin   string   // a unix socket: see ask; empty in a Cluster
-	binary  string
-	dir     string
-	cmd     *exec.Cmd // nil after Kill
+	t      testing.TB
+	slots  string   // its first and last one in a Cluster, else empty
+	tls    []string // arguments; nil without TLS
+	admin  string   // a unix socket: see ask; empty in a Cluster
+	binary string
+	dir    string
+	cmd    *exec.Cmd // nil after Kill
 }
 
 // Server starts a server that is killed when the test ends. Without a redis-server
@@ -69,10 +69,41 @@ func TLS(t testing.TB, ca, cert, key string) *Redis {
 func Cluster(t testing.TB) *Redis {
 	t.Helper()
 	s := prepare(t)
-	s.cluster = true
+	s.slots = "0 16383"
 	s.Addr = freeAddr(t)
 	s.Restart()
+	s.knows(1)
 	return s
+}
+
+// Masters starts a Cluster of two servers: the first has the slots below 8192. Either serves
+// while the other is away. Otherwise they are like Server.
+func Masters(t testing.TB) (low, high *Redis) {
+	t.Helper()
+	low, high = prepare(t), prepare(t)
+	low.slots, high.slots = "0 8191", "8192 16383"
+	for _, s := range []*Redis{low, high} {
+		s.Addr = freeAddr(t)
+		s.Restart()
+	}
+	host, port, _ := net.SplitHostPort(high.Addr)
+	low.Do(fmt.Sprintf("CLUSTER MEET %s %s %d", host, port, high.bus()))
+	low.knows(2)
+	high.knows(2)
+	return low, high
+}
+
+// knows waits until the server knows who has which slots.
+func (s *Redis) knows(ranges int) {
+	s.t.Helper()
+	s.poll(&capture.Text{}, func() bool {
+		slots, err := s.ask("CLUSTER SLOTS")
+		if err != nil || slots != fmt.Sprint("*", ranges) {
+			return false
+		}
+		_, err = s.ask("GET x")
+		return err == nil || strings.HasPrefix(err.Error(), "-MOVED")
+	})
 }
 
 func freeAddr(t testing.TB) string {
@@ -127,22 +158,30 @@ func (s *Redis) Restart() {
 	}
 	s.cmd = cmd
 	s.poll(&output, func() bool { line, err := s.ask("PING"); return err == nil && line == "+PONG" })
-	if s.cluster {
-		s.Do("CLUSTER ADDSLOTSRANGE 0 16383")
-		s.poll(&output, func() bool { _, err := s.ask("GET x"); return err == nil })
+	if s.slots != "" {
+		s.Do("CLUSTER ADDSLOTSRANGE " + s.slots)
 	}
 }
 
 // where are the arguments that say where to listen.
 func (s *Redis) where() []string {
-	if !s.cluster {
+	if s.slots == "" {
 		return append([]string{"--port", "0", "--unixsocket", s.admin}, s.tls...)
 	}
 	_, port, _ := net.SplitHostPort(s.Addr)
-	// The bus of a Cluster of one has no peers, but wants a port of its own: any
-	// other one below those that the system hands out.
+	return []string{
+		"--bind", "127.0.0.1", "--port", port, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(s.bus()),
+		// Who is stopped by a test stays a master, and the others serve.
+		"--cluster-require-full-coverage", "no", "--cluster-node-timeout", "3600000",
+	}
+}
+
+// bus is the port by which the servers of a Cluster speak with each other, and which one alone
+// wants too: any below those that the system hands out.
+func (s *Redis) bus() int {
+	_, port, _ := net.SplitHostPort(s.Addr)
 	n, _ := strconv.Atoi(port)
-	return []string{"--bind", "127.0.0.1", "--port", port, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(n%20000 + 10000)}
+	return n%20000 + 10000
 }
 
 func (s *Redis) poll(output *capture.Text, ready func() bool) {
@@ -163,7 +202,7 @@ func (s *Redis) Kill() {
 	}
 	_ = s.cmd.Wait() // says "killed"
 	s.cmd = nil
-	if s.cluster {
+	if s.slots != "" {
 		_ = os.Remove(filepath.Join(s.dir, "nodes.conf")) // where it keeps its slots
 	} else {
 		_ = os.Remove(s.admin)
@@ -205,7 +244,7 @@ func (s *Redis) signal(sig syscall.Signal) {
 
 func (s *Redis) ask(command string) (string, error) {
 	network, addr := "unix", s.admin
-	if s.cluster {
+	if s.slots != "" {
 		network, addr = "tcp", s.Addr
 	}
 	conn, err := net.DialTimeout(network, addr, time.Second)
