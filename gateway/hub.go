@@ -335,8 +335,8 @@ func (h *Hub) Pushes() Pushes { return Pushes{h.took.Load(), h.seen.Load()} }
 // first, with its session, the history asked after that, as [bridge.History] wants it. When it
 // returns without an error, every message that is looked up from then on is pushed. c says what
 // the client has already; nil: the socket begins at the user's inbox. While the store is away, or
-// no leader can be asked, bind tries again, and away is called; it gives up only when ctx, the
-// socket's, ends, and with errTooMany.
+// no leader can be asked, bind tries again, and away is called once that lasts; it gives up only
+// when ctx, the socket's, ends, and with errTooMany.
 // What the client is told of its offset goes out with the next Flush.
 func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, c *claim, away func()) error {
 	h.unbind(s)
@@ -476,16 +476,22 @@ func locate(ctx context.Context, in locator, user bridge.UserID) ([]bridge.Prese
 	return found.Sockets, found.Err
 }
 
+// toldAfter is for how long op of [Hub.untilDone] fails before the client is told: a change of the
+// leader or of a Redis master is over by then, and clients do not notice it.
+const toldAfter = 3 * time.Second
+
 // untilDone repeats op, whose errors come from the store, the history or the stream, until it
-// succeeds, the socket is gone or refused, or ctx ends.
+// succeeds, the socket is gone or refused, or ctx ends. It calls away once when that takes longer
+// than toldAfter.
 func (h *Hub) untilDone(ctx context.Context, away func(), op func() error) error {
+	begun := time.Now()
 	wait := bridge.Backoff{First: 50 * time.Millisecond, Most: time.Second}
 	for {
 		err := op()
 		if err == nil || errors.Is(err, errMoved) || errors.Is(err, errTooMany) {
 			return err
 		}
-		if away != nil {
+		if away != nil && time.Since(begun) >= toldAfter {
 			away()
 			away = nil
 		}
