@@ -270,9 +270,14 @@ func (h *History) call(some []*historyRead) {
 	if h.unregistered.Load() {
 		asked.unregistered = h.client.node
 	}
-	var once sync.Once
+	c := h.client
+	var (
+		once    sync.Once
+		subject string // of the answer; set before the timer can end
+	)
 	end := func(pages []bridge.Replay, err error) {
 		once.Do(func() {
+			c.inbox.forget(subject)
 			for i, r := range some {
 				p := historyPage{err: err}
 				if err == nil {
@@ -286,12 +291,7 @@ func (h *History) call(some []*historyRead) {
 			h.send()
 		})
 	}
-	c := h.client
-	var subject string // set before the timer can end
-	late := time.AfterFunc(time.Hour, func() {
-		c.inbox.forget(subject)
-		end(nil, errNoLeader)
-	})
+	late := time.AfterFunc(time.Hour, func() { end(nil, errNoLeader) })
 	subject = c.inbox.expect(func(m *nats.Msg) {
 		late.Stop()
 		if noResponders(m) || len(m.Data) == 0 {

@@ -193,6 +193,29 @@ func TestHistoryWithoutALeader(t *testing.T) {
 	waitFor(t, "no answer after its end", func() bool { _, err := h.Read(t.Context(), q); return err != nil })
 }
 
+// A question that cannot be sent leaves nothing behind, so that an outage of NATS costs no memory.
+func TestHistoryQuestionsThatAreNotSent(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	c := ready(t, s, "a")
+	h := c.NewHistory(bridge.NewIndex(bridge.IndexConfig{TTL: time.Hour, MaxPerUser: 10, MaxMemory: 1 << 20}))
+	waiting := func() (n int) {
+		c.inbox.waiting.Range(func(any, any) bool { n++; return true })
+		return n
+	}
+	s.Shutdown()
+	waitFor(t, "the node has noticed", func() bool { return c.conn.err() != nil })
+	before := waiting()
+	for range 100 {
+		if _, err := h.Read(t.Context(), bridge.HistoryQuery{User: "u", Limit: 10}); !errors.Is(err, bridge.ErrUnavailable) {
+			t.Fatalf("a question without NATS: %v", err)
+		}
+	}
+	if n := waiting() - before; n != 0 {
+		t.Errorf("%d answers are still expected", n)
+	}
+}
+
 // A node whose sockets the store does not know is sent everything by the time that it has an
 // answer, and not any more when it has not said so for a while.
 func TestNodesThatCannotRegister(t *testing.T) {
