@@ -275,10 +275,12 @@ func (r *Router) settle(t *routerTerm, b *batch, i int) {
 		r.routes.Withdraw(t.number, f.Offset, func(err error) {
 			defer t.running.Done()
 			if err != nil {
+				r.index.NotWithdrawn(f.Offset)
 				r.log.LogAttrs(context.Background(), slog.LevelWarn, "withdrawal not recorded, a later leader may deliver the message", slog.Uint64("stream_seq", f.Offset.Seq), slog.Any("err", err))
 				r.close(b, i, Inboxed, sum, true)
 				return
 			}
+			r.index.Withdrawn(f.Offset)
 			r.close(b, i, Offline, sum, false)
 		})
 	}

@@ -6,7 +6,7 @@ import "context"
 type History interface {
 	// Read returns the user's messages after an offset, with their payloads. A socket that
 	// registers before it is asked for misses none: a message is in the answer, or is looked up
-	// after the registration. An error means that no leader could be asked now.
+	// after the registration. An error means that no leader can answer now.
 	Read(ctx context.Context, q HistoryQuery) (Replay, error)
 }
 
@@ -37,4 +37,7 @@ type Replay struct {
 	// Horizon is up to where the leader had read the stream, in its Term.
 	Horizon Offset
 	Term    uint64
+	// Undecided means that a withdrawal of the user's messages is on its way, so that it is not
+	// known what the page has: it is to be asked for again. All else is without meaning then.
+	Undecided bool
 }

@@ -34,13 +34,14 @@ type Index struct {
 
 	mu     sync.Mutex // guards all below
 	logs   map[UserID]*indexLog
-	idle   int             // logs without an entry
-	order  indexOrder      // every message that was appended, oldest first
-	epochs []branch        // of the stream, oldest first; the last one is the present
-	end    uint64          // the sequence up to which the stream was indexed
-	least  uint64          // nothing is known of messages up to it
-	lost   uint64          // some up to it had left the stream before they were read
-	gone   map[uint64]bool // withdrawn, kept as long as the messages would be
+	idle   int                  // logs without an entry
+	order  indexOrder           // every message that was appended, oldest first
+	epochs []branch             // of the stream, oldest first; the last one is the present
+	end    uint64               // the sequence up to which the stream was indexed
+	least  uint64               // nothing is known of messages up to it
+	lost   uint64               // some up to it had left the stream before they were read
+	gone   map[uint64]bool      // withdrawn, kept as long as the messages would be
+	open   map[Offset]*indexLog // withdrawals that are not recorded yet, by message
 	bytes  int
 	newest StoredMessage // that was appended
 	began  time.Time     // when the epoch began, if it is not the first one that is known
@@ -56,6 +57,7 @@ type indexLog struct {
 	left    uint64       // the greatest sequence that has left the log because of a bound; zero: none
 	last    uint64       // the newest message ever appended that was not withdrawn; zero: not known
 	read    uint64       // up to here sockets may have read
+	open    int          // withdrawals of its messages that are not recorded yet
 }
 
 type indexEntry struct {
@@ -70,7 +72,7 @@ type indexPayload struct {
 
 // NewIndex makes an empty index. [Index.Begin] says where the stream is read from.
 func NewIndex(cfg IndexConfig) *Index {
-	return &Index{cfg: cfg, logs: make(map[UserID]*indexLog), gone: make(map[uint64]bool)}
+	return &Index{cfg: cfg, logs: make(map[UserID]*indexLog), gone: make(map[uint64]bool), open: make(map[Offset]*indexLog)}
 }
 
 // Begin says that messages after o, of o's epoch, are appended next. An index that has been
@@ -84,6 +86,7 @@ func (x *Index) Begin(o Offset, before ...Offset) {
 		return
 	}
 	clear(x.logs)
+	clear(x.open)
 	x.order, x.idle, x.bytes = indexOrder{}, 0, 0
 	x.epochs = nil
 	for _, b := range before {
@@ -122,6 +125,11 @@ func (x *Index) Branch(o Offset) {
 	for seq := range x.gone {
 		if seq > o.Seq {
 			delete(x.gone, seq)
+		}
+	}
+	for withdrawn := range x.open {
+		if withdrawn.Seq > o.Seq {
+			x.close(withdrawn)
 		}
 	}
 	x.epochs = slices.DeleteFunc(x.epochs, func(b branch) bool { return b.seq > o.Seq })
@@ -280,8 +288,9 @@ func (x *Index) Lose(o Offset) {
 	}
 }
 
-// Withdraw takes a message out of its log, so that nobody is sent it any more. It reports false
-// when a socket may have read it.
+// Withdraw begins to take a message out of its log. Until [Index.Withdrawn] or
+// [Index.NotWithdrawn] ends that, the log is not read: see [Replay.Undecided]. It reports false,
+// and does nothing, when a socket may have read the message.
 func (x *Index) Withdraw(o Offset) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -292,21 +301,31 @@ func (x *Index) Withdraw(o Offset) bool {
 	if !found {
 		return o.Seq <= x.end // it has left its log by age
 	}
-	if l := x.order.at(i).log; l != nil {
+	if l := x.order.at(i).log; l != nil && x.open[o] == nil {
 		if o.Seq <= l.read {
 			return false
 		}
-		x.remove(l, o.Seq)
+		x.open[o] = l
+		l.open++
 	}
-	x.gone[o.Seq] = true
 	return true
 }
 
-// Withdrawn notes messages that another reader has withdrawn; they may not be here yet.
-func (x *Index) Withdrawn(offsets []Offset) {
+// NotWithdrawn says that a withdrawal could not be recorded: another reader may deliver the message,
+// so it stays in its log.
+func (x *Index) NotWithdrawn(o Offset) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.close(o)
+}
+
+// Withdrawn takes messages whose withdrawal is recorded out of their logs. When one is not here
+// yet it enters none.
+func (x *Index) Withdrawn(offsets ...Offset) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, o := range offsets {
+		x.close(o)
 		if o != x.offset(o.Seq) {
 			continue // of a stream that is not this one any more
 		}
@@ -318,6 +337,14 @@ func (x *Index) Withdrawn(offsets []Offset) {
 			x.remove(x.order.at(i).log, o.Seq)
 		}
 		x.gone[o.Seq] = true
+	}
+}
+
+// close ends a withdrawal that is not recorded yet, if it is one. With x.mu held.
+func (x *Index) close(o Offset) {
+	if l := x.open[o]; l != nil {
+		delete(x.open, o)
+		l.open--
 	}
 }
 
@@ -350,6 +377,10 @@ func (x *Index) Read(q HistoryQuery) Replay {
 	if l == nil {
 		r.Gap = r.Gap || !q.Inbox && (lost || after < max(x.least, x.lost))
 		r.Before = x.offset(x.least)
+		return r
+	}
+	if l.open > 0 && !q.Peek {
+		r.Undecided = true
 		return r
 	}
 	i, found := l.find(after)

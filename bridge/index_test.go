@@ -3,6 +3,7 @@ package bridge_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,6 +27,7 @@ type model struct {
 type modelMessage struct {
 	bridge.Envelope
 	withdrawn, left, read bool
+	open                  bool // its withdrawal is not recorded yet
 }
 
 // of returns the user's messages after a sequence that were not withdrawn.
@@ -114,9 +116,28 @@ func (m *model) withdraw(o bridge.Offset) bool {
 				return false
 			}
 		}
-		e.withdrawn = true
+		e.open = true
 	}
 	return true
+}
+
+// decide ends every withdrawal of a user.
+func (m *model) decide(user bridge.UserID, x *bridge.Index, recorded bool) {
+	for _, e := range m.all {
+		if e.User != user || !e.open {
+			continue
+		}
+		if e.open, e.withdrawn = false, recorded && !e.left; recorded {
+			x.Withdrawn(e.Offset)
+		} else {
+			x.NotWithdrawn(e.Offset)
+		}
+	}
+}
+
+// undecided reports whether a withdrawal of a user's messages is not recorded yet.
+func (m *model) undecided(user bridge.UserID) bool {
+	return slices.ContainsFunc(m.all, func(e *modelMessage) bool { return e.User == user && e.open })
 }
 
 func (m *model) branch(o bridge.Offset) {
@@ -185,7 +206,7 @@ func indexRound(t *testing.T, seed uint64) {
 		case n < 65:
 			if len(m.all) > 0 {
 				e := m.all[max(0, len(m.all)-1-rnd.IntN(6))]
-				if e.withdrawn || e.Offset.Epoch != epoch || e.left {
+				if e.withdrawn || e.open || e.Offset.Epoch != epoch || e.left {
 					break
 				}
 				if got, want := x.Withdraw(e.Offset), m.withdraw(e.Offset); got != want {
@@ -199,12 +220,22 @@ func indexRound(t *testing.T, seed uint64) {
 			x.Branch(o)
 			m.branch(o)
 			branched = true
+		case n < 80:
+			m.expire(time.Now().Add(-ttl))
+			x.Read(bridge.HistoryQuery{Peek: true}) // drops the same ones
+			m.decide(user, x, rnd.IntN(3) > 0)
 		default:
 			q := bridge.HistoryQuery{User: user, Limit: rnd.IntN(8), Peek: rnd.IntN(2) == 0, Inbox: rnd.IntN(3) == 0}
 			q.After = bridge.Offset{Epoch: 10 + rnd.Uint64N(epoch-10+1), Seq: rnd.Uint64N(m.end + 1)}
 			m.expire(time.Now().Add(-ttl))
-			want, gap, more := m.read(q)
 			r := x.Read(q)
+			if undecided := !q.Peek && m.undecided(user); undecided || r.Undecided {
+				if !undecided || !r.Undecided {
+					t.Fatalf("seed %d step %d: read %+v: undecided %v, want %v", seed, step, q, r.Undecided, undecided)
+				}
+				break
+			}
+			want, gap, more := m.read(q)
 			var got []bridge.Envelope
 			for _, e := range r.Entries {
 				got = append(got, *e)
@@ -266,7 +297,7 @@ func TestIndexOfAnotherReader(t *testing.T) {
 	}
 	x.Append(entry(1))
 	x.Append(entry(2))
-	x.Withdrawn([]bridge.Offset{at(2), at(3), {Epoch: 6, Seq: 1}})
+	x.Withdrawn(at(2), at(3), bridge.Offset{Epoch: 6, Seq: 1})
 	if got := x.Append(entry(3)); !got[0].Withdrawn {
 		t.Error("a message that was withdrawn is appended")
 	}

@@ -352,7 +352,7 @@ func TestRouteToSocketsThatLeft(t *testing.T) {
 		{name: "withdrawn", header: []string{bridge.HeaderOffline, bridge.OfflineDrop}, outcome: bridge.Offline},
 		{name: "withdrawn when the node is gone", header: []string{bridge.HeaderOffline, bridge.OfflineDrop}, answer: bridge.ErrNodeGone, outcome: bridge.Offline},
 		{name: "unknown when the node is silent", header: []string{bridge.HeaderOffline, bridge.OfflineDrop}, answer: errors.New("no answer"), outcome: bridge.Inboxed, unsure: true, kept: 1},
-		{name: "unknown when it is not recorded", header: []string{bridge.HeaderOffline, bridge.OfflineDrop}, lost: true, outcome: bridge.Inboxed, unsure: true},
+		{name: "unknown when it is not recorded", header: []string{bridge.HeaderOffline, bridge.OfflineDrop}, lost: true, outcome: bridge.Inboxed, unsure: true, kept: 1},
 		{name: "read by a socket that came", header: []string{bridge.HeaderOffline, bridge.OfflineDrop}, newer: true, outcome: bridge.Pushed, kept: 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -369,8 +369,14 @@ func TestRouteToSocketsThatLeft(t *testing.T) {
 				}
 				return make([]bridge.Count, len(batch)), nil
 			}
-			if tt.lost {
-				w.withdraw = func() error { return errAway }
+			w.withdraw = func() error {
+				if r := w.index.Read(bridge.HistoryQuery{User: "u", Limit: 10}); !r.Undecided || len(r.Entries) > 0 {
+					t.Errorf("while the withdrawal is recorded a socket is answered %+v", r)
+				}
+				if tt.lost {
+					return errAway
+				}
+				return nil
 			}
 			w.term(t, []bridge.Message{message(1, "u", tt.header...)})
 			if got := w.receipts["1"]; got.Outcome != tt.outcome || got.Unsure != tt.unsure {
@@ -387,7 +393,7 @@ func TestRouteToSocketsThatLeft(t *testing.T) {
 func TestRouteWhatWasWithdrawn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.index.Withdrawn([]bridge.Offset{at(2)})
+	w.index.Withdrawn(at(2))
 	register(t, w.store, "u", "s")
 	w.term(t, []bridge.Message{message(1, "u"), message(2, "u", bridge.HeaderOffline, bridge.OfflineDrop), message(3, "u")})
 	if d := cmp.Diff([]bridge.Offset{at(1), at(3)}, w.pushed); d != "" {

@@ -34,7 +34,10 @@ const (
 	fetches = 16
 )
 
-var errNoLeader = fmt.Errorf("%w: no leader answers for histories", bridge.ErrUnavailable)
+var (
+	errNoLeader  = fmt.Errorf("%w: no leader answers for histories", bridge.ErrUnavailable)
+	errUndecided = fmt.Errorf("%w: a withdrawal is on its way", bridge.ErrUnavailable)
+)
 
 // History answers what sockets have missed, from the index of the leader: this process's when
 // it leads, else by a question over NATS. It implements [bridge.History].
@@ -140,6 +143,9 @@ func (h *History) Read(ctx context.Context, q bridge.HistoryQuery) (bridge.Repla
 			if page, err = h.ask(ctx, q); err != nil {
 				return bridge.Replay{}, err
 			}
+		}
+		if page.Undecided {
+			return bridge.Replay{}, errUndecided
 		}
 		last := page.Last
 		if n := len(page.Entries); n > 0 {

@@ -26,6 +26,7 @@ const (
 	flagPeek
 	flagMore
 	flagGap
+	flagUndecided
 )
 
 func appendOffset(b []byte, o bridge.Offset) []byte {
@@ -106,7 +107,7 @@ func encodePages(term uint64, pages []bridge.Replay, limit int) []byte {
 	b = appendOffset(b, horizon)
 	b = binary.AppendUvarint(b, uint64(len(pages)))
 	for _, p := range pages {
-		b = binary.AppendUvarint(b, flags(p.More, flagMore)|flags(p.Gap, flagGap))
+		b = binary.AppendUvarint(b, flags(p.More, flagMore)|flags(p.Gap, flagGap)|flags(p.Undecided, flagUndecided))
 		b = appendOffset(b, p.Last)
 		b = appendOffset(b, p.Before)
 		b = binary.AppendUvarint(b, uint64(len(p.Entries)))
@@ -141,7 +142,10 @@ func decodePages(data []byte, queries []bridge.HistoryQuery) (pages []bridge.Rep
 	for i := range pages {
 		p := &pages[i]
 		f := r.number()
-		*p = bridge.Replay{More: f&flagMore != 0, Gap: f&flagGap != 0, From: queries[i].After, Horizon: horizon, Term: h.term}
+		*p = bridge.Replay{
+			More: f&flagMore != 0, Gap: f&flagGap != 0, Undecided: f&flagUndecided != 0,
+			From: queries[i].After, Horizon: horizon, Term: h.term,
+		}
 		p.Last, p.Before = r.offset(), r.offset()
 		n := r.number()
 		if n > uint64(len(r.rest)/minItem) {

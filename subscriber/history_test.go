@@ -137,6 +137,45 @@ func TestHistoryOfEachNode(t *testing.T) {
 	}
 }
 
+// While a withdrawal is recorded its user's history has no answer, at no node: what it says about the
+// message would be wrong in one case or the other. Other users' histories have.
+func TestHistoryWhileAWithdrawalIsRecorded(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	a := reads(t, s, "a", 1<<20)
+	waitFor(t, "a leads", a.intake.Leading)
+	b := reads(t, s, "b", 1<<20)
+	a.say(t, "u", 0, 2)
+	a.say(t, "v", 0, 1)
+	waitFor(t, "a has read", func() bool { return a.index.Horizon().Seq == 3 })
+	b.payloads(t, "v")
+	last := bridge.Offset{Epoch: a.streams.epoch(), Seq: 2}
+	for _, recorded := range []bool{false, true} {
+		if !a.index.Withdraw(last) {
+			t.Fatal("a message that no socket was given cannot be withdrawn")
+		}
+		for _, n := range []*readingNode{a, b} {
+			if page, err := n.history.Read(t.Context(), bridge.HistoryQuery{User: "u", Limit: 10}); !errors.Is(err, bridge.ErrUnavailable) {
+				t.Errorf("node %s: %+v, %v", n.node, page, err)
+			}
+			n.payloads(t, "v")
+		}
+		want := 2
+		if recorded {
+			a.index.Withdrawn(last)
+			want = 1
+		} else {
+			a.index.NotWithdrawn(last)
+		}
+		for _, n := range []*readingNode{a, b} {
+			page, err := n.history.Read(t.Context(), bridge.HistoryQuery{User: "u", Limit: 10, Peek: true})
+			if err != nil || len(page.Entries) != want || page.Gap {
+				t.Errorf("node %s, recorded %v: %+v, %v", n.node, recorded, page, err)
+			}
+		}
+	}
+}
+
 // A storm of questions is a few messages with many queries each.
 func TestHistoryQuestionsGather(t *testing.T) {
 	t.Parallel()

@@ -123,7 +123,7 @@ func (s *session) create(ctx context.Context) (jetstream.Consumer, error) {
 		s.remove(consumer)
 		return nil, err
 	}
-	s.intake.index.Withdrawn(s.gone)
+	s.intake.index.Withdrawn(s.gone...)
 	return consumer, nil
 }
 

@@ -14,5 +14,9 @@ func (h History) Read(ctx context.Context, q bridge.HistoryQuery) (bridge.Replay
 	if err := context.Cause(ctx); err != nil {
 		return bridge.Replay{}, err
 	}
-	return h.Index.Read(q), nil
+	page := h.Index.Read(q)
+	if page.Undecided {
+		return bridge.Replay{}, bridge.ErrUnavailable
+	}
+	return page, nil
 }
