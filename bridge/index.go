@@ -76,14 +76,15 @@ func NewIndex(cfg IndexConfig) *Index {
 }
 
 // Begin says that messages after o, of o's epoch, are appended next. An index that has been
-// there already keeps what it has. Otherwise it begins anew, and knows nothing of messages up to o.
+// there already keeps what it has. Otherwise it begins anew, which Begin reports: it knows nothing of
+// messages up to o, and of no withdrawal.
 // before is where each epoch began, oldest first, whose cursors are good up to where the next one
 // began; none: o's epoch is the only one.
-func (x *Index) Begin(o Offset, before ...Offset) {
+func (x *Index) Begin(o Offset, before ...Offset) (anew bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if len(x.epochs) > 0 && x.epoch() == o.Epoch && o.Seq <= x.end {
-		return
+		return false
 	}
 	clear(x.logs)
 	clear(x.open)
@@ -99,6 +100,7 @@ func (x *Index) Begin(o Offset, before ...Offset) {
 		x.began = time.Now() // at the latest
 	}
 	x.end, x.least, x.lost = o.Seq, o.Seq, 0
+	return true
 }
 
 // Branch says that the stream was put back to o.Seq and goes on from there under o's epoch.

@@ -78,7 +78,7 @@ func (c *Client) NewIntake(index *bridge.Index, history *History, cfg IntakeConf
 	self := leaseRecord{Node: c.node, Holder: rand.Text()}
 	lease := newNATSLease(c, self.Holder)
 	i := &Intake{
-		client: c, index: index, history: history, gone: newWithdrawals(c, cfg.Window, log),
+		client: c, index: index, history: history, gone: newWithdrawals(c, index, cfg.Window, log),
 		handover: hand, cfg: cfg, handler: h, log: log, done: make(chan struct{}),
 	}
 	i.election = election{
@@ -221,9 +221,8 @@ func (i *Intake) lead(ctx context.Context, term uint64, handed landmark) {
 	defer stop()
 	defer context.AfterFunc(i.stop, stop)()
 
-	var gone []bridge.Offset
-	if err := bridge.Retry(reading, i.log, "begin to record withdrawals", func(ctx context.Context) (err error) {
-		gone, err = i.gone.begin(ctx, term)
+	if err := bridge.Retry(reading, i.log, "begin to record withdrawals", func(ctx context.Context) error {
+		err := i.gone.begin(ctx, term)
 		if errors.Is(err, bridge.ErrNotLeader) {
 			stop() // a greater term has begun: another campaign exceeds it
 		}
@@ -243,7 +242,7 @@ func (i *Intake) lead(ctx context.Context, term uint64, handed landmark) {
 	if i.position.After(handed.Offset) {
 		i.position = handed.Offset // what is after it was perhaps not handed on; zero: the window is read again
 	}
-	i.readFrom(reading, ctx, session{intake: i, term: term, mark: handed, handed: handed.Offset, gone: gone})
+	i.readFrom(reading, ctx, session{intake: i, term: term, mark: handed, handed: handed.Offset})
 }
 
 // readFrom reads on until reading ends, through every failure of NATS. s says what for.

@@ -39,10 +39,9 @@ var (
 // sequence in a stream that was made anew.
 type session struct {
 	intake *Intake
-	term   uint64          // zero: this node stands by
-	handed bridge.Offset   // what is not after it was handed on already; zero: not known
-	mark   landmark        // the newest message that a leader before has handed on
-	gone   []bridge.Offset // what others have withdrawn
+	term   uint64        // zero: this node stands by
+	handed bridge.Offset // what is not after it was handed on already; zero: not known
+	mark   landmark      // the newest message that a leader before has handed on
 
 	last  bridge.Offset // the last message handled; zero: none is known
 	begun bool          // it came as far as reading
@@ -119,11 +118,13 @@ func (s *session) create(ctx context.Context) (jetstream.Consumer, error) {
 	if err == nil && after.epoch != before.epoch {
 		err = errAnew
 	}
+	if err == nil && s.term > 0 {
+		err = s.intake.gone.apply(ctx)
+	}
 	if err != nil {
 		s.remove(consumer)
 		return nil, err
 	}
-	s.intake.index.Withdrawn(s.gone...)
 	return consumer, nil
 }
 
@@ -147,14 +148,14 @@ func (s *session) start(ctx context.Context, now streamState) (jetstream.Consume
 		if s.term > 0 && s.handed.Epoch == now.epoch && s.handed.Seq < s.last.Seq {
 			defer s.intake.lost(s.last.Seq-s.handed.Seq, s.last) // when the index has begun
 		}
-		index.Begin(s.last, now.lineage.epochs(now.created)...)
+		s.beginIndex(s.last, now)
 	case s.last.Epoch != now.epoch:
 		log.Warn("stream has a new epoch", "before", s.last.String(), "begins", begin.String())
 		if s.last.Epoch < now.epoch && begin.Seq > 0 {
 			begin.Seq = min(begin.Seq, s.last.Seq) // read on, it is the same up to there
 		}
 		if now.epoch != now.created && begin.Seq == 0 {
-			index.Begin(begin, now.lineage.epochs(now.created)...) // nothing of the stream before was recognised
+			s.beginIndex(begin, now) // nothing of the stream before was recognised
 		} else {
 			index.Branch(now.begin)
 		}
@@ -170,6 +171,13 @@ func (s *session) start(ctx context.Context, now streamState) (jetstream.Consume
 	}
 	s.unread = s.target
 	return jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: s.last.Seq + 1}, nil
+}
+
+// beginIndex has the index begin behind an offset.
+func (s *session) beginIndex(o bridge.Offset, now streamState) {
+	if s.intake.index.Begin(o, now.lineage.epochs(now.created)...) {
+		s.intake.gone.forget()
+	}
 }
 
 // cold is the sequence at which a reader without an index begins.

@@ -34,6 +34,7 @@ var (
 // Safe for concurrent use.
 type withdrawals struct {
 	client *Client
+	index  *bridge.Index
 	window time.Duration // for how long a record matters
 	log    *slog.Logger
 
@@ -51,8 +52,8 @@ type withdrawal struct {
 	done   func(error)
 }
 
-func newWithdrawals(c *Client, window time.Duration, log *slog.Logger) *withdrawals {
-	return &withdrawals{client: c, window: window, log: log}
+func newWithdrawals(c *Client, index *bridge.Index, window time.Duration, log *slog.Logger) *withdrawals {
+	return &withdrawals{client: c, index: index, window: window, log: log}
 }
 
 func (w *withdrawals) config() jetstream.StreamConfig {
@@ -65,34 +66,29 @@ func (w *withdrawals) config() jetstream.StreamConfig {
 	}
 }
 
-// begin makes this node the only writer, and returns what others have withdrawn since the last
-// call. It is called before the term's first message is routed. It returns [bridge.ErrNotLeader]
-// when a node with a greater term writes.
-func (w *withdrawals) begin(ctx context.Context, term uint64) ([]bridge.Offset, error) {
+// begin makes this node the only writer. It returns [bridge.ErrNotLeader] when a node with a greater
+// term writes.
+func (w *withdrawals) begin(ctx context.Context, term uint64) error {
 	for {
 		last, greatest, err := w.newest(ctx)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if greatest > term {
 			w.client.heardTerm.Store(max(greatest, w.client.heardTerm.Load()))
-			return nil, bridge.ErrNotLeader
+			return bridge.ErrNotLeader
 		}
 		mine, err := w.put(ctx, term, nil, last)
 		if stale, ok := errors.AsType[*jetstream.APIError](err); ok && stale.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
 			continue
 		}
 		if err != nil {
-			return nil, err
-		}
-		found, err := w.readTo(ctx, mine)
-		if err != nil {
-			return nil, err
+			return err
 		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.term, w.last, w.read, w.unsure = term, mine, mine, false
-		return found, nil
+		w.term, w.last, w.unsure = term, mine, false
+		return nil
 	}
 }
 
@@ -129,32 +125,47 @@ func (w *withdrawals) end() {
 	}
 }
 
-// readTo reads the records that the index does not know yet, up to a sequence.
-func (w *withdrawals) readTo(ctx context.Context, last uint64) (found []bridge.Offset, err error) {
+// forget says that the index has begun anew, and knows of no withdrawal.
+func (w *withdrawals) forget() {
 	w.mu.Lock()
-	from := w.read + 1
+	defer w.mu.Unlock()
+	w.read = 0
+}
+
+// apply has the index know what this node and others have withdrawn. It comes after begin, and
+// before the first message is routed.
+func (w *withdrawals) apply(ctx context.Context) error {
+	w.mu.Lock()
+	read, last := w.read, w.last
 	w.mu.Unlock()
-	if from > last {
+	from := read + 1
+	if from > last+1 {
 		from = 1 // the stream was made anew
 	}
 	stream, err := w.client.js.Stream(ctx, w.client.cfg.withdrawnStream())
 	if err != nil {
-		return nil, fmt.Errorf("read withdrawals: %w", err)
+		return fmt.Errorf("read withdrawals: %w", err)
 	}
 	for from <= last {
 		// The first one from there on. A replica that is behind has none, which is an error: the
 		// last one is known to be there.
 		m, err := stream.GetMsg(ctx, from, jetstream.WithGetMsgSubject(w.client.cfg.withdrawnSubject()))
 		if err != nil {
-			return nil, fmt.Errorf("read withdrawals: %w", err)
+			return fmt.Errorf("read withdrawals: %w", err)
 		}
 		_, offsets, err := decodeWithdrawals(m.Data)
 		if err != nil {
 			w.log.LogAttrs(ctx, slog.LevelWarn, "record of withdrawals not understood", slog.Uint64("record", m.Sequence), slog.Any("err", err))
 		}
-		found, from = append(found, offsets...), m.Sequence+1
+		w.index.Withdrawn(offsets...)
+		from = m.Sequence + 1
 	}
-	return found, nil
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.read == read { // else the index has begun anew meanwhile
+		w.read = last
+	}
+	return nil
 }
 
 // Withdraw records that a message was withdrawn in a term, and calls done once. It never waits;
@@ -206,7 +217,10 @@ func (w *withdrawals) writeOne(some []withdrawal) error {
 		return errNotLeading
 	}
 	if unsure {
-		if _, err := w.begin(ctx, term); err != nil {
+		if err := w.begin(ctx, term); err != nil {
+			return err
+		}
+		if err := w.apply(ctx); err != nil { // the record that failed may be there
 			return err
 		}
 	}
@@ -220,7 +234,10 @@ func (w *withdrawals) writeOne(some []withdrawal) error {
 		w.unsure = true
 		return err
 	}
-	w.last, w.read = seq, seq
+	if w.read == w.last {
+		w.read = seq
+	}
+	w.last = seq
 	return nil
 }
 
