@@ -88,6 +88,8 @@ func (x *Index) Begin(o Offset, before ...Offset) (anew bool) {
 	}
 	clear(x.logs)
 	clear(x.open)
+	clear(x.gone)
+	x.newest = StoredMessage{}
 	x.order, x.idle, x.bytes = indexOrder{}, 0, 0
 	x.epochs = nil
 	for _, b := range before {

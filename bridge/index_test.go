@@ -98,7 +98,7 @@ func (m *model) read(q bridge.HistoryQuery) (want []bridge.Envelope, gap, more b
 	}
 	if q.Inbox {
 		last := m.epochs[len(m.epochs)-1]
-		gap = len(m.epochs) > 1 && q.After.Epoch < last.Epoch && time.Since(m.began) < m.ttl
+		gap = !m.began.IsZero() && q.After.Epoch < last.Epoch && time.Since(m.began) < m.ttl
 	}
 	return want, gap, more
 }
@@ -220,6 +220,15 @@ func indexRound(t *testing.T, seed uint64) {
 			x.Branch(o)
 			m.branch(o)
 			branched = true
+		case n == 72: // another stream, which has used some of the sequences as well
+			o := bridge.Offset{Epoch: epoch + 1, Seq: rnd.Uint64N(m.end + 1)}
+			if !x.Begin(o) {
+				t.Fatalf("seed %d step %d: an index of another epoch has not begun anew", seed, step)
+			}
+			if at := x.Newest(); at != (bridge.StoredMessage{}) {
+				t.Fatalf("seed %d step %d: a new index remembers %v", seed, step, at)
+			}
+			m.all, m.least, m.end, m.epochs = nil, o.Seq, o.Seq, []bridge.Offset{{Epoch: o.Epoch}}
 		case n < 80:
 			m.expire(time.Now().Add(-ttl))
 			x.Read(bridge.HistoryQuery{Peek: true}) // drops the same ones
