@@ -65,18 +65,11 @@ const maxBranches = 16
 // branch returns the lineage after the stream went back to a sequence. Its epoch is greater than
 // any that offsets had.
 func (l *lineage) branch(created, seq uint64, now time.Time) *lineage {
-	next := &lineage{Created: created}
+	var before []bridge.Offset
 	if l != nil && l.Created == created {
-		for _, b := range l.Branches {
-			if b.Seq <= seq {
-				next.Branches = append(next.Branches, b)
-			}
-		}
-		next.Branches = next.Branches[max(0, len(next.Branches)-maxBranches+1):]
+		before = l.Branches
 	}
-	epoch := max(uint64(now.UnixMilli()), l.epoch(created)+1)
-	next.Branches = append(next.Branches, bridge.Offset{Epoch: epoch, Seq: seq})
-	return next
+	return extend(created, before, seq, max(uint64(now.UnixMilli()), l.epoch(created)+1))
 }
 
 // adopt returns the lineage of a stream that has the messages of another one up to a sequence,
@@ -86,14 +79,25 @@ func (l *lineage) adopt(created, epoch, seq uint64, now time.Time) *lineage {
 	if l != nil && l.epoch(l.Created) == epoch {
 		before = l.epochs(l.Created)
 	}
-	next := &lineage{Created: created}
+	return extend(created, before, seq, max(uint64(now.UnixMilli()), created+1, epoch+1))
+}
+
+// extend returns a lineage whose epoch begins behind a sequence, with those before it that began
+// there or earlier.
+func extend(created uint64, before []bridge.Offset, seq, epoch uint64) *lineage {
+	var kept []bridge.Offset
 	for _, b := range before {
 		if b.Seq <= seq {
-			next.Branches = append(next.Branches, b)
+			kept = append(kept, b)
 		}
 	}
-	next.Branches = append(next.Branches, bridge.Offset{Epoch: max(uint64(now.UnixMilli()), created+1, epoch+1), Seq: seq})
-	return next
+	if n := len(kept) - maxBranches + 1; n > 0 {
+		if kept[0].Seq == 0 {
+			kept[n].Seq = 0 // the stream's creation is the first epoch no more than before
+		}
+		kept = kept[n:]
+	}
+	return &lineage{Created: created, Branches: append(kept, bridge.Offset{Epoch: epoch, Seq: seq})}
 }
 
 // later returns the one of two lineages that has the greater epoch.

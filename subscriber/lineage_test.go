@@ -1,6 +1,7 @@
 package subscriber
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -39,6 +40,30 @@ func TestLineage(t *testing.T) {
 	}
 	if l.later(back) != back || back.later(l) != back || l.later(nil) != l || (*lineage)(nil).later(l) != l {
 		t.Error("not the lineage with the greater epoch")
+	}
+}
+
+// TestLineageIsBounded: of many epochs the newest are kept, and they grow with the sequence.
+func TestLineageIsBounded(t *testing.T) {
+	now := time.UnixMilli(1000)
+	var branched *lineage
+	adopted := (*lineage)(nil).adopt(500, 400, 10, now)
+	moved := adopted
+	for i := range uint64(2 * maxBranches) {
+		branched = branched.branch(10, 10*i+10, now)
+		adopted = adopted.branch(500, 10*i+20, now)
+		moved = moved.adopt(2000+i, moved.epoch(moved.Created), 10*i+20, now)
+	}
+	for name, l := range map[string]*lineage{"branched": branched, "adopted": adopted, "moved": moved} {
+		if n := len(l.Branches); n != maxBranches {
+			t.Errorf("%s: %d branches are kept, want %d", name, n, maxBranches)
+		}
+		epochs := l.epochs(l.Created)
+		if epochs[0].Seq != 0 || !slices.IsSortedFunc(epochs, func(a, b bridge.Offset) int {
+			return min(cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Seq, b.Seq))
+		}) {
+			t.Errorf("%s: epochs %v do not grow from the stream's begin", name, epochs)
+		}
 	}
 }
 
