@@ -54,8 +54,7 @@ type History struct {
 	said    time.Time                   // when a leader last knew that this node has
 	term    uint64                      // that this node leads and answers for; zero: none
 	sub     *nats.Subscription
-	stream  jetstream.Stream // nil: to be looked for
-	calls   int              // questions that wait for their answer
+	calls   int // questions that wait for their answer
 	waiting []*historyRead
 }
 
@@ -344,9 +343,9 @@ func (h *History) fetch(ctx context.Context, page *bridge.Replay) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	stream, err := h.messages(ctx)
-	if err != nil {
-		return err
+	stream := h.client.streams.state().stream
+	if stream == nil {
+		return fmt.Errorf("%w: %w", bridge.ErrUnavailable, errUnseen)
 	}
 	var (
 		wg     sync.WaitGroup
@@ -367,9 +366,7 @@ func (h *History) fetch(ctx context.Context, page *bridge.Replay) error {
 	}
 	wg.Wait()
 	if failed != nil {
-		h.mu.Lock()
-		h.stream = nil
-		h.mu.Unlock()
+		h.client.streams.look() // it may be another one now
 		return failed
 	}
 	kept := page.Entries[:0]
@@ -382,23 +379,6 @@ func (h *History) fetch(ctx context.Context, page *bridge.Replay) error {
 	}
 	page.Entries = kept
 	return nil
-}
-
-func (h *History) messages(ctx context.Context) (jetstream.Stream, error) {
-	h.mu.Lock()
-	stream := h.stream
-	h.mu.Unlock()
-	if stream != nil {
-		return stream, nil
-	}
-	stream, err := h.client.js.Stream(ctx, h.client.cfg.Stream.Name)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", bridge.ErrUnavailable, err)
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.stream = stream
-	return stream, nil
 }
 
 // fetchOne reads one message. It leaves the envelope as it is when the stream has it no more.

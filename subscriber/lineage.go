@@ -127,26 +127,16 @@ func (s *session) isBack(ctx context.Context, now streamState, mark landmark) (b
 	case mark.Stored == 0 || mark.Offset.Seq < now.first:
 		return false, nil
 	}
-	stored, err := s.storedAt(ctx, mark.Offset.Seq)
+	stored, err := s.storedAt(ctx, now, mark.Offset.Seq)
 	return stored != 0 && stored != mark.Stored, err
 }
 
 // storedAt is when the stream stored a message, in ms; zero when it does not have it.
-func (s *session) storedAt(ctx context.Context, seq uint64) (int64, error) { return s.stored(ctx, seq) }
-
-// storedFrom is the same of the first message from there on.
-func (s *session) storedFrom(ctx context.Context, seq uint64) (int64, error) {
-	return s.stored(ctx, seq, jetstream.WithGetMsgSubject(s.intake.client.cfg.SubjectPrefix+".>"))
-}
-
-func (s *session) stored(ctx context.Context, seq uint64, how ...jetstream.GetMsgOpt) (int64, error) {
+// With a subject it is the same of the first message from there on.
+func (s *session) storedAt(ctx context.Context, now streamState, seq uint64, subject ...jetstream.GetMsgOpt) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, apiLimit)
 	defer cancel()
-	stream, err := s.intake.client.js.Stream(ctx, s.intake.client.cfg.Stream.Name)
-	if err != nil {
-		return 0, fmt.Errorf("look at message %d: %w", seq, err)
-	}
-	m, err := stream.GetMsg(ctx, seq, how...)
+	m, err := now.stream.GetMsg(ctx, seq, subject...)
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return 0, nil
@@ -205,7 +195,7 @@ func (s *session) copied(ctx context.Context, now streamState, mark landmark) (u
 	var failed error
 	span := int(now.last - now.first + 1)
 	n := sort.Search(span, func(i int) bool {
-		stored, err := s.storedFrom(ctx, now.first+uint64(i))
+		stored, err := s.storedAt(ctx, now, now.first+uint64(i), jetstream.WithGetMsgSubject(s.prefix+">"))
 		if err != nil {
 			failed = err
 		}
@@ -229,7 +219,7 @@ func (s *session) branchedAt(ctx context.Context, now streamState) (uint64, erro
 		if known[i].Offset.Seq > now.last || failed != nil {
 			return true
 		}
-		stored, err := s.storedAt(ctx, known[i].Offset.Seq)
+		stored, err := s.storedAt(ctx, now, known[i].Offset.Seq)
 		if err != nil {
 			failed = err
 		}

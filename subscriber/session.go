@@ -186,13 +186,9 @@ func (s *session) cold(ctx context.Context, now streamState) (uint64, error) {
 		return max(now.first, 1), nil
 	}
 	begin := now.last - coldMessages
-	stream, err := s.intake.client.js.Stream(ctx, s.intake.client.cfg.Stream.Name)
-	if err != nil {
-		return 0, fmt.Errorf("find the window's begin: %w", err)
-	}
 	oldest := time.Now().Add(-s.intake.cfg.Window)
 	for begin > now.first { // of a rate at which so many messages are less than the window
-		m, err := stream.GetMsg(ctx, begin)
+		m, err := now.stream.GetMsg(ctx, begin)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			break // deleted: the window is not cut far from here
 		}

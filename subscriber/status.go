@@ -47,7 +47,7 @@ func (s *streams) see(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if seen := stateOf(stream.CachedInfo(), s.lineage, began); seen.created == s.main.created {
+	if seen := stateOf(stream, s.lineage, began); seen.created == s.main.created {
 		s.main = seen
 	}
 	return nil

@@ -51,9 +51,10 @@ type streams struct {
 
 // streamState is what was last seen of a stream.
 type streamState struct {
-	created uint64        // in ms; zero: never seen
-	epoch   uint64        // of its offsets
-	begin   bridge.Offset // of the epoch
+	stream  jetstream.Stream // to read messages with; nil: never seen
+	created uint64           // in ms; zero: never seen
+	epoch   uint64           // of its offsets
+	begin   bridge.Offset    // of the epoch
 	lineage *lineage
 	last    uint64 // its last sequence
 
@@ -62,10 +63,11 @@ type streamState struct {
 	took                   time.Duration // to ask for it
 }
 
-func stateOf(info *jetstream.StreamInfo, l *lineage, asked time.Time) streamState {
+func stateOf(stream jetstream.Stream, l *lineage, asked time.Time) streamState {
+	info := stream.CachedInfo()
 	created := uint64(info.Created.UnixMilli())
 	return streamState{
-		created: created, epoch: l.epoch(created), begin: l.begin(created), lineage: l, last: info.State.LastSeq,
+		stream: stream, created: created, epoch: l.epoch(created), begin: l.begin(created), lineage: l, last: info.State.LastSeq,
 		first: info.State.FirstSeq, messages: info.State.Msgs, bytes: info.State.Bytes,
 		asked: asked, took: time.Since(asked),
 	}
@@ -171,15 +173,15 @@ func (s *streams) ensureBoth(ctx context.Context) error {
 // ensure sees to it that the main stream exists, and returns what it saw of it.
 func (s *streams) ensure(ctx context.Context) (streamState, error) {
 	began := time.Now()
-	info, err := s.adopt(ctx, s.mainConfig())
+	stream, err := s.adopt(ctx, s.mainConfig())
 	if errors.Is(err, bridge.ErrUnavailable) {
 		return streamState{}, err // nothing was learned
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mainErr = err
-	if info != nil {
-		s.main = stateOf(info, s.lineage, began)
+	if stream != nil {
+		s.main = stateOf(stream, s.lineage, began)
 	}
 	return s.main, err
 }
@@ -194,15 +196,15 @@ func (s *streams) setLineage(l *lineage) {
 
 // ensureDead does the same for the dead letters. Reading does not wait for it.
 func (s *streams) ensureDead(ctx context.Context) error {
-	info, err := s.adopt(ctx, s.deadConfig())
+	stream, err := s.adopt(ctx, s.deadConfig())
 	if errors.Is(err, bridge.ErrUnavailable) {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.deadErr = err
-	if info != nil {
-		s.dead = stateOf(info, nil, time.Now())
+	if stream != nil {
+		s.dead = stateOf(stream, nil, time.Now())
 	}
 	return err
 }
@@ -228,7 +230,7 @@ func (s *streams) deadConfig() jetstream.StreamConfig {
 }
 
 // adopt returns the stream, and creates it when it does not exist.
-func (s *streams) adopt(ctx context.Context, want jetstream.StreamConfig) (*jetstream.StreamInfo, error) {
+func (s *streams) adopt(ctx context.Context, want jetstream.StreamConfig) (jetstream.Stream, error) {
 	if err := s.conn.err(); err != nil {
 		return nil, err
 	}
@@ -252,12 +254,12 @@ func (s *streams) adopt(ctx context.Context, want jetstream.StreamConfig) (*jets
 	if err != nil {
 		return nil, fmt.Errorf("stream %s: %w", want.Name, err)
 	}
-	info := stream.CachedInfo()
-	if fault := unusable(want, info.Config); fault != "" {
+	have := stream.CachedInfo().Config
+	if fault := unusable(want, have); fault != "" {
 		return nil, fmt.Errorf("%w: %s %s", errStream, want.Name, fault)
 	}
-	s.warn(want.Name, differences(want, info.Config))
-	return info, nil
+	s.warn(want.Name, differences(want, have))
+	return stream, nil
 }
 
 // warn says once which settings of an existing stream are not the configured ones.

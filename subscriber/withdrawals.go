@@ -43,6 +43,7 @@ type withdrawals struct {
 	last    uint64     // sequence of the newest record
 	read    uint64     // up to here the index knows them
 	unsure  bool       // the newest record may be another than last
+	stream  jetstream.Stream
 	waiting []withdrawal
 	writing bool // write runs
 }
@@ -70,7 +71,11 @@ func (w *withdrawals) config() jetstream.StreamConfig {
 // term writes.
 func (w *withdrawals) begin(ctx context.Context, term uint64) error {
 	for {
-		last, greatest, err := w.newest(ctx)
+		stream, err := w.client.streams.adopt(ctx, w.config())
+		if err != nil {
+			return err
+		}
+		last, greatest, err := w.newest(ctx, stream)
 		if err != nil {
 			return err
 		}
@@ -87,23 +92,15 @@ func (w *withdrawals) begin(ctx context.Context, term uint64) error {
 		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.term, w.last, w.unsure = term, mine, false
+		w.stream, w.term, w.last, w.unsure = stream, term, mine, false
 		return nil
 	}
 }
 
 // newest returns the sequence and the term of the newest record.
-func (w *withdrawals) newest(ctx context.Context) (seq, term uint64, err error) {
-	info, err := w.client.streams.adopt(ctx, w.config())
-	if err != nil {
-		return 0, 0, err
-	}
-	if info.State.Msgs == 0 {
-		return info.State.LastSeq, 0, nil
-	}
-	stream, err := w.client.js.Stream(ctx, w.client.cfg.withdrawnStream())
-	if err != nil {
-		return 0, 0, fmt.Errorf("read withdrawals: %w", err)
+func (w *withdrawals) newest(ctx context.Context, stream jetstream.Stream) (seq, term uint64, err error) {
+	if state := stream.CachedInfo().State; state.Msgs == 0 {
+		return state.LastSeq, 0, nil
 	}
 	m, err := stream.GetLastMsgForSubject(ctx, w.client.cfg.withdrawnSubject())
 	if err != nil {
@@ -136,15 +133,11 @@ func (w *withdrawals) forget() {
 // before the first message is routed.
 func (w *withdrawals) apply(ctx context.Context) error {
 	w.mu.Lock()
-	read, last := w.read, w.last
+	stream, read, last := w.stream, w.read, w.last
 	w.mu.Unlock()
 	from := read + 1
 	if from > last+1 {
 		from = 1 // the stream was made anew
-	}
-	stream, err := w.client.js.Stream(ctx, w.client.cfg.withdrawnStream())
-	if err != nil {
-		return fmt.Errorf("read withdrawals: %w", err)
 	}
 	for from <= last {
 		// The first one from there on. A replica that is behind has none, which is an error: the
