@@ -104,17 +104,14 @@ func (d *DeadLetters) whole(ctx context.Context, l Letter) (*jetstream.RawStream
 	} else if err != nil {
 		return nil, fmt.Errorf("look up stream %s: %w", d.cfg.Stream.Name, fault(ctx, err))
 	}
-	if uint64(stream.CachedInfo().Created.UnixMilli()) != l.Offset.Epoch {
-		return nil, errCut // another stream of the same name
-	}
 	m, err := stream.GetMsg(ctx, l.Offset.Seq)
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return nil, errCut
 	case err != nil:
 		return nil, fmt.Errorf("read whole message: %w", fault(ctx, err))
-	case m.Subject != l.Subject:
-		return nil, errCut
+	case m.Subject != l.Subject, len(m.Data) != l.Size, !bytes.HasPrefix(m.Data, l.Body):
+		return nil, errCut // another message has the sequence now
 	}
 	for _, added := range directHeaders {
 		m.Header.Del(added)

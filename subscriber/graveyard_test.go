@@ -285,14 +285,39 @@ func TestGraveyardReplaysWhatWasCut(t *testing.T) {
 		t.Errorf("Replay = %+v, %v; want the whole body", r, err)
 	}
 
+	created := c.streams.state().created
+	c.streams.setLineage((*lineage)(nil).branch(created, 2, time.Now())) // the stream went back
 	poison(t, c, "codewar.t", bridge.CodeInvalidJSON, body, nil)
+	if l, err := d.Letter(t.Context(), 2); err != nil || l.Offset.Epoch == created {
+		t.Fatalf("letter of %v, %v; want one of a later epoch than that of the stream's creation", l.Offset, err)
+	}
+	if r, err := d.Replay(t.Context(), 2); err != nil || string(stored(t, c, r.Seq).Data) != body {
+		t.Errorf("Replay in a later epoch = %+v, %v; want the whole body", r, err)
+	}
+
+	poison(t, c, "codewar.t", bridge.CodeInvalidJSON, body, nil)
+	l, err = d.Letter(t.Context(), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := c.js.DeleteStream(t.Context(), "CODEWAR"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Replay(t.Context(), 2); !errors.Is(err, ErrCannotReplay) {
+	if _, err := d.Replay(t.Context(), 3); !errors.Is(err, ErrCannotReplay) {
 		t.Errorf("replay of a cut letter whose message is gone: %v", err)
 	}
-	if left := listed(t, d, Selection{}); !slices.Equal(left, []uint64{2}) {
+	if err := c.streams.ensureBoth(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range l.Offset.Seq {
+		if _, err := c.js.Publish(t.Context(), "codewar.t", []byte("another message")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := d.Replay(t.Context(), 3); !errors.Is(err, ErrCannotReplay) {
+		t.Errorf("replay of a cut letter in whose place another message is: %v", err)
+	}
+	if left := listed(t, d, Selection{}); !slices.Equal(left, []uint64{3}) {
 		t.Errorf("letters left: %v, want the one that was not replayed", left)
 	}
 }
