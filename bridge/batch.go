@@ -149,7 +149,7 @@ func (r *Router) handBatch(t *routerTerm, b *batch) {
 		here := f.tried(r.self)
 		if here != nil && f.Ack > 0 {
 			f.waiting++
-			r.pushAcked(t, b, i) // from here on the flight belongs to who answers
+			r.pushAcked(t, b, i) // from here on the flight is owned by the goroutine of its answers
 			continue
 		}
 		if here != nil {
@@ -287,7 +287,7 @@ func (r *Router) settle(t *routerTerm, b *batch, i int) {
 }
 
 // decide is the whole of what counts mean. final is false when the message must
-// first be withdrawn: nobody took it, and its sender wants to know that for certain.
+// first be withdrawn: no socket took it, and its sender wants to know that for certain.
 func decide(c Count, unsure, onlyIfPresent, withdrawn bool) (o Outcome, final bool) {
 	switch {
 	case withdrawn:
@@ -302,7 +302,7 @@ func decide(c Count, unsure, onlyIfPresent, withdrawn bool) (o Outcome, final bo
 	return Inboxed, true
 }
 
-// close enters the outcome in the ledger, tells who asked, and leaves a trace.
+// close enters the outcome in the ledger, sends the receipt, and leaves a trace.
 func (r *Router) close(b *batch, i int, o Outcome, sum Count, unsure bool) {
 	f := &b.flights[i]
 	r.ledger.settle(o)

@@ -22,7 +22,7 @@ const reservedUsers = CanaryTopic + ":"
 func CanaryUser(n NodeID) UserID { return UserID(reservedUsers + n) }
 
 // ReservedUser reports whether a user is the bridge's own: no page may name it, no
-// caller may send to it, and it counts as nobody.
+// caller may send to it, and it is in no count of users.
 func ReservedUser(u UserID) bool { return strings.HasPrefix(string(u), reservedUsers) }
 
 // mostCanaries bounds how many may be away; older ones are forgotten.
@@ -35,7 +35,7 @@ const mostCanaries = 64
 // Safe for concurrent use.
 type Canary struct {
 	cfg   CanaryConfig
-	life  string // tells ours from those of an earlier process of this name, and of anybody else
+	life  string // tells ours from those of an earlier process of this name, and of other programs
 	began time.Time
 
 	mu      sync.Mutex // guards what follows

@@ -7,8 +7,7 @@ var (
 	// in time. What was being written may or may not be stored; trying again is
 	// right, and safe with a message id.
 	ErrUnavailable = errors.New("not available")
-	// ErrNoReceipt means that a message was stored but that nobody said in time
-	// what became of it.
+	// ErrNoReceipt means that a message was stored but that no receipt came in time.
 	ErrNoReceipt = errors.New("no receipt in time")
 	// ErrTooLarge means that the bus takes no message of this size.
 	ErrTooLarge = errors.New("message is larger than nats allows")

@@ -32,20 +32,20 @@ const mostIdleLogs = 200_000
 type Index struct {
 	cfg IndexConfig
 
-	mu     sync.Mutex // guards all below
-	logs   map[UserID]*indexLog
-	idle   int                  // logs without an entry
-	order  indexOrder           // every message that was appended, oldest first
-	epochs []branch             // of the stream, oldest first; the last one is the present
-	end    uint64               // the sequence up to which the stream was indexed
-	least  uint64               // nothing is known of messages up to it
-	lost   uint64               // some up to it had left the stream before they were read
-	gone   map[uint64]bool      // withdrawn, kept as long as the messages would be
-	open   map[Offset]*indexLog // withdrawals that are not recorded yet, by message
-	bytes  int
-	newest StoredMessage // that was appended
-	began  time.Time     // when the epoch began, if it is not the first one that is known
-	counts IndexStats
+	mu        sync.Mutex // guards all below
+	logs      map[UserID]*indexLog
+	idle      int                  // logs without an entry
+	order     indexOrder           // every message that was appended, oldest first
+	epochs    []branch             // of the stream, oldest first; the last one is the present
+	end       uint64               // the sequence up to which the stream was indexed
+	least     uint64               // nothing is known of messages up to it
+	lost      uint64               // some up to it had left the stream before they were read
+	withdrawn map[uint64]bool      // withdrawn, kept as long as the messages would be
+	undecided map[Offset]*indexLog // messages whose withdrawal is not recorded yet, and their logs
+	bytes     int
+	newest    StoredMessage // that was appended
+	began     time.Time     // when the epoch began, if it is not the first one that is known
+	counts    IndexStats
 }
 
 // branch is an epoch of the stream: its sequences after seq belong to it, until the next one begins.
@@ -53,11 +53,11 @@ type branch struct{ epoch, seq uint64 }
 
 // indexLog is the log of one user.
 type indexLog struct {
-	entries []indexEntry // in order
-	left    uint64       // the greatest sequence that has left the log because of a bound; zero: none
-	last    uint64       // the newest message ever appended that was not withdrawn; zero: not known
-	read    uint64       // up to here sockets may have read
-	open    int          // withdrawals of its messages that are not recorded yet
+	entries   []indexEntry // in order
+	left      uint64       // the greatest sequence that has left the log because of a bound; zero: none
+	last      uint64       // the newest message ever appended that was not withdrawn; zero: not known
+	read      uint64       // up to here sockets may have read
+	undecided int          // withdrawals of its messages that are not recorded yet
 }
 
 type indexEntry struct {
@@ -72,7 +72,7 @@ type indexPayload struct {
 
 // NewIndex makes an empty index. [Index.Begin] says where the stream is read from.
 func NewIndex(cfg IndexConfig) *Index {
-	return &Index{cfg: cfg, logs: make(map[UserID]*indexLog), gone: make(map[uint64]bool), open: make(map[Offset]*indexLog)}
+	return &Index{cfg: cfg, logs: make(map[UserID]*indexLog), withdrawn: make(map[uint64]bool), undecided: make(map[Offset]*indexLog)}
 }
 
 // Begin says that messages after o, of o's epoch, are appended next. An index that has been
@@ -87,8 +87,8 @@ func (x *Index) Begin(o Offset, before ...Offset) (anew bool) {
 		return false
 	}
 	clear(x.logs)
-	clear(x.open)
-	clear(x.gone)
+	clear(x.undecided)
+	clear(x.withdrawn)
 	x.newest = StoredMessage{}
 	x.order, x.idle, x.bytes = indexOrder{}, 0, 0
 	x.epochs = nil
@@ -126,14 +126,14 @@ func (x *Index) Branch(o Offset) {
 		}
 	}
 	x.bytes -= x.order.cut(o.Seq)
-	for seq := range x.gone {
+	for seq := range x.withdrawn {
 		if seq > o.Seq {
-			delete(x.gone, seq)
+			delete(x.withdrawn, seq)
 		}
 	}
-	for withdrawn := range x.open {
+	for withdrawn := range x.undecided {
 		if withdrawn.Seq > o.Seq {
-			x.close(withdrawn)
+			x.decide(withdrawn)
 		}
 	}
 	x.epochs = slices.DeleteFunc(x.epochs, func(b branch) bool { return b.seq > o.Seq })
@@ -220,7 +220,7 @@ func (x *Index) Append(entries []Entry) []Indexed {
 // append is called with x.mu held.
 func (x *Index) append(e *Envelope, p *indexPayload) (found Indexed) {
 	seq := e.Offset.Seq
-	if x.gone[seq] {
+	if x.withdrawn[seq] {
 		if seq > x.end {
 			x.end = seq
 			x.order.add(indexed{seq: seq, stored: e.Stored.UnixMilli()})
@@ -305,12 +305,12 @@ func (x *Index) Withdraw(o Offset) bool {
 	if !found {
 		return o.Seq <= x.end // it has left its log by age
 	}
-	if l := x.order.at(i).log; l != nil && x.open[o] == nil {
+	if l := x.order.at(i).log; l != nil && x.undecided[o] == nil {
 		if o.Seq <= l.read {
 			return false
 		}
-		x.open[o] = l
-		l.open++
+		x.undecided[o] = l
+		l.undecided++
 	}
 	return true
 }
@@ -320,7 +320,7 @@ func (x *Index) Withdraw(o Offset) bool {
 func (x *Index) NotWithdrawn(o Offset) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.close(o)
+	x.decide(o)
 }
 
 // Withdrawn takes messages whose withdrawal is recorded out of their logs. When one is not here
@@ -329,7 +329,7 @@ func (x *Index) Withdrawn(offsets ...Offset) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, o := range offsets {
-		x.close(o)
+		x.decide(o)
 		if o != x.offset(o.Seq) {
 			continue // of a stream that is not this one any more
 		}
@@ -340,15 +340,15 @@ func (x *Index) Withdrawn(offsets ...Offset) {
 		case found && x.order.at(i).log != nil:
 			x.remove(x.order.at(i).log, o.Seq)
 		}
-		x.gone[o.Seq] = true
+		x.withdrawn[o.Seq] = true
 	}
 }
 
-// close ends a withdrawal that is not recorded yet, if it is one. With x.mu held.
-func (x *Index) close(o Offset) {
-	if l := x.open[o]; l != nil {
-		delete(x.open, o)
-		l.open--
+// decide ends a withdrawal that is not recorded yet, if it is one. With x.mu held.
+func (x *Index) decide(o Offset) {
+	if l := x.undecided[o]; l != nil {
+		delete(x.undecided, o)
+		l.undecided--
 	}
 }
 
@@ -383,7 +383,7 @@ func (x *Index) Read(q HistoryQuery) Replay {
 		r.Before = x.offset(x.least)
 		return r
 	}
-	if l.open > 0 && !q.Peek {
+	if l.undecided > 0 && !q.Peek {
 		r.Undecided = true
 		return r
 	}
@@ -447,7 +447,7 @@ func (x *Index) dropOldest() {
 	if l := o.log; l != nil && len(l.entries) > 0 && l.entries[0].seq == o.seq {
 		x.dropFirst(l)
 	}
-	delete(x.gone, o.seq)
+	delete(x.withdrawn, o.seq)
 	x.bytes -= o.payload
 	x.order.drop()
 }
@@ -499,8 +499,8 @@ func (x *Index) forget() {
 
 // StoredMessage is a message of the stream and when the stream stored it, to the millisecond.
 type StoredMessage struct {
-	Offset Offset
-	Stored time.Time
+	Offset Offset    `json:"offset,omitzero"`
+	Stored time.Time `json:"stored,omitzero"` // zero: not known
 }
 
 // Newest is the newest message that was ever appended; zero when none was.

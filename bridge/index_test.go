@@ -323,7 +323,7 @@ func TestIndexOfAnotherReader(t *testing.T) {
 	}
 }
 
-// TestIndexLoses: what left the stream before it was read may have been for anybody.
+// TestIndexLoses: what left the stream before it was read may have been for any user.
 func TestIndexLoses(t *testing.T) {
 	t.Parallel()
 	x := bridge.NewIndex(bridge.IndexConfig{TTL: time.Hour, MaxPerUser: 100, MaxMemory: 1 << 20})

@@ -9,8 +9,8 @@ type Outcome string
 // The closed set of outcomes.
 const (
 	Pushed    Outcome = "pushed"    // at least one socket of the user took it
-	Inboxed   Outcome = "inboxed"   // nobody took it yet; it waits in the user's history
-	Offline   Outcome = "offline"   // nobody was there and the sender did not ask to keep it: gone
+	Inboxed   Outcome = "inboxed"   // no socket took it yet; it waits in the user's history
+	Offline   Outcome = "offline"   // no socket was there and the sender did not ask to keep it
 	Duplicate Outcome = "duplicate" // every socket already had it: a replay after a crash
 	Dead      Outcome = "dead"      // broke the rules; it is in the dead-letter stream with its reason
 )
@@ -29,7 +29,7 @@ type Settlement struct {
 	Read    time.Time // when the router was given it
 }
 
-// Receipt says what became of one message, to whoever asked: the HTTP caller
+// Receipt says what became of one message. It goes to its sender: the HTTP caller
 // or a publisher that named a receipt subject.
 type Receipt struct {
 	Outcome Outcome `json:"outcome"`

@@ -42,7 +42,7 @@ type Routes struct {
 	// DeadLetter stores a message that breaks the rules, with the reason.
 	DeadLetter func(context.Context, *Message, *InvalidError) error
 	// Settled is told of each message that has its outcome, for operators who
-	// watch. It must not wait. Nil: nobody is.
+	// watch. It must not wait. Nil: no operator does.
 	Settled func(Settlement)
 	// Begin follows messages through their steps. Nil: none is followed.
 	Begin BeginSpan
@@ -171,7 +171,7 @@ func (r *Router) Route(ctx context.Context, term uint64, msgs []Message) error {
 	return nil
 }
 
-// few is how many messages are handed on at once by whoever has appended them,
+// few is how many messages are handed on at once by the goroutine that appended them,
 // when no batch is before them: waking another goroutine would take longer.
 const few = 8
 

@@ -389,7 +389,7 @@ func TestRouteToSocketsThatLeft(t *testing.T) {
 	}
 }
 
-// What an earlier leader has withdrawn is pushed to nobody, whoever has come since.
+// What an earlier leader has withdrawn is pushed to no socket that has come since.
 func TestRouteWhatWasWithdrawn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -6,7 +6,7 @@ import (
 	"log/slog"
 )
 
-// Secret is a text that nobody may read in a log, an error or a dump of the
+// Secret is a text that must not appear in a log, an error or a dump of the
 // configuration: a password, a token, a key. However it is printed or encoded, it
 // shows as [Mask], or as nothing when it is empty, so that one sees that it is not
 // set. It must be in an exported field: package fmt shows others as they are.
@@ -15,7 +15,7 @@ type Secret string
 // Mask is what a [Secret] shows of itself.
 const Mask = "***"
 
-// Reveal gives the secret away, to whoever it is for.
+// Reveal returns the text, for the call that needs it.
 func (s Secret) Reveal() string { return string(s) }
 
 // String masks the secret.

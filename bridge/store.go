@@ -31,7 +31,7 @@ type Presence struct {
 	Since  time.Time // by the store's clock, never the node's
 }
 
-// Registry is who is where: what the gateway's hub writes and everybody reads.
+// Registry is who is where: what the gateway's hub writes and the router reads.
 type Registry interface {
 	// Register records that the user has this socket on this node.
 	// Registering a socket again overwrites its earlier registration.

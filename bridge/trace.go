@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Trace is what happened to one message, for whoever asks later why a user did
+// Trace is what happened to one message, for an operator who asks later why a user did
 // or did not get it.
 type Trace struct {
 	Offset  Offset    `json:"offset"`

@@ -18,7 +18,7 @@ import (
 // again, so it has the outcome "duplicate".
 //
 // A receipt says that the message was stored, so the PubAck is of interest only
-// when it says otherwise, or when no receipt comes: it wakes nobody and is not decoded
+// when it says otherwise, or when no receipt comes: it wakes no goroutine and is not decoded
 // before it is needed.
 func (c *Client) Ask(ctx context.Context, p Publication) (bridge.Receipt, error) {
 	lost, err := c.conn.use()

@@ -109,7 +109,7 @@ func (s *asks) take(m *nats.Msg) bool {
 		}
 	default:
 		var r bridge.Receipt
-		if err := json.Unmarshal(m.Data, &r); err == nil { // who gets nonsense hears of nothing
+		if err := json.Unmarshal(m.Data, &r); err == nil { // malformed receipts are ignored
 			c.take(ending{receipt: r})
 		}
 	}

@@ -198,8 +198,8 @@ func (e EmbeddedConfig) syncInterval() (time.Duration, error) {
 	return d, nil
 }
 
-// isLoopback does not resolve names: whoever writes another name than localhost
-// means to be reached.
+// isLoopback does not resolve names: another name than localhost means that the address is to be
+// reached from other machines.
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()

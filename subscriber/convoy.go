@@ -21,7 +21,7 @@ const (
 // each process on its way, which costs several times what it costs among others. So
 // while convoyFew calls wait for their receipts, those that come gather, and
 // leave together when most of those before them are back: in one write, and
-// most likely in one batch all the way. Below that nobody waits for anybody.
+// most likely in one batch all the way. Below that no call waits for another.
 //
 // Safe for concurrent use. Calls of the same user that are made one after the other
 // stay in order; those at the same time have none.
@@ -31,7 +31,7 @@ type convoy struct {
 	mu      sync.Mutex // guards all below, and the place of each call; not held while publishing
 	out     int        // on their way
 	waiting []*ask
-	late    *time.Timer // sends those who wait; stopped while nobody does
+	late    *time.Timer // sends the calls that wait; stopped while none does
 }
 
 // convoyPlace is where a call is in its convoy.
@@ -67,7 +67,7 @@ func (v *convoy) join(c *ask) {
 	v.send(c)
 }
 
-// end takes a call out, whether it was published or not, and sends those who wait
+// end takes a call out, whether it was published or not, and sends the calls that wait
 // when there is room for them.
 func (v *convoy) end(c *ask) {
 	v.mu.Lock()
@@ -97,7 +97,7 @@ func (v *convoy) vacate(c *ask) {
 	c.place = outside
 }
 
-// hurry sends those who have waited for too long.
+// hurry sends the calls that have waited for too long.
 func (v *convoy) hurry() {
 	v.mu.Lock()
 	gathered := v.gathered(math.MaxInt)
@@ -105,7 +105,7 @@ func (v *convoy) hurry() {
 	v.sendAll(gathered)
 }
 
-// gathered returns those who wait, when less than that many are on their way, which
+// gathered returns the calls that wait, when less than that many are on their way, which
 // they then are too. Called with mu held.
 func (v *convoy) gathered(below int) []*ask {
 	if v.out >= below || len(v.waiting) == 0 {

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/codewar/socketbridge/bridge"
 )
 
 // Times of the lease. Nodes compare no clocks: each candidate measures by its own how long
@@ -52,18 +54,18 @@ type election struct {
 	heard *atomic.Uint64  // the greatest term that this node has heard of; may be nil
 	// progress is up to where this node, in its last term, has handed messages on; zero when it
 	// has not. It goes into the lease, for the next leader.
-	progress func() landmark
+	progress func() bridge.StoredMessage
 	// learned is told of the stream's epochs, as the lease has them; may be nil.
 	learned func(*lineage)
 	lineage atomic.Pointer[lineage]
-	seen    atomic.Pointer[landmark] // up to where leaders had handed messages on when the lease was last read; nil before
-	warm    func() bool              // whether this node has the index; nil: it has
+	seen    atomic.Pointer[bridge.StoredMessage] // up to where leaders had handed messages on when the lease was last read; nil before
+	warm    func() bool                          // whether this node has the index; nil: it has
 	log     *slog.Logger
 	listen  func() (end func(), err error) // answers for this process; may be nil
 }
 
 // leadFunc leads for one term, from behind what earlier leaders have handed on.
-type leadFunc func(ctx context.Context, term uint64, handed landmark)
+type leadFunc func(ctx context.Context, term uint64, handed bridge.StoredMessage)
 
 // sighting is a revision of the lease and since when it has been seen.
 type sighting struct {
@@ -73,8 +75,8 @@ type sighting struct {
 
 // run campaigns until stop or ctx ends, and calls lead for each term won, with how far the
 // leaders before have come. The context given to lead ends when the term does; lead returns
-// then, or when stop ends, or when it cannot lead. At the end the lease is given up, so that another node can lead at once;
-// resigned says that it is free because this node has led.
+// then, or when stop ends, or when it cannot lead. At the end the lease is given up, so that another
+// node can lead at once; resigned says that it is free because this node has led.
 func (e *election) run(ctx, stop context.Context, lead leadFunc) (resigned bool) {
 	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
@@ -97,7 +99,7 @@ func (e *election) run(ctx, stop context.Context, lead leadFunc) (resigned bool)
 	return false
 }
 
-// campaign looks at the lease, and takes it when nobody leads. It returns the revision
+// campaign looks at the lease, and takes it when no node leads. It returns the revision
 // of the lease that it has written.
 func (e *election) campaign(ctx context.Context, seen *sighting) (revision uint64, won bool) {
 	ctx, cancel := context.WithTimeoutCause(ctx, leaseCall, fmt.Errorf("campaign: %w", context.DeadlineExceeded))
@@ -126,7 +128,7 @@ func (e *election) campaign(ctx context.Context, seen *sighting) (revision uint6
 	return revision, true
 }
 
-// vacant reports whether nobody leads, judged by how long the lease has not changed.
+// vacant reports whether no node leads, judged by how long the lease has not changed.
 func (e *election) vacant(ctx context.Context, now leaseRecord, still time.Duration) bool {
 	switch {
 	case now.Holder == "", now.Holder == e.self.Holder:
@@ -251,7 +253,7 @@ func (e *election) record() leaseRecord {
 	}
 	if r.Lineage = e.lineage.Load(); r.Lineage != nil {
 		if begin := r.Lineage.begin(r.Lineage.Created); begin.After(r.Handed.Offset) {
-			r.Handed = landmark{Offset: begin}
+			r.Handed = bridge.StoredMessage{Offset: begin}
 		}
 	}
 	return r

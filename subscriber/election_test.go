@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/codewar/socketbridge/bridge"
 )
 
 // leaseTable is a bucket in memory, which all nodes of a test share.
@@ -79,7 +81,7 @@ type leadership struct {
 func elect(ctx, stop context.Context, e *election) (terms []leadership) {
 	start := time.Now()
 	e.log = discard
-	e.run(ctx, stop, func(ctx context.Context, term uint64, _ landmark) {
+	e.run(ctx, stop, func(ctx context.Context, term uint64, _ bridge.StoredMessage) {
 		l := leadership{term: term, began: time.Since(start)}
 		select {
 		case <-ctx.Done():
@@ -266,7 +268,7 @@ func TestElectionCampaignsWhenTold(t *testing.T) {
 			told <- struct{}{}
 		})
 		stop, cancel := context.WithCancel(t.Context())
-		if !e.run(t.Context(), stop, func(context.Context, uint64, landmark) {
+		if !e.run(t.Context(), stop, func(context.Context, uint64, bridge.StoredMessage) {
 			if at := time.Since(start); at != 1230*time.Millisecond {
 				t.Errorf("leads after %v, want at the moment it was told", at)
 			}

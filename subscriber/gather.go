@@ -18,7 +18,7 @@ const (
 )
 
 // gathering is the next batch, which grows while the one before is being routed.
-// Whoever adds waits while it is full, so at most this much is held.
+// add waits while it is full, so at most this much is held.
 type gathering struct {
 	some chan struct{} // capacity 1: there is something to take
 	room chan struct{} // capacity 1: a batch was taken

@@ -65,7 +65,7 @@ func (d *DeadLetters) Replay(ctx context.Context, seq uint64) (Replayed, error) 
 }
 
 // original is the message of a letter, ready to be published. A letter is only a
-// claim: anybody who may publish to bridge.dead.> can name $JS.API.STREAM.PURGE
+// claim: any program that may publish to bridge.dead.> can name $JS.API.STREAM.PURGE
 // as its subject.
 func (d *DeadLetters) original(ctx context.Context, l Letter) (*nats.Msg, error) {
 	if l.Offset.IsZero() || !strings.HasPrefix(l.Subject, d.cfg.SubjectPrefix+".") || !plainSubject(l.Subject) {

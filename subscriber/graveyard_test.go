@@ -322,7 +322,7 @@ func TestGraveyardReplaysWhatWasCut(t *testing.T) {
 	}
 }
 
-// TestGraveyardReplaysOnlyMessages: anybody may write to the dead letters'
+// TestGraveyardReplaysOnlyMessages: any program may write to the dead letters'
 // subjects, and must not have us publish for them.
 func TestGraveyardReplaysOnlyMessages(t *testing.T) {
 	t.Parallel()
@@ -406,7 +406,7 @@ func TestReachable(t *testing.T) {
 	}
 }
 
-// freeAddr is an address that nobody listens on now.
+// freeAddr is an address that no process listens on now.
 func freeAddr(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

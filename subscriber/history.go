@@ -305,7 +305,7 @@ func (h *History) call(some []*historyRead) {
 		}
 		pages, term, err := decodePages(m.Data, queries)
 		if err == nil && term < c.heardTerm.Load() {
-			err = errNoLeader // a leader of the past: what it does not know yet may have been pushed to nobody
+			err = errNoLeader // a leader of the past: a message that it does not know yet may have found no socket
 		}
 		if err == nil && asked.unregistered != "" {
 			h.told()

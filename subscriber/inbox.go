@@ -56,7 +56,7 @@ func (b *inbox) take(m *nats.Msg) {
 	}
 }
 
-// noResponders says whether m is the server's word that nobody listens.
+// noResponders reports whether m is the server's answer that the subject has no subscriber.
 func noResponders(m *nats.Msg) bool {
 	return len(m.Data) == 0 && m.Header.Get("Status") == "503"
 }

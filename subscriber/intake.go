@@ -42,15 +42,15 @@ type IntakeConfig struct {
 
 // Intake is the ordered read of the stream: by the node that leads, and by those that stand by.
 type Intake struct {
-	client   *Client
-	index    *bridge.Index
-	history  *History
-	gone     *withdrawals
-	election election
-	handover *handover
-	cfg      IntakeConfig
-	handler  IntakeHandler
-	log      *slog.Logger
+	client      *Client
+	index       *bridge.Index
+	history     *History
+	withdrawals *withdrawals
+	election    election
+	handover    *handover
+	cfg         IntakeConfig
+	handler     IntakeHandler
+	log         *slog.Logger
 
 	stop    context.Context // ended by Drain: read no more
 	drain   context.CancelFunc
@@ -78,15 +78,15 @@ func (c *Client) NewIntake(index *bridge.Index, history *History, cfg IntakeConf
 	self := leaseRecord{Node: c.node, Holder: rand.Text()}
 	lease := newNATSLease(c, self.Holder)
 	i := &Intake{
-		client: c, index: index, history: history, gone: newWithdrawals(c, index, cfg.Window, log),
+		client: c, index: index, history: history, withdrawals: newWithdrawals(c, index, cfg.Window, log),
 		handover: hand, cfg: cfg, handler: h, log: log, done: make(chan struct{}),
 	}
 	i.election = election{
 		self: self, lease: lease, told: hand.told, heard: &c.heardTerm, log: log,
 		warm: i.current.Load, learned: c.streams.setLineage,
-		progress: func() landmark {
+		progress: func() bridge.StoredMessage {
 			o := h.Handed()
-			return landmark{o, max(0, index.StoredAt(o).UnixMilli())}
+			return bridge.StoredMessage{Offset: o, Stored: index.StoredAt(o)}
 		},
 		listen: func() (func(), error) { return lease.listen(log) },
 	}
@@ -97,7 +97,7 @@ func (c *Client) NewIntake(index *bridge.Index, history *History, cfg IntakeConf
 
 // Withdraw records that a message of this term was withdrawn: see [bridge.Routes].
 func (i *Intake) Withdraw(term uint64, o bridge.Offset, done func(error)) {
-	i.gone.Withdraw(term, o, done)
+	i.withdrawals.Withdraw(term, o, done)
 }
 
 // Run campaigns for the lease and reads the stream, as its leader or standing by. It
@@ -118,7 +118,7 @@ func (i *Intake) Run(ctx context.Context) error {
 		return err
 	}
 	idle := i.standBy(work)
-	resigned := i.election.run(work, i.stop, func(ctx context.Context, term uint64, handed landmark) {
+	resigned := i.election.run(work, i.stop, func(ctx context.Context, term uint64, handed bridge.StoredMessage) {
 		idle()
 		i.lead(ctx, term, handed)
 		if i.stop.Err() == nil {
@@ -216,13 +216,13 @@ func (i *Intake) isReader() bool {
 
 // lead reads the stream for one term, and hands on what is after handed. ctx is the term's: work
 // in hand goes on until it ends, while reading also stops when the intake is drained.
-func (i *Intake) lead(ctx context.Context, term uint64, handed landmark) {
+func (i *Intake) lead(ctx context.Context, term uint64, handed bridge.StoredMessage) {
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	defer context.AfterFunc(i.stop, stop)()
 
 	if err := bridge.Retry(reading, i.log, "begin to record withdrawals", func(ctx context.Context) error {
-		err := i.gone.begin(ctx, term)
+		err := i.withdrawals.begin(ctx, term)
 		if errors.Is(err, bridge.ErrNotLeader) {
 			stop() // a greater term has begun: another campaign exceeds it
 		}
@@ -237,7 +237,7 @@ func (i *Intake) lead(ctx context.Context, term uint64, handed landmark) {
 		i.leading.Store(false)
 		i.history.close()
 		i.handler.End(term)
-		i.gone.end()
+		i.withdrawals.end()
 	}()
 	if i.position.After(handed.Offset) {
 		i.position = handed.Offset // what is after it was perhaps not handed on; zero: the window is read again
@@ -282,7 +282,7 @@ func (i *Intake) readFrom(reading, work context.Context, s session) {
 }
 
 // lost says that messages were not in the stream any more when the intake came
-// to them: it was behind by more than the stream's limits, or somebody purged. Every node asks
+// to them: it was behind by more than the stream's limits, or it was purged. Every node asks
 // for its sockets again, so that those are told which may have missed one.
 func (i *Intake) lost(n uint64, last bridge.Offset) {
 	seq := last.Seq

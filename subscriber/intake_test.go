@@ -101,7 +101,7 @@ func TestIntakeStartsBehindWhatWasHandedOn(t *testing.T) {
 			c := ready(t, s, "a")
 			publish(t, c, 0, 10)
 			lease := newNATSLease(c, "before")
-			if _, err := lease.save(t.Context(), leaseRecord{Handed: landmark{Offset: tt.handed(c.streams.epoch())}}, 0); err != nil {
+			if _, err := lease.save(t.Context(), leaseRecord{Handed: bridge.StoredMessage{Offset: tt.handed(c.streams.epoch())}}, 0); err != nil {
 				t.Fatal(err)
 			}
 			k := &taker{}
@@ -355,7 +355,7 @@ func TestIntakeSaysWhatAgedOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	handed := bridge.Offset{Epoch: c.streams.epoch(), Seq: 4}
-	if _, err := newNATSLease(c, "before").save(t.Context(), leaseRecord{Handed: landmark{Offset: handed}}, 0); err != nil {
+	if _, err := newNATSLease(c, "before").save(t.Context(), leaseRecord{Handed: bridge.StoredMessage{Offset: handed}}, 0); err != nil {
 		t.Fatal(err)
 	}
 	k := &taker{}

@@ -33,7 +33,7 @@ type leaseRecord struct {
 	Holder string        `json:"holder,omitempty"` // names one process; empty: the lease is free
 	// Handed is up to where leaders have handed messages on, at most renewEvery ago; zero when
 	// that is not known.
-	Handed landmark `json:"handed,omitzero"`
+	Handed bridge.StoredMessage `json:"handed,omitzero"`
 	// Lineage is the epochs of the stream; nil when it has only that of its creation.
 	Lineage *lineage `json:"lineage,omitempty"`
 }

@@ -27,7 +27,7 @@ type Letter struct {
 	Body   []byte              // not in letters from [DeadLetters.List]
 }
 
-// readLetter reads what [Client.DeadLetter] wrote. What somebody else has put
+// readLetter reads what [Client.DeadLetter] wrote. What another program has put
 // into the stream becomes a letter without a subject, which cannot be replayed.
 // size is that of the stored body.
 func readLetter(seq uint64, at time.Time, subject string, header nats.Header, size int) Letter {

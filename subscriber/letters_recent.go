@@ -13,7 +13,7 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// lettersLimit bounds reading them: somebody waits for the answer.
+// lettersLimit bounds reading them: an operator waits for the answer.
 const lettersLimit = 2 * time.Second
 
 var errNoLetters = fmt.Errorf("%w: no answer within %v", bridge.ErrUnavailable, lettersLimit)

@@ -111,24 +111,18 @@ func (l *lineage) later(other *lineage) *lineage {
 	return l
 }
 
-// landmark is a message that a reader remembers, by which it recognises the stream.
-type landmark struct {
-	Offset bridge.Offset `json:"offset,omitzero"`
-	Stored int64         `json:"stored,omitempty"` // ms since 1970; zero: not known
-}
-
-// isBack looks whether the stream is another than the one that had the landmark.
-func (s *session) isBack(ctx context.Context, now streamState, mark landmark) (bool, error) {
+// isBack looks whether the stream is another than the one that had a message.
+func (s *session) isBack(ctx context.Context, now streamState, mark bridge.StoredMessage) (bool, error) {
 	switch {
 	case mark.Offset.Epoch != now.epoch:
 		return false, nil
 	case mark.Offset.Seq > now.last:
 		return true, nil
-	case mark.Stored == 0 || mark.Offset.Seq < now.first:
+	case mark.Stored.IsZero() || mark.Offset.Seq < now.first:
 		return false, nil
 	}
 	stored, err := s.storedAt(ctx, now, mark.Offset.Seq)
-	return stored != 0 && stored != mark.Stored, err
+	return stored != 0 && stored != mark.Stored.UnixMilli(), err
 }
 
 // storedAt is when the stream stored a message, in ms; zero when it does not have it.
@@ -149,9 +143,7 @@ func (s *session) storedAt(ctx context.Context, now streamState, seq uint64, sub
 // recognise returns errWentBack when the stream is not the one that this reader, or the leader
 // before, has read. A leader then begins a new epoch, with its next term.
 func (s *session) recognise(ctx context.Context, now streamState) error {
-	own := s.intake.index.Newest()
-	marks := []landmark{{own.Offset, own.Stored.UnixMilli()}, s.mark}
-	for _, mark := range marks {
+	for _, mark := range []bridge.StoredMessage{s.intake.index.Newest(), s.mark} {
 		back, err := s.isBack(ctx, now, mark)
 		var copied uint64
 		if err == nil && !back {
@@ -183,13 +175,13 @@ func (s *session) recognise(ctx context.Context, now streamState) error {
 	return nil
 }
 
-// copied looks whether a stream that was created after the one with the landmark has messages of
-// it, as one has that was restored under a new name or time. They were stored before the
-// landmark, which the messages of a stream that was made anew were not. It returns the last such
-// sequence, zero when there is none.
-func (s *session) copied(ctx context.Context, now streamState, mark landmark) (uint64, error) {
+// copied looks whether a stream that was created after the one that had a message has others of
+// that one, as one has that was restored under a new name or time. They were stored before the
+// message, which those of a stream that was made anew were not. It returns the last such sequence,
+// zero when there is none.
+func (s *session) copied(ctx context.Context, now streamState, mark bridge.StoredMessage) (uint64, error) {
 	known := func(epoch bridge.Offset) bool { return epoch.Epoch == mark.Offset.Epoch }
-	if mark.Stored <= 0 || now.last == 0 || slices.ContainsFunc(now.lineage.epochs(now.created), known) {
+	if mark.Stored.IsZero() || now.last == 0 || slices.ContainsFunc(now.lineage.epochs(now.created), known) {
 		return 0, nil
 	}
 	var failed error
@@ -199,7 +191,7 @@ func (s *session) copied(ctx context.Context, now streamState, mark landmark) (u
 		if err != nil {
 			failed = err
 		}
-		return failed != nil || stored == 0 || stored > mark.Stored
+		return failed != nil || stored == 0 || stored > mark.Stored.UnixMilli()
 	})
 	if failed != nil || n == 0 {
 		return 0, failed
@@ -211,7 +203,7 @@ func (s *session) copied(ctx context.Context, now streamState, mark landmark) (u
 // remembers none.
 func (s *session) branchedAt(ctx context.Context, now streamState) (uint64, error) {
 	known := s.intake.index.Stored()
-	if at := s.intake.index.StoredAt(s.mark.Offset); s.mark.Stored != 0 && !at.IsZero() && at.UnixMilli() != s.mark.Stored {
+	if at := s.intake.index.StoredAt(s.mark.Offset); !s.mark.Stored.IsZero() && !at.IsZero() && at.UnixMilli() != s.mark.Stored.UnixMilli() {
 		known = nil // it was read after the stream went back
 	}
 	var failed error

@@ -14,7 +14,7 @@ import (
 	"github.com/codewar/socketbridge/subscriber/natstest"
 )
 
-// TestServersThatAskWhoWeAre runs the client against servers that let nobody in
+// TestServersThatAskWhoWeAre runs the client against servers that let no client in
 // without proof: with the right one it works, with another it never does.
 func TestServersThatAskWhoWeAre(t *testing.T) {
 	t.Parallel()

@@ -39,9 +39,9 @@ var (
 // sequence in a stream that was made anew.
 type session struct {
 	intake *Intake
-	term   uint64        // zero: this node stands by
-	handed bridge.Offset // what is not after it was handed on already; zero: not known
-	mark   landmark      // the newest message that a leader before has handed on
+	term   uint64               // zero: this node stands by
+	handed bridge.Offset        // what is not after it was handed on already; zero: not known
+	mark   bridge.StoredMessage // the newest message that a leader before has handed on
 
 	last  bridge.Offset // the last message handled; zero: none is known
 	begun bool          // it came as far as reading
@@ -119,7 +119,7 @@ func (s *session) create(ctx context.Context) (jetstream.Consumer, error) {
 		err = errAnew
 	}
 	if err == nil && s.term > 0 {
-		err = s.intake.gone.apply(ctx)
+		err = s.intake.withdrawals.apply(ctx)
 	}
 	if err != nil {
 		s.remove(consumer)
@@ -176,7 +176,7 @@ func (s *session) start(ctx context.Context, now streamState) (jetstream.Consume
 // beginIndex has the index begin behind an offset.
 func (s *session) beginIndex(o bridge.Offset, now streamState) {
 	if s.intake.index.Begin(o, now.lineage.epochs(now.created)...) {
-		s.intake.gone.forget()
+		s.intake.withdrawals.forget()
 	}
 }
 
@@ -250,7 +250,7 @@ func (s *session) fail(err error) {
 	}
 }
 
-// take takes what arrives, in batches: one message waits for nobody, and
+// take takes what arrives, in batches: one message does not wait for others, and
 // while a batch is being routed the next one gathers.
 func (s *session) take(reading, work context.Context) error {
 	for {

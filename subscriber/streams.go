@@ -19,7 +19,7 @@ const (
 	// apiLimit bounds one request to JetStream's API.
 	apiLimit = 5 * time.Second
 	// lookEvery is how often the streams are looked at while nothing is wrong. It
-	// bounds how long a deleted stream goes unnoticed when nobody publishes.
+	// bounds how long a deleted stream goes unnoticed while no message is published.
 	lookEvery = 5 * time.Second
 )
 

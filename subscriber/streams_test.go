@@ -90,7 +90,7 @@ func TestUnusableStreamIsNamed(t *testing.T) {
 			if err := c.Ready(); !strings.Contains(err.Error(), "CODEWAR") || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("Ready: %v, want it to name CODEWAR and %s", err, tt.want)
 			}
-			if err := js.DeleteStream(t.Context(), "CODEWAR"); err != nil { // somebody mends it
+			if err := js.DeleteStream(t.Context(), "CODEWAR"); err != nil { // an operator removes it
 				t.Fatal(err)
 			}
 			c.streams.look()
