@@ -131,8 +131,8 @@ func (a *account) owed(user string) (n int) {
 	return n
 }
 
-// judge holds what the pages saw, until then, against the account.
-func (a *account) judge(reports []report, until time.Time) *result {
+// judge holds what the pages saw, until then, against the account. Silence counts from since on.
+func (a *account) judge(reports []report, since, until time.Time) *result {
 	res := &result{published: len(a.entries)}
 	for _, told := range a.answers {
 		if told == offline {
@@ -140,7 +140,7 @@ func (a *account) judge(reports []report, until time.Time) *result {
 		}
 	}
 	for i := range reports {
-		a.judgePage(&reports[i], until, res)
+		a.judgePage(&reports[i], since, until, res)
 	}
 	a.judgeAnswers(res)
 	a.judgeRefusals(reports, res)
@@ -148,7 +148,7 @@ func (a *account) judge(reports []report, until time.Time) *result {
 }
 
 // judgePage checks one page. Its gaps are ranges of messages that it may miss.
-func (a *account) judgePage(p *report, until time.Time, res *result) {
+func (a *account) judgePage(p *report, since, until time.Time, res *result) {
 	name := fmt.Sprintf("page %d of %s", p.Page, p.User)
 	have := make(map[*entry]bool, len(p.Got))
 	orders := make([]int, len(p.Got))
@@ -189,14 +189,15 @@ func (a *account) judgePage(p *report, until time.Time, res *result) {
 			}
 		}
 	}
-	if s := a.silence(p, until); !p.idle && s > res.silence {
+	if s := a.silence(p, since, until); !p.idle && s > res.silence {
 		res.silence, res.silent = s, name
 	}
 }
 
 // silence is the longest time that the page got nothing while the stream had taken something
-// for it: from that, or from when the page was opened, to the next message or the end.
-func (a *account) silence(p *report, until time.Time) (longest time.Duration) {
+// for it: from that, or from when the page was opened, to the next message or the end. What was
+// before since does not count.
+func (a *account) silence(p *report, since, until time.Time) (longest time.Duration) {
 	var stored []int64 // ms since 1970
 	for _, e := range a.byUser[p.User] {
 		if dutyOf(e, a.answers) == must {
@@ -206,14 +207,14 @@ func (a *account) silence(p *report, until time.Time) (longest time.Duration) {
 	if len(stored) == 0 {
 		return 0
 	}
-	from := max(p.Opened, stored[0])
+	from := max(p.Opened, stored[0], since.UnixMilli())
 	for _, g := range p.Got {
 		longest = max(longest, time.Duration(g.At-from)*time.Millisecond)
 		next, _ := slices.BinarySearch(stored, g.At+1)
 		if next == len(stored) {
 			return longest
 		}
-		from = stored[next]
+		from = max(stored[next], since.UnixMilli())
 	}
 	return max(longest, time.Duration(until.UnixMilli()-from)*time.Millisecond)
 }

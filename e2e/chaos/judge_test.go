@@ -58,7 +58,7 @@ func TestJudge(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			a := newAccount(entries, map[uint64]answer{8: tt.answer})
-			res := a.judge([]report{{User: "u", Got: tt.got, Gaps: tt.gaps, Connections: append([]connection{{}}, tt.again...)}}, began)
+			res := a.judge([]report{{User: "u", Got: tt.got, Gaps: tt.gaps, Connections: append([]connection{{}}, tt.again...)}}, time.Time{}, began)
 			bad := res.duplicates+res.inversions+res.lost+res.strays > 0
 			if res.failed() != bad || bad != (len(res.breaches) > 0) {
 				t.Errorf("failed %t, breaches %q", res.failed(), res.breaches)
@@ -97,7 +97,7 @@ func TestJudgeDead(t *testing.T) {
 // TestAcknowledgedButNotStored: what a publisher was promised must be in the stream.
 func TestAcknowledgedButNotStored(t *testing.T) {
 	t.Parallel()
-	res := newAccount(nil, map[uint64]answer{1: stored, 2: unsure, 3: offline}).judge(nil, time.Now())
+	res := newAccount(nil, map[uint64]answer{1: stored, 2: unsure, 3: offline}).judge(nil, time.Time{}, time.Now())
 	if res.lost != 1 || !res.failed() {
 		t.Errorf("%+v", *res)
 	}
@@ -115,24 +115,27 @@ func TestSilence(t *testing.T) {
 	for name, tt := range map[string]struct {
 		opened int64
 		at     []int64 // when messages came
-		want   int64   // ms
+		since  int64
+		want   int64 // ms
 	}{
-		"in time":               {0, []int64{1001, 2001, 3001, 4001}, 1},
-		"one late":              {0, []int64{1001, 2701, 3001, 4001}, 701},
-		"two late":              {0, []int64{1001, 3501, 3502, 4001}, 1501},
-		"nothing":               {0, nil, 9000},
-		"silent from then on":   {0, []int64{1001, 2001}, 7000},
-		"what waited is late":   {2500, []int64{2800, 2800, 3001, 4001}, 300},
-		"opened, never served":  {2500, nil, 7500},
-		"after the end":         {0, []int64{1001, 2001, 3001, 12000}, 8000},
-		"opened after all":      {20000, []int64{20001, 20001, 20001, 20001}, 1},
-		"the first is the late": {0, []int64{1900, 2001, 3001, 4001}, 900},
+		"in time":               {0, []int64{1001, 2001, 3001, 4001}, 0, 1},
+		"one late":              {0, []int64{1001, 2701, 3001, 4001}, 0, 701},
+		"two late":              {0, []int64{1001, 3501, 3502, 4001}, 0, 1501},
+		"nothing":               {0, nil, 0, 9000},
+		"silent from then on":   {0, []int64{1001, 2001}, 0, 7000},
+		"what waited is late":   {2500, []int64{2800, 2800, 3001, 4001}, 0, 300},
+		"opened, never served":  {2500, nil, 0, 7500},
+		"after the end":         {0, []int64{1001, 2001, 3001, 12000}, 0, 8000},
+		"opened after all":      {20000, []int64{20001, 20001, 20001, 20001}, 0, 1},
+		"the first is the late": {0, []int64{1900, 2001, 3001, 4001}, 0, 900},
+		"late before it counts": {0, []int64{1001, 2701, 3001, 4300}, 2500, 300},
+		"late until it counts":  {0, []int64{1001, 2701, 3001, 4001}, 2600, 101},
 	} {
 		p := &report{User: "u", Opened: tt.opened}
 		for _, at := range tt.at {
 			p.Got = append(p.Got, got{At: at})
 		}
-		if s := a.silence(p, time.UnixMilli(10_000)).Milliseconds(); s != tt.want {
+		if s := a.silence(p, time.UnixMilli(tt.since), time.UnixMilli(10_000)).Milliseconds(); s != tt.want {
 			t.Errorf("%s: %d ms, want %d", name, s, tt.want)
 		}
 	}
@@ -154,7 +157,7 @@ func TestRemoved(t *testing.T) {
 		"told before":        {[]gap{{Before: 2, At: 4000}}, result{gaps: 1, lost: 1}},
 		"not told":           {nil, result{lost: 1}},
 	} {
-		res := newAccount(entries, nil).judge([]report{{User: "u", Got: all, Gaps: tt.gaps, Connections: []connection{{}}}}, time.UnixMilli(0))
+		res := newAccount(entries, nil).judge([]report{{User: "u", Got: all, Gaps: tt.gaps, Connections: []connection{{}}}}, time.Time{}, time.UnixMilli(0))
 		if res.gaps != tt.want.gaps || res.gapped != tt.want.gapped || res.lost != tt.want.lost || res.strays+res.inversions != 0 {
 			t.Errorf("%s: %+v", name, *res)
 		}
@@ -178,7 +181,7 @@ func TestDenied(t *testing.T) {
 		"never mapped": {"u", connection{}, 0},
 		"another":      {"v", connection{Mapped: 1000}, 0},
 	} {
-		if got := a.judge([]report{{User: tt.user, Connections: []connection{tt.connection}}}, ms(0)).denied; got != tt.want {
+		if got := a.judge([]report{{User: tt.user, Connections: []connection{tt.connection}}}, time.Time{}, ms(0)).denied; got != tt.want {
 			t.Errorf("%s: %d", name, got)
 		}
 	}

@@ -48,15 +48,13 @@ func openPages(dir, modules string, b *balancer, s scale) (p *pages, err error) 
 		p.add(b.addr(), userName(s.users+i))
 	}
 	p.late, p.inbox = p.raw[present:present+s.late], p.raw[present+s.late:]
-	for _, page := range p.raw[:present] {
-		p.come(page)
-	}
 	if p.stock, err = startStock(dir, modules); err != nil {
 		return p, err
 	}
 	if err := p.stock.open(stock, s.options); err != nil {
 		return p, err
 	}
+	p.comeWithin(p.ctx, p.raw[:present], time.Duration(present)*2*time.Millisecond) // thousands at once would keep each other waiting
 	return p, procs.WaitFor("every raw page is mapped", procs.StartLimit, func() string {
 		for _, page := range p.raw[:present] {
 			if err := page.failure.Load(); err != nil {

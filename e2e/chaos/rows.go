@@ -19,6 +19,7 @@ type row struct {
 	env    []string // of the bridges, beside the usual
 	redis  []string // arguments of redis-server
 	poison bool
+	load   func(scale) scale           // nil: as usual
 	pad    func(s scale, user int) int // bytes added to a user's messages; nil: none
 	// during is how long publishers publish, times the scale's unit.
 	during int

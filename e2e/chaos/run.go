@@ -71,6 +71,7 @@ type run struct {
 	truth      *truth
 	watch      *watch
 	marks      []mark
+	since      time.Time // silence counts from then on; zero: from the start
 	ended      time.Time // publishers stopped
 	breaches   []string  // that the fault has found
 }
@@ -112,6 +113,9 @@ func perform(ctx context.Context, row *row, all scales, bin binaries, dir string
 	s := all.plain
 	if row.on.name != plain.name {
 		s = all.wide
+	}
+	if row.load != nil {
+		s = row.load(s)
 	}
 	c, err := row.on.start(dir, bin, row)
 	defer c.kill()
@@ -211,7 +215,7 @@ func (r *run) result(ctx context.Context) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	res := a.judge(reports, r.ended)
+	res := a.judge(reports, r.since, r.ended)
 	r.judgeRow(res)
 	res.film = &film{reports: reports, account: a, marks: r.marks}
 	dead, err := deadLetters(ctx, r.js)

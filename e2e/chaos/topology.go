@@ -24,6 +24,7 @@ type topology struct {
 var (
 	plain     = topology{name: "one NATS, one Redis, two bridges", nats: 1, redis: oneRedis("redis-server"), bridges: 2, direct: true}
 	wide      = topology{name: "one NATS, one Redis, four bridges", nats: 1, redis: oneRedis("redis-server"), bridges: 4}
+	loaded    = topology{name: "one NATS, one Redis, four bridges", nats: 1, redis: oneRedis("redis-server"), bridges: 4, direct: true}
 	quorum    = topology{name: "three NATS servers, one Redis, four bridges", nats: 3, redis: oneRedis("redis-server"), bridges: 4}
 	sentinels = topology{name: "one NATS, Redis with two replicas and Sentinels, four bridges", nats: 1, redis: sentinelRedis, bridges: 4}
 	sharded   = topology{name: "one NATS, Redis Cluster of three masters and three replicas, four bridges", nats: 1, redis: clusterRedis, bridges: 4, needs: []string{"redis-cli"}}
