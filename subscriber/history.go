@@ -24,8 +24,12 @@ const (
 	// historyCalls is how many questions of this node may wait for their answer. What is asked
 	// meanwhile gathers, so a storm of clients makes few questions of many queries.
 	historyCalls = 4
-	// historyLimit bounds how long the leader may take to answer.
+	// historyLimit bounds how long the leader may take to answer, and how long a query waits for
+	// the next leader.
 	historyLimit = 2 * time.Second
+	// leaderEvery is how often each of the questions of this node is asked again while no leader
+	// answers.
+	leaderEvery = 20 * time.Millisecond
 	// unregisteredFor is how long a node is sent everything after it has asked for that, and
 	// unregisteredEvery how often it asks again.
 	unregisteredFor   = 5 * time.Second
@@ -130,16 +134,20 @@ func (h *History) Unregistered() (nodes []bridge.NodeID) {
 	return nodes
 }
 
-// Read implements [bridge.History].
+// Read implements [bridge.History]. While one leader follows another it waits.
 func (h *History) Read(ctx context.Context, q bridge.HistoryQuery) (bridge.Replay, error) {
 	q.Limit = min(q.Limit, maxPage)
-	from := q.After
+	from, began := q.After, time.Now()
 	var gap bool
 	for {
 		page, here := h.here(q)
 		if !here {
 			var err error
-			if page, err = h.ask(ctx, q); err != nil {
+			page, err = h.ask(ctx, q)
+			if errors.Is(err, errNoLeader) && time.Since(began) < historyLimit {
+				continue
+			}
+			if err != nil {
 				return bridge.Replay{}, err
 			}
 		}
@@ -297,15 +305,19 @@ func (h *History) call(some []*historyRead) {
 		})
 	}
 	late := time.AfterFunc(time.Hour, func() { end(nil, errNoLeader) })
+	// The question keeps its place for a moment, or thousands of queries that wait for a leader
+	// would be asked again without a pause.
+	absent := func() { time.AfterFunc(leaderEvery, func() { end(nil, errNoLeader) }) }
 	subject = c.inbox.expect(func(m *nats.Msg) {
 		late.Stop()
 		if noResponders(m) || len(m.Data) == 0 {
-			end(nil, errNoLeader)
+			absent()
 			return
 		}
 		pages, term, err := decodePages(m.Data, queries)
 		if err == nil && term < c.heardTerm.Load() {
-			err = errNoLeader // a leader of the past: a message that it does not know yet may have found no socket
+			absent() // a leader of the past: a message that it does not know yet may have found no socket
+			return
 		}
 		if err == nil && asked.unregistered != "" {
 			h.told()

@@ -200,7 +200,31 @@ func TestHistoryQuestionsGather(t *testing.T) {
 	}
 }
 
-// Without a leader a question fails at once, and the answer of a leader of the past is none.
+// A question that finds no leader is answered by the next one.
+func TestHistoryWaitsForTheNextLeader(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	a := ready(t, s, "a")
+	index := bridge.NewIndex(bridge.IndexConfig{TTL: time.Hour, MaxPerUser: 10, MaxMemory: 1 << 20})
+	index.Begin(bridge.Offset{Epoch: 1})
+	answered, before := make(chan error, 1), a.inbox.next.Load()
+	go func() {
+		_, err := a.NewHistory(index).Read(t.Context(), bridge.HistoryQuery{User: "u", Limit: 10})
+		answered <- err
+	}()
+	b := ready(t, s, "b")
+	waitFor(t, "the first question has found no leader", func() bool { return a.inbox.next.Load() >= before+2 || len(answered) > 0 })
+	next := b.NewHistory(index)
+	if err := next.open(7); err != nil {
+		t.Fatal(err)
+	}
+	defer next.close()
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+}
+
+// Without a leader a question fails, and the answer of a leader of the past is none.
 func TestHistoryWithoutALeader(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
