@@ -378,7 +378,7 @@ func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, c *claim,
 		h.tellGap(s, c.after)
 	}
 	wait := func(room int) error { return s.conn.WaitDrained(ctx, room) }
-	return h.untilDone(ctx, away, func() error { return h.replay(ctx, s, user, r.Token, &page, wait) })
+	return h.untilDone(ctx, away, func() error { return h.replay(ctx, s, user, r.Token, pageSize, &page, wait) })
 }
 
 // begin registers the socket and reads the first page after what the client claims, or at the
@@ -527,11 +527,11 @@ func (h *Hub) unbind(s *socket) {
 	}
 }
 
-// replay gives the socket the page and what follows it, until it has caught up
+// replay gives the socket the page and what follows it, in pages of size messages, until it has caught up
 // with what is pushed live, or is no longer mapped as by token. Before each message wait sees
 // that fewer than so many bytes are queued, or ends the replay. An error of the history leaves
 // page where to go on.
-func (h *Hub) replay(ctx context.Context, s *socket, user bridge.UserID, token string, page *bridge.Replay, wait func(room int) error) error {
+func (h *Hub) replay(ctx context.Context, s *socket, user bridge.UserID, token string, size int, page *bridge.Replay, wait func(room int) error) error {
 	for {
 		if s.gap(page) {
 			h.tellGap(s, page.From)
@@ -555,7 +555,7 @@ func (h *Hub) replay(ctx context.Context, s *socket, user bridge.UserID, token s
 		if !ok {
 			return errMoved
 		}
-		next, err := h.history.Read(ctx, bridge.HistoryQuery{User: user, After: after, Limit: pageSize})
+		next, err := h.history.Read(ctx, bridge.HistoryQuery{User: user, After: after, Limit: size})
 		if err != nil {
 			return err
 		}

@@ -12,8 +12,13 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// resyncWorkers bounds how many histories are read at once.
-const resyncWorkers = 16
+// A resync reads many histories at once, as many as the questions to the leader that may be on
+// their way have room for, in small pages: nearly all sockets have missed nothing or little, and
+// live messages wait for them.
+const (
+	resyncWorkers = 256
+	resyncPage    = 16
+)
 
 // unregistration is a registration that ended while the store was away.
 type unregistration struct {
@@ -184,7 +189,7 @@ func (h *Hub) catchUp(ctx context.Context) error {
 			return nil
 		}
 		below := h.cfg.MaxPending / 4
-		err := h.replay(reading, s, user, token, &bridge.Replay{More: true}, func(room int) error {
+		err := h.replay(reading, s, user, token, resyncPage, &bridge.Replay{More: true}, func(room int) error {
 			if s.conn.Pending() < room {
 				return nil
 			}
