@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -17,8 +18,10 @@ import (
 // embedded is a NATS server in this process, with its files and its port.
 type embedded struct {
 	server *server.Server
-	lock   *os.File // held while the server uses the directory
+	lock   *os.File // held while the server uses the directory; see embedded_crash.go for what it says
 	repair *repair
+	torn   atomic.Bool // the newest messages may be lost, and no epoch has begun since then
+	marked atomic.Bool // the lock file says that the files are in use
 }
 
 const (
@@ -46,6 +49,7 @@ func startEmbedded(ctx context.Context, cfg Config, log *slog.Logger) (*embedded
 		return nil, fmt.Errorf("nats.embedded.store_dir %s is used by another process: %w; set nats.embedded.store_dir (NATS_EMBEDDED_STORE_DIR) or nats.url (NATS_URL)", cfg.Embedded.StoreDir, err)
 	}
 	e := &embedded{lock: lock}
+	e.torn.Store(crashed(lock))
 	if err := e.start(ctx, cfg.Embedded.Addr, opts, log); err != nil {
 		return nil, errors.Join(err, e.stop(context.WithoutCancel(ctx)))
 	}
@@ -144,6 +148,20 @@ func (e *embedded) nats() *server.Server {
 	return e.server
 }
 
+// isTorn reports once whether the newest messages may be lost; never when e is nil.
+func (e *embedded) isTorn() bool { return e != nil && e.torn.Swap(false) }
+
+// use says that the files are in use. It comes when the lease has the epoch that began behind what a
+// crash has left: until then the next start finds the crash again. It does nothing when e is nil.
+func (e *embedded) use() error {
+	if e == nil || e.marked.Swap(true) {
+		return nil
+	}
+	err := markInUse(e.lock)
+	e.marked.Store(err == nil)
+	return err
+}
+
 // repairs returns what starts JetStream again, nil when e is.
 func (e *embedded) repairs() *repair {
 	if e == nil {
@@ -165,6 +183,9 @@ func (e *embedded) stop(ctx context.Context) error {
 		case <-stopped:
 		case <-ctx.Done():
 			return fmt.Errorf("stop embedded nats: %w", context.Cause(ctx)) // the lock stays until the process ends
+		}
+		if e.marked.Load() {
+			return errors.Join(markStopped(e.lock), e.lock.Close())
 		}
 	}
 	return e.lock.Close()

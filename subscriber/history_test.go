@@ -29,7 +29,12 @@ type readingNode struct {
 // reads runs a node whose index has so much memory.
 func reads(t *testing.T, s *natstest.Instance, node bridge.NodeID, memory int) *readingNode {
 	t.Helper()
-	n := &readingNode{Client: ready(t, s, node)}
+	return readsWith(t, ready(t, s, node), memory)
+}
+
+func readsWith(t *testing.T, c *Client, memory int) *readingNode {
+	t.Helper()
+	n := &readingNode{Client: c}
 	n.index = bridge.NewIndex(bridge.IndexConfig{TTL: time.Hour, MaxPerUser: 1000, MaxMemory: memory})
 	n.history = n.NewHistory(n.index)
 	keep := func(batch []bridge.Message) {

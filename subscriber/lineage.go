@@ -143,6 +143,11 @@ func (s *session) storedAt(ctx context.Context, now streamState, seq uint64, sub
 // recognise returns errWentBack when the stream is not the one that this reader, or the leader
 // before, has read. A leader then begins a new epoch, with its next term.
 func (s *session) recognise(ctx context.Context, now streamState) error {
+	if s.term > 0 && s.intake.client.embedded.isTorn() {
+		s.intake.election.branch(now.created, now.last)
+		s.intake.log.Error("the machine ended without a stop, the stream's newest messages may be lost, a new epoch begins", "stream_seq", now.last)
+		return errWentBack
+	}
 	for _, mark := range []bridge.StoredMessage{s.intake.index.Newest(), s.mark} {
 		back, err := s.isBack(ctx, now, mark)
 		var copied uint64

@@ -321,6 +321,9 @@ func (s *session) complete() error {
 	if s.term == 0 {
 		return nil
 	}
+	if err := s.intake.client.embedded.use(); err != nil {
+		s.intake.log.Error("a crash of the machine will not be noticed", "err", err)
+	}
 	s.intake.handover.reading(true)
 	return s.intake.history.open(s.term)
 }
