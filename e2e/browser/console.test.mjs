@@ -100,6 +100,7 @@ test("a message is found by its offset", async (t) => {
 
 test("the form's receipt arrives", async (t) => {
   const page = await open(t, "/console#/send?user=busy&topic=form");
+  await until("the tail of the user runs", async () => ((await cells(page, "tail", "Topic")).includes("tick") ? "" : "no row"));
   await page.getByLabel("Payload").fill("{ nothing");
   const button = page.getByRole("button", { name: "Send", exact: true });
   await button.click();
@@ -110,6 +111,9 @@ test("the form's receipt arrives", async (t) => {
   await page.locator('[data-receipt="pushed"]').waitFor();
   assert.match(await receipt.innerText(), /Sockets that took it\s*2[\s\S]*\d+-\d+/);
   await until("the tail of the user shows it", async () => ((await cells(page, "tail", "Topic")).includes("form") ? "" : "not there"));
+  const [, beside] = await cells(page, "tail", "Offset");
+  await until("others have scrolled out", async () => ((await cells(page, "tail", "Offset")).includes(beside) ? `${beside} is there` : ""));
+  assert.equal((await cells(page, "tail", "Topic"))[0], "form", "it has scrolled out");
 
   await page.getByLabel("User", { exact: true }).fill("absent");
   await button.click();

@@ -1,11 +1,11 @@
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { count, millis, plural } from "../shared/format";
 import { Icon } from "../shared/icons";
 import { call } from "./api";
 import { Empty, Failure, OffsetLink, OutcomeTag, outcomeTexts, Panel } from "./parts";
 import { route, setQuery } from "./route";
 import { TailTable, useTail } from "./tail";
-import type { Receipt } from "./types";
+import type { Receipt, TailRow } from "./types";
 
 const example = `{
   "submissionId": "sub_456",
@@ -26,6 +26,10 @@ export function Send() {
   const [state, setState] = useState<State>({ at: "idle" });
   const watched = useSettled(user, 400);
   const { rows } = useTail(watched ? { user: watched } : null, false);
+  const sent = state.at === "done" ? state.receipt.offset : "";
+  const mine = useRef<TailRow | undefined>(undefined); // stays when a busy user's rows scroll it out
+  if (mine.current?.offset !== sent) mine.current = rows.find((r) => r.offset === sent);
+  const others = rows.filter((r) => r.offset !== sent);
   const set = (name: string) => (e: Event) => setQuery({ [name]: (e.currentTarget as HTMLInputElement).value });
   const toggle = (name: string) => (e: Event) => setQuery({ [name]: (e.currentTarget as HTMLInputElement).checked ? "true" : undefined });
   const submit = async (e: Event) => {
@@ -98,7 +102,7 @@ export function Send() {
       </div>
       {user && (
         <Panel title={`Live: ${user}`} hint="what is settled for this user">
-          {rows.length ? <TailTable rows={rows.slice(0, 20)} /> : <Empty>No message yet.</Empty>}
+          {rows.length ? <TailTable rows={[...(mine.current ? [mine.current] : []), ...others].slice(0, 20)} /> : <Empty>No message yet.</Empty>}
         </Panel>
       )}
     </>
