@@ -210,6 +210,17 @@ func (t *tab) setUser(user string) error {
 	return nil
 }
 
+// quiet waits until everything that the server has sent has arrived: with the acknowledgement of
+// an event also the cursor that comes in an event of its own.
+func (t *tab) quiet(user string) error {
+	if t.cell.server.newest { // the Node service acknowledges nothing
+		_, err := t.roundTrip(user)
+		return err
+	}
+	_, err := t.call("emit", "getConnectionId", user)
+	return err
+}
+
 // roundTrip asks for the user's newest socket. Once it is told, everything that the
 // server sent before has arrived.
 func (t *tab) roundTrip(user string) (id string, err error) {

@@ -15,4 +15,5 @@ await page.evaluate(() => { window.commands = driver(io, (message) => tell(JSON.
 
 const lines = createInterface({ input: process.stdin });
 lines.on("line", (line) => page.evaluate((command) => window.commands[command.do](command), JSON.parse(line)));
+process.stdout.write('{"type":"ready"}\n');
 lines.on("close", () => browser.close());

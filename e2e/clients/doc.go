@@ -11,7 +11,7 @@
 //	{"do":"connect","tab":"a","auth":{…}}      the same socket object again
 //	{"do":"transport","tab":"a","call":2}      which transport is in use
 //
-// What happens goes back as JSON lines of type connect, disconnect, refused, event and ack. The
-// arguments of an event are those that a handler of the application gets, which is not
-// what is in the packet for every client.
+// It says {"type":"ready"} once it takes commands. What happens goes back as JSON lines of type
+// connect, disconnect, refused, event and ack. The arguments of an event are those that a handler
+// of the application gets, which is not what is in the packet for every client.
 package clients

@@ -14,6 +14,7 @@ import socketio
 # What a handler is made for. python-socketio calls handlers by name.
 TOPICS = ("tick", "connectionId", "error")
 OPTIONS = {"reconnection_delay": 0.02, "reconnection_delay_max": 0.1, "randomization_factor": 0}
+PATIENCE = 20  # seconds, as in cell_test.go
 written = threading.Lock()
 
 
@@ -73,7 +74,7 @@ class Sync:
 
     def connect(self, tab, auth=None):
         client, url, transports, first = self.tabs[tab]
-        client.connect(url, transports=transports, auth=auth or first)
+        client.connect(url, transports=transports, auth=auth or first, wait_timeout=PATIENCE)
 
     def emit(self, tab, name, args, call=None):
         self.tabs[tab][0].emit(name, tuple(args), callback=answered(tab, call) if call else None)
@@ -108,7 +109,7 @@ class Asyncio(Sync):
 
     async def connect(self, tab, auth=None):
         client, url, transports, first = self.tabs[tab]
-        await client.connect(url, transports=transports, auth=auth or first)
+        await client.connect(url, transports=transports, auth=auth or first, wait_timeout=PATIENCE)
 
     async def emit(self, tab, name, args, call=None):
         await self.tabs[tab][0].emit(name, tuple(args), callback=answered(tab, call) if call else None)
@@ -134,4 +135,5 @@ class Asyncio(Sync):
         asyncio.run(self.serve())
 
 
+tell(type="ready")
 {"sync": Sync, "asyncio": Asyncio}[sys.argv[1]]().run()

@@ -28,7 +28,7 @@ type command struct {
 // message is what a driver tells.
 type message struct {
 	Tab    string            `json:"tab"`
-	Type   string            `json:"type"` // connect, disconnect, refused, event, ack
+	Type   string            `json:"type"` // ready, connect, disconnect, refused, event, ack
 	ID     string            `json:"id"`
 	Reason string            `json:"reason"`
 	Name   string            `json:"name"`
@@ -46,18 +46,22 @@ type driver interface {
 // start starts a driver. Messages are told on another goroutine, one after the other.
 type start func(tell func(message)) (driver, error)
 
+// startLimit is how long a driver may take to start: a browser on a busy machine.
+const startLimit = 2 * time.Minute
+
 // process is a driver that is a program.
 type process struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
-	read  chan error   // closed when its output has ended; why, when that was wrong
-	said  capture.Text // standard error
+	ready chan struct{} // closed when it takes commands
+	read  chan error    // closed when its output has ended; why, when that was wrong
+	said  capture.Text  // standard error
 }
 
 // program starts a program that speaks the line protocol.
 func program(name string, args ...string) start {
 	return func(tell func(message)) (driver, error) {
-		p := &process{cmd: exec.Command(name, args...), read: make(chan error, 1)}
+		p := &process{cmd: exec.Command(name, args...), ready: make(chan struct{}), read: make(chan error, 1)}
 		p.cmd.Stderr = &p.said
 		p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		stdin, err1 := p.cmd.StdinPipe()
@@ -67,7 +71,14 @@ func program(name string, args ...string) start {
 		}
 		p.stdin = stdin
 		go p.hear(stdout, tell) // ends with the process
-		return p, nil
+		select {
+		case <-p.ready:
+			return p, nil
+		case err := <-p.read:
+			return nil, errors.Join(fmt.Errorf("%s ended: %s", name, p.said.String()), err, p.cmd.Wait())
+		case <-time.After(startLimit):
+			return nil, errors.Join(fmt.Errorf("%s is not ready after %v", name, startLimit), p.close())
+		}
 	}
 }
 
@@ -80,6 +91,10 @@ func (p *process) hear(stdout io.Reader, tell func(message)) {
 		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
 			p.read <- fmt.Errorf("the driver says %.200q: %w", lines.Text(), err)
 			return
+		}
+		if m.Type == "ready" {
+			close(p.ready)
+			continue
 		}
 		tell(m)
 	}

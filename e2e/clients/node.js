@@ -6,6 +6,7 @@ const { io } = require(process.argv[2]);
 
 const commands = require('./driver.js')(io, (message) => process.stdout.write(JSON.stringify(message) + '\n'));
 
+process.stdout.write('{"type":"ready"}\n');
 readline.createInterface({ input: process.stdin })
   .on('line', (line) => { const command = JSON.parse(line); commands[command.do](command); })
   .on('close', () => process.exit(0));

@@ -91,7 +91,7 @@ func (c *cell) cut(meanwhile func() error, away ...*tab) error {
 	// Nothing is under way: a cursor that comes in an event of its own comes after the
 	// message, which is shown again when the connection breaks between (docs/clients.md).
 	for _, t := range away {
-		if _, err := t.roundTrip(c.user); err != nil {
+		if err := t.quiet(c.user); err != nil {
 			return err
 		}
 	}

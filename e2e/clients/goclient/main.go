@@ -56,6 +56,7 @@ func (o *output) tell(m message) {
 func main() {
 	out := &output{to: json.NewEncoder(os.Stdout)}
 	tabs, opened := make(map[string]*socket.Socket), make(map[string]command)
+	out.tell(message{Type: "ready"})
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
 		var c command
