@@ -506,7 +506,9 @@ func (h *Hub) untilDone(ctx context.Context, away func(), op func() error) error
 // delivered is what the user's sockets on this node were given.
 func (h *Hub) delivered(user bridge.UserID) (given []bridge.Delivered) {
 	for _, s := range h.of(user) {
-		given = append(given, s.delivered())
+		if d := s.delivered(); d.User == user { // else the socket has just been mapped to another user
+			given = append(given, d)
+		}
 	}
 	return given
 }

@@ -146,7 +146,11 @@ type SocketState struct {
 // SocketsOf describes the user's sockets on this node, oldest first.
 func (h *Hub) SocketsOf(user bridge.UserID) (found []SocketState) {
 	for _, s := range h.of(user) {
-		state := SocketState{Socket: bridge.SocketID(s.conn.ID()), Given: s.lastGiven(), Acked: s.lastConfirmed()}
+		given := s.delivered()
+		if given.User != user {
+			continue // it has just been mapped to another user
+		}
+		state := SocketState{Socket: bridge.SocketID(s.conn.ID()), Given: given.To, Acked: s.lastConfirmed()}
 		if c, ok := s.conn.(*sio.Socket); ok {
 			state.Since, state.Transport, state.Queued = c.Since(), c.Transport(), c.Pending()
 		}

@@ -110,3 +110,26 @@ func TestTakenInTurns(t *testing.T) {
 		}
 	})
 }
+
+// TestUserChangesWhileAnotherBinds: a socket that is about to leave its user's list, and is mapped to
+// another user already, says nothing about what sockets of the first one were given.
+func TestUserChangesWhileAnotherBinds(t *testing.T) {
+	t.Parallel()
+	h, _, index := movedHub(t, 0)
+	open := func(id string) *socket {
+		return &socket{conn: &pageConn{page: &page{}, id: id, ctx: t.Context()}, cursors: cursorArgument}
+	}
+	leaving := open("leaving")
+	h.add("carol", leaving)
+	leaving.bind("alice", &h.shard("alice").moved, &h.cursors)
+	leaving.startAt(bridge.Offset{}, at(7))
+	index.put("carol", 6)
+	index.put("alice", 7)
+	fresh := open("fresh")
+	if err := h.bind(t.Context(), fresh, "carol", nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, gave := fresh.beginning(); !gave || fresh.lastGiven() != at(6) {
+		t.Errorf("the socket begins after %v and was not given its user's message", fresh.lastGiven())
+	}
+}
