@@ -187,6 +187,37 @@ func TestCandidateWaitsWhileTheLeaderRenews(t *testing.T) {
 	})
 }
 
+// Two nodes that share the bucket have one term, as long as its holder can renew in time: when they do
+// not reach each other, so that each takes the other for ended, and when the bucket has no leader for
+// some seconds, so that no node can write.
+func TestNoChangeWithoutACause(t *testing.T) {
+	for name, cut := range map[string]time.Duration{"nodes apart": 0, "bucket without a leader": 4 * time.Second, "longer": 6 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				table := &leaseTable{gone: map[string]bool{"A": true, "B": true}}
+				stop := stopAfter(t, 30*time.Second)
+				var terms [2][]leadership
+				var running sync.WaitGroup
+				for i, self := range []leaseRecord{{Node: "a", Holder: "A"}, {Node: "b", Holder: "B"}} {
+					running.Go(func() {
+						time.Sleep(time.Duration(i) * 30 * time.Millisecond) // they never look at the same moment
+						e := &election{self: self, lease: &nodeLease{table, failing(5*time.Second, 5*time.Second+cut)}}
+						terms[i] = elect(t.Context(), stop, e)
+					})
+				}
+				running.Wait()
+				want := 1
+				if cut > 5*time.Second { // no less, for JetStream elects a leader in up to that
+					want = 2
+				}
+				if n := len(terms[0]) + len(terms[1]); n != want {
+					t.Errorf("%d terms, want %d: %+v", n, want, terms)
+				}
+			})
+		})
+	}
+}
+
 // A candidate counts only the time in which it could see the lease: while it is cut off the
 // revision stands still for it alone.
 func TestCandidateThatWasCutOffLooksAgain(t *testing.T) {

@@ -26,18 +26,22 @@ type readingNode struct {
 	handed  bridge.Offset
 }
 
-// reads runs a node whose index has so much memory.
+// reads runs a node whose index has so much memory. before is called with each batch before it enters
+// the index.
 func reads(t *testing.T, s *natstest.Instance, node bridge.NodeID, memory int) *readingNode {
 	t.Helper()
 	return readsWith(t, ready(t, s, node), memory)
 }
 
-func readsWith(t *testing.T, c *Client, memory int) *readingNode {
+func readsWith(t *testing.T, c *Client, memory int, before ...func(batch []bridge.Message)) *readingNode {
 	t.Helper()
 	n := &readingNode{Client: c}
 	n.index = bridge.NewIndex(bridge.IndexConfig{TTL: time.Hour, MaxPerUser: 1000, MaxMemory: memory})
 	n.history = n.NewHistory(n.index)
 	keep := func(batch []bridge.Message) {
+		for _, hook := range before {
+			hook(batch)
+		}
 		var entries []bridge.Entry
 		for i := range batch {
 			if e, err := bridge.Decode(&batch[i]); err == nil {
@@ -226,6 +230,74 @@ func TestHistoryWaitsForTheNextLeader(t *testing.T) {
 	defer next.close()
 	if err := <-answered; err != nil {
 		t.Error(err)
+	}
+}
+
+// A leader answers no question before its index has what a leader before it has handed on: what it lacks
+// would be taken for not there.
+func TestHistoryOfALeaderThatIsBehind(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	first := reads(t, s, "first", 1<<20)
+	waitFor(t, "first leads", first.intake.Leading)
+	first.say(t, "u", 0, 100)
+	waitFor(t, "first has handed on", func() bool {
+		l, _, err := first.intake.election.lease.load(t.Context())
+		return err == nil && l.Handed.Offset.Seq == 100
+	})
+	first.stop()
+	reached, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	a := readsWith(t, ready(t, s, "a"), 1<<20, func(batch []bridge.Message) {
+		if batch[len(batch)-1].Offset.Seq == 100 {
+			once.Do(func() { close(reached) })
+			<-release
+		}
+	})
+	waitFor(t, "a leads", a.intake.Leading)
+	<-reached
+	if page, err := a.history.Read(t.Context(), bridge.HistoryQuery{User: "u", Limit: 1000}); err == nil {
+		t.Errorf("the leader has read up to %v and answers %d messages", a.index.Horizon(), len(page.Entries))
+	}
+	close(release)
+	if got, page := a.payloads(t, "u"); !slices.Equal(got, numbered(0, 100)) || page.Gap {
+		t.Errorf("then it answers %d messages, gap %v", len(got), page.Gap)
+	}
+}
+
+// A message that was withdrawn is in no history under a later leader, whether that one has read the
+// message before, as a standby, or reads it first after the change.
+func TestHistoryWithoutWhatWasWithdrawn(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	a := reads(t, s, "a", 1<<20)
+	waitFor(t, "a leads", a.intake.Leading)
+	warm := reads(t, s, "b", 1<<20)
+	a.say(t, "u", 0, 3)
+	for _, n := range []*readingNode{a, warm} {
+		waitFor(t, "both have read", func() bool { return n.index.Horizon().Seq == 3 })
+	}
+	withdrawn := bridge.Offset{Epoch: a.streams.epoch(), Seq: 2}
+	lease, _, err := a.intake.election.lease.load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	a.intake.Withdraw(lease.Term, withdrawn, func(err error) { done <- err })
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	a.stop()
+	waitFor(t, "the standby leads", warm.intake.Leading)
+	want := append(numbered(0, 1), numbered(2, 1)...)
+	if got, _ := warm.payloads(t, "u"); !slices.Equal(got, want) {
+		t.Errorf("the standby answers %v, want %v", got, want)
+	}
+	warm.stop()
+	cold := reads(t, s, "c", 1<<20)
+	waitFor(t, "a new node leads", cold.intake.Leading)
+	if got, _ := cold.payloads(t, "u"); !slices.Equal(got, want) {
+		t.Errorf("a new node answers %v, want %v", got, want)
 	}
 }
 

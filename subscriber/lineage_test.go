@@ -67,6 +67,48 @@ func TestLineageIsBounded(t *testing.T) {
 	}
 }
 
+// TestStreamGoesBackForTwoNodes: both readers see at once that the stream went back. They have one
+// epoch, that of the lease, and the same history.
+func TestStreamGoesBackForTwoNodes(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	a := reads(t, s, "a", 1<<20)
+	waitFor(t, "a leads", a.intake.Leading)
+	nodes := []*readingNode{a, reads(t, s, "b", 1<<20)}
+	both := func(what string, cond func(n *readingNode) bool) {
+		t.Helper()
+		for _, n := range nodes {
+			waitFor(t, fmt.Sprintf("%s: %s", n.node, what), func() bool { return cond(n) })
+		}
+	}
+	a.say(t, "u", 0, 50)
+	both("50 messages", func(n *readingNode) bool { return n.index.Horizon().Seq == 50 })
+	backup := t.TempDir()
+	s.Swap("CODEWAR", "", backup)
+	a.say(t, "u", 50, 50)
+	both("100 messages", func(n *readingNode) bool { return n.index.Horizon().Seq == 100 })
+	epoch := a.streams.epoch()
+	s.Swap("CODEWAR", backup, t.TempDir())
+	both("a new epoch", func(n *readingNode) bool { return n.streams.epoch() > epoch })
+	a.say(t, "u", 1000, 3)
+	both("the new messages", func(n *readingNode) bool { return n.index.Horizon().Seq == 53 })
+	if now := a.streams.epoch(); now != nodes[1].streams.epoch() {
+		t.Errorf("a has epoch %d, b has %d", now, nodes[1].streams.epoch())
+	}
+	lease, _, err := a.intake.election.lease.load(t.Context())
+	if err != nil || len(lease.Lineage.Branches) != 1 || lease.Lineage.Branches[0] != (bridge.Offset{Epoch: a.streams.epoch(), Seq: 50}) {
+		t.Errorf("lease %+v, %v; want one epoch behind 50", lease.Lineage, err)
+	}
+	for _, n := range nodes {
+		if h := n.index.Horizon(); h.Epoch != a.streams.epoch() {
+			t.Errorf("the index of %s is at %v, want epoch %d", n.node, h, a.streams.epoch())
+		}
+		if got, _ := n.payloads(t, "u"); !slices.Equal(got, append(numbered(0, 50), numbered(1000, 3)...)) {
+			t.Errorf("node %s has %d messages, want 53", n.node, len(got))
+		}
+	}
+}
+
 // TestStreamGoesBack: the reader of a stream that was put back begins a new epoch, behind what both
 // have; nothing new is taken for old, and cursors beyond the branch are told a gap.
 func TestStreamGoesBack(t *testing.T) {
