@@ -79,13 +79,6 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 
 		Unregistered: history.SetUnregistered,
 	}, log)
-	down.add("hub", 2*time.Second, background(hub.Run))
-	if err := sub.ServeLinks(receiver(hub), hub.Resync); err != nil {
-		return fmt.Errorf("serve links: %w", err)
-	}
-	member := bridge.Member{Lease: cfg.Node.Lease, Beat: st.Beat, WentBack: st.WentBack, Rejoined: hub.Rejoined, Away: hub.StoreAway, Log: log}
-	down.add("lease", 2*time.Second, background(member.Run))
-
 	feed := ops.NewFeed(node)
 	var intake *subscriber.Intake
 	router := bridge.NewRouter(node, st, index, bridge.Routes{
@@ -107,7 +100,6 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 		Settled:    feed.Settled,
 		Begin:      traces.begin(),
 	}, log)
-	down.add("audit", time.Second, background(func(ctx context.Context) { router.Ledger().Audit(ctx, log) }))
 	intake = sub.NewIntake(index, history, subscriber.IntakeConfig{Window: cfg.History.TTL, Readers: cfg.Intake.Readers}, subscriber.IntakeHandler{
 		Keep: router.Keep,
 		Begin: func(term uint64) {
@@ -127,7 +119,8 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 		{Name: "store", Err: st.Ping, Degrades: true},
 		{Name: "node", Err: func(context.Context) error { return sub.IdentityErr() }},
 	}
-	down.add("node id", time.Second, background(sub.KeepIdentity))
+	free := make(chan struct{})
+	down.add("node id", time.Second, background(func(ctx context.Context) { sub.KeepIdentity(ctx, func() { close(free) }) }))
 	if v := believed.Verifier; v != nil {
 		down.add("auth", 2*time.Second, background(v.Run))
 		checks = append(checks, gateway.Check{Name: "auth", Err: func(context.Context) error { return v.Ready() }})
@@ -144,11 +137,6 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	redis, _ := st.(*store.Redis)
 	m.watch(&collector{hub: hub, srv: srv, router: router, intake: intake, sub: sub, redis: redis, index: index})
 	desk := ops.New(deskConfig(cfg, parts{node, sub, st, history, hub, srv, router, intake, feed, canary}), log)
-	if err := sub.ServeQuestions(answering(hub, desk.Answer)); err != nil {
-		return err
-	}
-	down.add("desk", 2*time.Second, background(desk.Run))
-
 	var cert, opsCert *gateway.Certificate
 	if cfg.HTTP.TLS.Cert != "" {
 		if cert, err = gateway.OpenCertificate(cfg.HTTP.TLS.Cert, cfg.HTTP.TLS.Key, log); err != nil {
@@ -160,6 +148,7 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 			opsCert = cert
 		}
 	}
+	srv.Hold()
 	if err := listen("http.addr", cfg.HTTP.Addr, func(l net.Listener) error { return srv.Serve(l, cert) }, fail, log); err != nil {
 		return err
 	}
@@ -168,6 +157,26 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 			return err
 		}
 	}
+	// Nothing is said or taken under a node id that another living process has: its lease, its
+	// forwards and its sockets would suffer.
+	select {
+	case <-free:
+	case <-ctx.Done():
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		return errors.Join(ended(asked, ctx), srv.Shutdown(stop, 0))
+	}
+	down.add("hub", 2*time.Second, background(hub.Run))
+	if err := sub.ServeLinks(receiver(hub), hub.Resync); err != nil {
+		return errors.Join(fmt.Errorf("serve links: %w", err), srv.Shutdown(ctx, 0))
+	}
+	member := bridge.Member{Lease: cfg.Node.Lease, Beat: st.Beat, WentBack: st.WentBack, Rejoined: hub.Rejoined, Away: hub.StoreAway, Log: log}
+	down.add("lease", 2*time.Second, background(member.Run))
+	down.add("audit", time.Second, background(func(ctx context.Context) { router.Ledger().Audit(ctx, log) }))
+	if err := sub.ServeQuestions(answering(hub, desk.Answer)); err != nil {
+		return errors.Join(err, srv.Shutdown(ctx, 0))
+	}
+	down.add("desk", 2*time.Second, background(desk.Run))
 	down.add("gateway", cfg.Drain.Duration+10*time.Second, func(ctx context.Context) error {
 		return srv.Shutdown(ctx, cfg.Drain.Duration)
 	})
@@ -189,7 +198,6 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	}
 	down.add("payloads", cfg.HTTP.ReplyTimeout+time.Second, srv.DrainPayloads)
 	down.add("serving", 2*time.Second, background(func(ctx context.Context) { srv.KeepServing(ctx, node, st) }))
-	down.add("readiness log", 2*time.Second, background(srv.WatchReadiness))
 	srv.SetReady()
 	down.add("readiness", cfg.HTTP.ShutdownDelay+time.Second, func(ctx context.Context) error {
 		return srv.Unready(ctx, cfg.HTTP.ShutdownDelay)
@@ -200,6 +208,13 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	<-ctx.Done()
 	if asked.Err() != nil {
 		log.LogAttrs(ctx, slog.LevelInfo, "stopping")
+	}
+	return ended(asked, ctx)
+}
+
+// ended is why a run has ended, nil when that was asked for.
+func ended(asked, ctx context.Context) error {
+	if asked.Err() != nil {
 		return nil
 	}
 	return context.Cause(ctx)

@@ -25,18 +25,6 @@ func (n *node) canaryReason() string {
 	return answer.Reasons["canary"]
 }
 
-// ready waits until the node is, and returns when.
-func (n *node) ready(t testing.TB) time.Time {
-	t.Helper()
-	waitFor(t, n.id+" is ready", func() string {
-		if status, body := get(n.url + "/readyz"); status != http.StatusOK {
-			return body
-		}
-		return ""
-	})
-	return time.Now()
-}
-
 // TestCanary stalls NATS, which messages pass through, as a process that is stopped: it
 // takes connections and says nothing. Within ten seconds both nodes must say that
 // messages do not arrive, and soon after it goes on that they do.

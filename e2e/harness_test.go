@@ -143,6 +143,14 @@ func startBridge(t testing.TB, id string, env ...string) *node {
 // runBridge does the same with a command that becomes the bridge.
 func runBridge(t testing.TB, id string, env []string, path string, args ...string) *node {
 	t.Helper()
+	n := launchBridge(t, id, env, path, args...)
+	n.ready(t)
+	return n
+}
+
+// launchBridge runs a bridge and does not wait.
+func launchBridge(t testing.TB, id string, env []string, path string, args ...string) *node {
+	t.Helper()
 	port := freePort(t)
 	n := &node{url: "http://127.0.0.1:" + port, id: id}
 	n.ops = n.url
@@ -153,10 +161,16 @@ func runBridge(t testing.TB, id string, env []string, path string, args ...strin
 	}
 	env = append([]string{"PORT=" + port, "NODE_ID=" + id, "LOG_LEVEL=debug"}, env...)
 	n.process = start(t, "bridge "+id, env, path, args...)
-	waitFor(t, "bridge "+id+" is ready", func() string {
+	return n
+}
+
+// ready waits until the bridge is, and returns when.
+func (n *node) ready(t testing.TB) time.Time {
+	t.Helper()
+	waitFor(t, "bridge "+n.id+" is ready", func() string {
 		select {
 		case <-n.done:
-			t.Fatalf("bridge %s ended:\n%s", id, n.log.String())
+			t.Fatalf("bridge %s ended:\n%s", n.id, n.log.String())
 		default:
 		}
 		status, body := get(n.url + "/readyz")
@@ -165,7 +179,7 @@ func runBridge(t testing.TB, id string, env []string, path string, args ...strin
 		}
 		return body
 	})
-	return n
+	return time.Now()
 }
 
 // embedded runs a bridge with everything inside; nats is where publishers reach it.

@@ -11,11 +11,18 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// letGoOver is how long letting clients go takes.
-const letGoOver = time.Second
+const (
+	// readinessEvery is how often readiness is looked at, for the log and the other nodes.
+	readinessEvery = time.Second
+	// letGoOver is how long letting clients go takes.
+	letGoOver = time.Second
+	// nodeCheck is the check that fails while another process has this node's id.
+	nodeCheck = "node"
+)
 
-// letGoFor are the checks that a node cannot serve without: what leaders forward does not reach it.
-var letGoFor = []string{"nats", "canary"}
+// letGoFor are the checks that a node cannot serve without: what leaders forward does not reach
+// it, or does not reach it alone.
+var letGoFor = []string{"nats", "canary", nodeCheck}
 
 // Serving is the part of the store by which nodes know of each other whether they serve.
 type Serving interface {
@@ -23,12 +30,13 @@ type Serving interface {
 	Nodes(ctx context.Context) ([]bridge.NodeID, error)
 }
 
-// KeepServing tells the other nodes whether this one serves and, when it does not and another
-// does, lets the clients go, until ctx ends: they reconnect elsewhere. New ones are refused
-// until it serves again.
+// KeepServing logs each change of readiness and tells the other nodes whether this one serves,
+// until ctx ends. When it does not and another does, it lets the clients go: they reconnect
+// elsewhere. New ones are refused until it serves again.
 func (s *Server) KeepServing(ctx context.Context, self bridge.NodeID, nodes Serving) {
 	tick := time.NewTicker(readinessEvery)
 	defer tick.Stop()
+	said := readinessLog{log: s.log, reasons: "starting", since: time.Now()}
 	var decision bridge.LetGo
 	for {
 		select {
@@ -36,24 +44,58 @@ func (s *Server) KeepServing(ctx context.Context, self bridge.NodeID, nodes Serv
 		case <-ctx.Done():
 			return
 		}
-		limited, cancel := context.WithTimeout(ctx, checkTimeout)
-		reasons, _ := s.health.reasons(limited)
-		cancel()
+		reasons, degraded := s.health.reasons(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		said.say(ctx, reasons, degraded)
+		_, taken := reasons[nodeCheck]
+		s.payloads.hold(taken)
+		without := slices.DeleteFunc(slices.Sorted(maps.Keys(reasons)), func(name string) bool { return !slices.Contains(letGoFor, name) })
+		switch {
+		case taken:
+			s.sio.Leave()
+		case len(without) == 0:
+			s.sio.Return()
+		}
 		serving, err := nodes.Serving(ctx, len(reasons) == 0)
 		var all []bridge.NodeID
-		if err == nil {
+		if err == nil && len(without) > 0 {
 			all, err = nodes.Nodes(ctx)
 		}
 		if err != nil {
 			serving, all = nil, nil // nothing is known of others
-		}
-		without := slices.DeleteFunc(slices.Sorted(maps.Keys(reasons)), func(name string) bool { return !slices.Contains(letGoFor, name) })
-		if len(without) == 0 {
-			s.sio.Return()
 		}
 		if decision.Decide(time.Now(), self, len(without) == 0, serving, all) {
 			s.log.LogAttrs(ctx, slog.LevelWarn, "clients are let go, other nodes serve", slog.String("reason", strings.Join(without, ",")), slog.Int("nodes", len(serving)))
 			s.sio.LetGo(ctx, letGoOver)
 		}
 	}
+}
+
+// readinessLog logs when this node does not serve, and why, whether or not /readyz is asked.
+type readinessLog struct {
+	log      *slog.Logger
+	reasons  string // logged last
+	since    time.Time
+	degraded string // logged last
+}
+
+func (l *readinessLog) say(ctx context.Context, reasons, degraded map[string]string) {
+	if names := strings.Join(slices.Sorted(maps.Keys(degraded)), ","); names != l.degraded {
+		if l.degraded = names; names != "" {
+			l.log.LogAttrs(ctx, slog.LevelWarn, "node_degraded", slog.String("reason", names), slog.Any("details", degraded))
+		}
+	}
+	names := strings.Join(slices.Sorted(maps.Keys(reasons)), ",")
+	if names == l.reasons {
+		return
+	}
+	took := slog.Duration("took", time.Since(l.since).Round(time.Millisecond))
+	if names == "" {
+		l.log.LogAttrs(ctx, slog.LevelInfo, "node_ready", took)
+	} else {
+		l.log.LogAttrs(ctx, slog.LevelWarn, "node_unready", slog.String("reason", names), slog.Any("details", reasons), took)
+	}
+	l.reasons, l.since = names, time.Now()
 }

@@ -15,13 +15,20 @@ import (
 	"github.com/codewar/socketbridge/store"
 )
 
-// TestClientsAreLetGo: a node that nothing reaches lets its clients go when another one serves, and
-// refuses new ones until it serves again.
+// TestClientsAreLetGo: a node that nothing reaches, or whose id is another's, lets its clients go
+// when another one serves, and refuses new ones until it serves again.
 func TestClientsAreLetGo(t *testing.T) {
+	t.Parallel()
+	for _, check := range []string{"nats", "node"} {
+		t.Run(check, func(t *testing.T) { testClientsAreLetGo(t, check) })
+	}
+}
+
+func testClientsAreLetGo(t *testing.T, check string) {
 	t.Parallel()
 	srv := newTestServer(t, pushed)
 	var cut atomic.Bool
-	srv.health.checks = []Check{{Name: "nats", Err: func(context.Context) error {
+	srv.health.checks = []Check{{Name: check, Err: func(context.Context) error {
 		if cut.Load() {
 			return errors.New("away")
 		}
@@ -66,6 +73,11 @@ func TestClientsAreLetGo(t *testing.T) {
 	}
 	if taken() {
 		t.Error("a new client is taken")
+	}
+	if called := srv.payloads.enter(); called != (check == "nats") {
+		t.Errorf("a call is taken: %t", called)
+	} else if called {
+		srv.payloads.calls.Done()
 	}
 	cut.Store(false)
 	wait.For(t, "new clients are taken", taken)

@@ -35,8 +35,9 @@ type payloads struct {
 	// end while its caller waits for the receipt.
 	spare time.Duration
 
-	mu      sync.Mutex // guards closing; calls are added under it
+	mu      sync.Mutex // guards closing and held; calls are added under it
 	closing bool
+	held    bool // see [Server.Hold]
 	calls   sync.WaitGroup
 }
 
@@ -46,14 +47,22 @@ type payloads struct {
 // [bridge.ErrNoReceipt] when ctx ended after that.
 type AskFunc func(ctx context.Context, topic string, header map[string][]string, body []byte) (bridge.Receipt, error)
 
-// enter counts a call, unless the server is shutting down.
+// enter counts a call, unless the server takes none.
 func (p *payloads) enter() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.closing {
-		p.calls.Add(1)
+	if p.closing || p.held {
+		return false
 	}
-	return !p.closing
+	p.calls.Add(1)
+	return true
+}
+
+// hold says whether calls are refused for now.
+func (p *payloads) hold(refuse bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held = refuse
 }
 
 // drain refuses new calls and waits for those in hand.
@@ -73,7 +82,7 @@ func (p *payloads) drain(ctx context.Context) error {
 
 func (p *payloads) handle(c echo.Context) error {
 	if !p.enter() {
-		return refused(c, "", http.StatusServiceUnavailable, codeShuttingDown, "Shutting down; try another node")
+		return refused(c, "", http.StatusServiceUnavailable, codeShuttingDown, "Starting or shutting down; try another node")
 	}
 	defer p.calls.Done()
 	if code, message := unsupported(c.Request()); code != "" {

@@ -69,7 +69,7 @@ type sendAnswer struct {
 func (p *payloads) send(c echo.Context) error {
 	const action = "send"
 	if !p.enter() {
-		return Refuse(c, http.StatusServiceUnavailable, codeShuttingDown, "Shutting down; try another node", action)
+		return Refuse(c, http.StatusServiceUnavailable, codeShuttingDown, "Starting or shutting down; try another node", action)
 	}
 	defer p.calls.Done()
 	if code, message := unsupported(c.Request()); code != "" || c.Request().Header.Get(echo.HeaderContentType) == "" {

@@ -270,8 +270,19 @@ func serve(srv *http.Server, l net.Listener) error {
 // Stats counts connections and why they were dropped or refused.
 func (s *Server) Stats() sio.Stats { return s.sio.Stats() }
 
+// Hold refuses sockets and calls until SetReady: nothing may be taken under a node id that
+// another process may have.
+func (s *Server) Hold() {
+	s.payloads.hold(true)
+	s.sio.Leave()
+}
+
 // SetReady opens the node for traffic, as far as its checks allow.
-func (s *Server) SetReady() { s.health.serving.Store(true) }
+func (s *Server) SetReady() {
+	s.payloads.hold(false)
+	s.sio.Return()
+	s.health.serving.Store(true)
+}
 
 // Unready makes /readyz answer 503 and waits for grace, so that a balancer sees
 // it before anything is closed.

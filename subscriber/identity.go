@@ -23,7 +23,7 @@ const (
 var errUnchecked = errors.New("node id is not yet known to be free")
 
 // nodeIdentity finds other processes with this node's id. Two such processes take each other's
-// forwards and sockets, so only one of them may be ready: the one that was sure of its id
+// forwards and sockets, so only one of them may serve: the one that was sure of its id
 // first, and of two that were, the one whose instance is the lesser. Safe for concurrent use.
 type nodeIdentity struct {
 	client   *Client
@@ -41,8 +41,11 @@ type identityAnswer struct {
 }
 
 // KeepIdentity asks, until ctx ends, whether another process has this node's id.
-// [Client.IdentityErr] has the result. Call it once.
-func (c *Client) KeepIdentity(ctx context.Context) {
+// [Client.IdentityErr] has the result. free is called once, when the id is this process's for the
+// first time: before that, nothing under this id may be said or taken. While NATS is away that is
+// not known. Call it once.
+func (c *Client) KeepIdentity(ctx context.Context, free func()) {
+	free = sync.OnceFunc(free)
 	i := &nodeIdentity{client: c, instance: rand.Text(), err: errUnchecked}
 	c.identity.Store(i)
 	sub, err := c.nc.Subscribe(c.cfg.identitySubject(c.node), i.answer)
@@ -54,9 +57,14 @@ func (c *Client) KeepIdentity(ctx context.Context) {
 	tick := time.NewTicker(identityEvery)
 	defer tick.Stop()
 	for {
+		changed := c.conn.change()
 		i.check(ctx)
+		if i.owned() == nil {
+			free()
+		}
 		select {
 		case <-tick.C:
+		case <-changed:
 		case <-ctx.Done():
 			return
 		}
@@ -69,6 +77,11 @@ func (c *Client) IdentityErr() error {
 	if i == nil {
 		return errUnchecked
 	}
+	return i.owned()
+}
+
+// owned returns nil while this process has the id.
+func (i *nodeIdentity) owned() error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.err

@@ -13,7 +13,7 @@ func process(t *testing.T, s *natstest.Instance) (c *Client, end func()) {
 	c = ready(t, s, "a")
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { defer close(done); c.KeepIdentity(ctx) }()
+	go func() { defer close(done); c.KeepIdentity(ctx, func() {}) }()
 	end = func() { cancel(); <-done }
 	t.Cleanup(end)
 	return c, end

@@ -31,7 +31,7 @@ type linkServer struct {
 	heard time.Time // when
 }
 
-// ServeLinks begins to take what leaders forward to this node. receive gets
+// ServeLinks begins to take what leaders forward to this node, and announces it. receive gets
 // batches in order and must not wait; it calls answer once with a count for each
 // envelope, at once or, where pages are to confirm, when they have.
 //
@@ -56,6 +56,7 @@ func (c *Client) ServeLinks(receive func(batch []*bridge.Envelope, answer func([
 			return fmt.Errorf("serve links: %w", err)
 		}
 	}
+	c.roster.say()
 	return nil
 }
 

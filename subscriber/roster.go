@@ -47,18 +47,24 @@ func (r *roster) hear(m *nats.Msg) {
 	r.heard[bridge.NodeID(node)] = time.Now()
 }
 
-// announce says that this node lives, until ctx ends.
+// announce says that this node lives, from when it takes what is forwarded until ctx ends.
 func (r *roster) announce(ctx context.Context) {
 	tick := time.NewTicker(announceEvery)
 	defer tick.Stop()
 	for {
-		_ = r.client.outbox.put(outgoing{Msg: &nats.Msg{Subject: r.client.cfg.aliveSubject(), Data: []byte(r.client.node)}}) // the next one says it again
+		if r.client.served.Load() != nil {
+			r.say()
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+func (r *roster) say() {
+	_ = r.client.outbox.put(outgoing{Msg: &nats.Msg{Subject: r.client.cfg.aliveSubject(), Data: []byte(r.client.node)}}) // the next one says it again
 }
 
 // Nodes lists the nodes that live, this one among them, by name. One that was killed is

@@ -12,6 +12,12 @@ func TestNodesThatLive(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
 	a, b := ready(t, s, "a"), ready(t, s, "b")
+	ready(t, s, "c") // takes nothing, and so is not announced
+	for _, c := range []*Client{a, b} {
+		if err := c.ServeLinks(func([]*bridge.Envelope, func([]bridge.Count)) {}, func() {}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, c := range []*Client{a, b} {
 		waitFor(t, "both are listed", func() bool { return slices.Equal(c.Nodes(), []bridge.NodeID{"a", "b"}) })
 	}

@@ -24,10 +24,15 @@ func (s *Server) Drain(ctx context.Context, over time.Duration) {
 
 // LetGo does the same but takes connections again after [Server.Return].
 func (s *Server) LetGo(ctx context.Context, over time.Duration) {
-	s.mu.Lock()
-	s.away = true
-	s.mu.Unlock()
+	s.Leave()
 	s.letGo(ctx, over)
+}
+
+// Leave takes no new connections until [Server.Return], and keeps those there are.
+func (s *Server) Leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = true
 }
 
 // Return takes new connections again.

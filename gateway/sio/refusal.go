@@ -32,6 +32,9 @@ func refuse(w http.ResponseWriter, status int, why refusal) {
 	encoder := json.NewEncoder(&body)
 	encoder.SetEscapeHTML(false) // JSON.stringify does not escape it either
 	_ = encoder.Encode(why)      // cannot fail
+	if h := w.Header(); status == http.StatusServiceUnavailable && h.Get("Retry-After") == "" {
+		h.Set("Retry-After", "1")
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_, _ = w.Write(bytes.TrimSuffix(body.Bytes(), []byte("\n"))) // a client that is gone needs no answer
