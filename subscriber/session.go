@@ -140,7 +140,8 @@ func (s *session) start(ctx context.Context, now streamState) (jetstream.Consume
 	}
 	switch begin := now.begin; {
 	case s.last.IsZero():
-		seq, err := s.cold(ctx, now)
+		oldest := time.Now().Add(-s.intake.cfg.Window)
+		seq, err := cold(now.first, now.last, oldest, func(seq uint64) (int64, error) { return s.storedAt(ctx, now, seq) })
 		if err != nil {
 			return jetstream.ConsumerConfig{}, err
 		}
@@ -180,25 +181,22 @@ func (s *session) beginIndex(o bridge.Offset, now streamState) {
 	}
 }
 
-// cold is the sequence at which a reader without an index begins.
-func (s *session) cold(ctx context.Context, now streamState) (uint64, error) {
-	if now.last < now.first+coldMessages {
-		return max(now.first, 1), nil
+// cold is the sequence at which a reader without an index begins: so many messages before the last,
+// and before all of the window. storedAt is when a message was stored, in ms; zero: it was deleted.
+func cold(first, last uint64, oldest time.Time, storedAt func(seq uint64) (int64, error)) (uint64, error) {
+	if last < first+coldMessages {
+		return max(first, 1), nil
 	}
-	begin := now.last - coldMessages
-	oldest := time.Now().Add(-s.intake.cfg.Window)
-	for begin > now.first { // of a rate at which so many messages are less than the window
-		m, err := now.stream.GetMsg(ctx, begin)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			break // deleted: the window is not cut far from here
-		}
+	begin := last - coldMessages
+	for begin > first { // at a rate at which so many messages are less than the window
+		stored, err := storedAt(begin)
 		if err != nil {
 			return 0, fmt.Errorf("find the window's begin: %w", err)
 		}
-		if m.Time.Before(oldest) {
-			break
+		if stored < oldest.UnixMilli() {
+			break // where one was deleted the window is not cut far from here
 		}
-		begin -= min(coldMessages, begin-now.first)
+		begin -= min(coldMessages, begin-first)
 	}
 	return begin, nil
 }
