@@ -42,7 +42,7 @@ func restoreStream(ctx context.Context, r *run) error {
 				return fmt.Errorf("delete the stream: %w", err)
 			}
 			if err = b.restore(r.publishers.nc); err == nil {
-				return r.truth.rescan(ctx)
+				return nil
 			}
 		}
 		return err
@@ -59,7 +59,7 @@ func purgeStream(ctx context.Context, r *run) error {
 		if err != nil {
 			return fmt.Errorf("purge the stream: %w", err)
 		}
-		return r.truth.rescan(ctx)
+		return nil
 	})
 }
 
@@ -113,10 +113,7 @@ func embeddedDamage(damage func(block string) error) func(context.Context, *run)
 			if err := n.Start(); err != nil {
 				return err
 			}
-			if err := n.ready(); err != nil {
-				return err
-			}
-			return r.truth.rescan(ctx)
+			return n.ready()
 		})
 	}
 }

@@ -81,16 +81,21 @@ func (r *run) breach(format string, args ...any) {
 	r.breaches = append(r.breaches, fmt.Sprintf(format, args...))
 }
 
-// held has a fault done while nobody publishes and everything that was published is known, or
-// nobody could tell afterwards what the stream held.
+// held has a fault done while no message is published and everything that was published is known.
+// What the stream lacks afterwards was removed by the fault: a gap that is told from then on accounts
+// for it, also one that is told before the fault has returned.
 func (r *run) held(ctx context.Context, fault func() error) error {
 	release, err := r.publishers.hold()
 	defer release()
 	if err == nil {
-		err = r.truth.rescan(ctx)
+		err = r.truth.rescan(ctx, time.Now())
 	}
+	began := time.Now()
 	if err == nil {
 		err = fault()
+	}
+	if err == nil {
+		err = r.truth.rescan(ctx, began)
 	}
 	return err
 }
@@ -267,7 +272,7 @@ const lateness = time.Second
 
 // settle waits for the pages and returns the account.
 func (r *run) settle(ctx context.Context) (*account, error) {
-	if err := r.truth.rescan(ctx); err != nil {
+	if err := r.truth.rescan(ctx, time.Now()); err != nil {
 		return nil, err
 	}
 	var a *account

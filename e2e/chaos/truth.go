@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -53,24 +54,28 @@ func (t *truth) update(ctx context.Context) error {
 	return t.read(ctx, stream, t.last+1, stream.CachedInfo().State.LastSeq, func(e entry) { t.entries = append(t.entries, e) })
 }
 
-// rescan reads the whole stream: what is no longer there, or is another message, was removed. A
-// fault that takes messages out of the stream has it called before, while nobody publishes.
-func (t *truth) rescan(ctx context.Context) error {
-	stream, err := t.js.Stream(ctx, "CODEWAR")
-	if err != nil {
-		return fmt.Errorf("look at the stream: %w", err)
-	}
+// rescan reads the whole stream: what is no longer there, or is another message, was removed
+// at that time at the earliest.
+func (t *truth) rescan(ctx context.Context, at time.Time) error {
 	held := make(map[uint64]entry)
-	state := stream.CachedInfo().State
-	if err := t.read(ctx, stream, max(state.FirstSeq, 1), state.LastSeq, func(e entry) { held[e.seq] = e }); err != nil {
-		return err
+	stream, err := t.js.Stream(ctx, "CODEWAR")
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		t.last = 0
+	case err != nil:
+		return fmt.Errorf("look at the stream: %w", err)
+	default:
+		state := stream.CachedInfo().State
+		if err := t.read(ctx, stream, max(state.FirstSeq, 1), state.LastSeq, func(e entry) { held[e.seq] = e }); err != nil {
+			return err
+		}
 	}
 	for i := range t.entries {
 		e := &t.entries[i]
 		if same, ok := held[e.seq]; ok && same.stored.Equal(e.stored) && e.removed.IsZero() {
 			delete(held, e.seq)
 		} else if e.removed.IsZero() {
-			e.removed = time.Now()
+			e.removed = at
 		}
 	}
 	for _, seq := range slices.Sorted(maps.Keys(held)) {
