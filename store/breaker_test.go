@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,54 +14,86 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
+// TestBreaker: one silence opens it, for calls of each kind; a probe that is answered closes it.
 func TestBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &breaker{log: slog.New(slog.DiscardHandler)}
-		asked := 0
-		call := func(err error) error {
-			return b.guard(t.Context(), func() error { asked++; return err })
-		}
+		life, end := context.WithCancel(t.Context())
 		silence := errors.New("connection refused")
+		var asked int
+		var answer error
+		var pings, reloads atomic.Int64
+		var pong atomic.Pointer[error]
+		say := func(of, ping error) { answer = of; pong.Store(&ping) }
+		bs := &breakers{life: life, timeout: time.Second, log: slog.New(slog.DiscardHandler), reload: func() { reloads.Add(1) }}
+		b := &breaker{breakers: bs, ping: func(ctx context.Context) error {
+			pings.Add(1)
+			if b := ctx.Value(probing{}); b == nil {
+				t.Error("the probe would be refused")
+			}
+			return *pong.Load()
+		}}
+		one := b.ProcessHook(func(context.Context, redis.Cmder) error { asked++; return answer })
+		many := b.ProcessPipelineHook(func(context.Context, []redis.Cmder) error { asked++; return answer })
+		cmd := redis.NewCmd(life, "get")
+		call := func() error { return one(life, cmd) }
+		calls := func() error { return many(life, []redis.Cmder{cmd}) }
 
-		for range breakerFailures - 1 {
-			_ = call(silence)
-		}
-		_ = call(redis.Nil) // an answer: counting starts again
-		for range breakerFailures {
-			if err := call(silence); !errors.Is(err, bridge.ErrUnavailable) || !errors.Is(err, silence) {
-				t.Errorf("silence: %v", err)
+		for _, fine := range []error{nil, redis.Nil, redis.ErrPoolTimeout} {
+			if answer = fine; !errors.Is(call(), fine) || !errors.Is(calls(), fine) {
+				t.Errorf("an answer of %v", fine)
 			}
 		}
+		synctest.Wait()
+		if n := pings.Load(); n != 0 {
+			t.Errorf("%d probes without a silence", n)
+		}
 
+		say(silence, silence)
+		if err := calls(); !errors.Is(err, silence) {
+			t.Errorf("silence: %v", err)
+		}
 		asked = 0
-		for range 10 {
-			if err := call(nil); !errors.Is(err, bridge.ErrUnavailable) {
-				t.Errorf("open: %v", err)
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		for _, try := range []func() error{call, calls} {
+			cmd.SetErr(nil)
+			if err := try(); !errors.Is(err, bridge.ErrUnavailable) || !errors.Is(cmd.Err(), bridge.ErrUnavailable) {
+				t.Errorf("open: %v, of the command %v", err, cmd.Err())
 			}
 		}
-		if asked != 0 {
-			t.Errorf("open: %d calls went out", asked)
+		if asked != 0 || bs.away.Load() != 1 || pings.Load() < 5 || reloads.Load() != pings.Load() {
+			t.Errorf("open: %d calls went out, %d servers are away, %d probes, %d reloads", asked, bs.away.Load(), pings.Load(), reloads.Load())
 		}
 
-		time.Sleep(breakerPause)
-		during := errors.New("not called")
-		_ = b.guard(t.Context(), func() error {
-			during = call(nil) // while the probe is out
-			return silence
-		})
-		if !errors.Is(during, bridge.ErrUnavailable) || asked != 0 {
-			t.Errorf("second call beside the probe: %v, %d went out", during, asked)
-		}
-		if err := call(nil); err == nil {
-			t.Error("the probe failed and the next call went out at once")
+		say(nil, nil)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if err := call(); err != nil || bs.away.Load() != 0 {
+			t.Errorf("answered again: %v, %d servers are away", err, bs.away.Load())
 		}
 
-		time.Sleep(breakerPause)
-		for range 5 {
-			if err := call(nil); err != nil {
-				t.Errorf("closed again: %v", err)
+		answer = silence // of one call only
+		pings.Store(0)
+		_ = call()
+		synctest.Wait()
+		answer = nil
+		if err := calls(); err != nil || pings.Load() != 1 || bs.away.Load() != 0 {
+			t.Errorf("after one silence: %v, %d probes, %d servers are away", err, pings.Load(), bs.away.Load())
+		}
+
+		for _, over := range []func(){func() { say(nil, redis.ErrClosed) }, end} { // it has left the Cluster; the store is closed
+			say(silence, silence)
+			_ = call()
+			time.Sleep(time.Second)
+			synctest.Wait()
+			over()
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if bs.away.Load() != 0 {
+				t.Error("a server counts as away that nothing asks any more")
 			}
 		}
+		bs.probes.Wait()
 	})
 }
 

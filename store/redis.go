@@ -27,14 +27,14 @@ type Redis struct {
 	// Observe is told of each operation. Set it before the first one; may be nil.
 	Observe Observer
 
-	client  redis.UniversalClient
-	keys    keyspace
-	node    bridge.NodeID
-	limits  Limits
-	timeout time.Duration
-	breaker breaker
-	log     *slog.Logger
-	args    fixedArgs
+	client   redis.UniversalClient
+	keys     keyspace
+	node     bridge.NodeID
+	limits   Limits
+	timeout  time.Duration
+	breakers breakers
+	log      *slog.Logger
+	args     fixedArgs
 
 	usersPerCall int
 	cluster      bool
@@ -77,7 +77,6 @@ func OpenRedis(_ context.Context, cfg Config, limits Limits, node bridge.NodeID,
 		node:         node,
 		limits:       limits,
 		timeout:      cfg.Timeout,
-		breaker:      breaker{log: log},
 		log:          log,
 		args:         fixedArgs{limits.marksTTL().Milliseconds()},
 		usersPerCall: usersPerCall,
@@ -91,6 +90,14 @@ func OpenRedis(_ context.Context, cfg Config, limits Limits, node bridge.NodeID,
 		r.usersPerCall = 1
 	}
 	r.life, r.end = context.WithCancel(context.Background())
+	r.breakers.life, r.breakers.timeout, r.breakers.log = r.life, r.timeout, log
+	switch client := r.client.(type) {
+	case *redis.Client:
+		r.breakers.watch(client)
+	case *redis.ClusterClient:
+		r.breakers.reload = func() { client.ReloadState(r.life) }
+		client.OnNewNode(r.breakers.watch)
+	}
 	r.owned.Go(r.reap)
 	r.owned.Go(r.shuttle)
 	r.owned.Go(r.watchMemory)
@@ -108,6 +115,7 @@ func (r *Redis) Ping(ctx context.Context) error {
 func (r *Redis) Close() error {
 	r.end()
 	r.owned.Wait()
+	r.breakers.probes.Wait()
 	if err := r.client.Close(); err != nil {
 		return fmt.Errorf("close redis: %w", err)
 	}
@@ -133,12 +141,10 @@ func (r *Redis) do(ctx context.Context, op string, f func(context.Context) error
 // send makes the one round trip (one to each server of a Cluster) that all
 // commands go through. It returns the first error of a command.
 func (r *Redis) send(ctx context.Context, queue func(redis.Pipeliner)) error {
-	return r.breaker.guard(ctx, func() error {
-		p := r.client.Pipeline()
-		queue(p)
-		_, err := p.Exec(ctx)
-		return err
-	})
+	p := r.client.Pipeline()
+	queue(p)
+	_, err := p.Exec(ctx)
+	return unavailable(ctx, err)
 }
 
 // run sends commands in one round trip. Script calls that a server refused because
@@ -149,16 +155,11 @@ func (r *Redis) run(ctx context.Context, cmds ...redis.Cmder) error {
 	if !slices.ContainsFunc(cmds, func(c redis.Cmder) bool { return noScript(c.Err()) }) {
 		return err
 	}
-	err = r.breaker.guard(ctx, func() error {
-		for _, s := range scripts {
-			if err := r.client.ScriptLoad(ctx, s.source).Err(); err != nil { // to every master
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("load scripts: %w", err)
+	for _, s := range scripts {
+		err := r.client.ScriptLoad(ctx, s.source).Err() // to every master
+		if err != nil && judge(ctx, err) == answered {
+			return fmt.Errorf("load scripts: %w", err)
+		} // else the calls to the one that is silent say so
 	}
 	var again []redis.Cmder
 	for _, c := range cmds {

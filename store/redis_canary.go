@@ -35,11 +35,13 @@ var errUnsettled = fmt.Errorf("%w: redis went back to an earlier state, sockets 
 // between two values has the right value, so the id of the replicated data counts too: each
 // restart and each promotion changes it. Where Redis does not tell it, the value alone counts.
 type canaries struct {
-	mu      sync.Mutex // held during a round, so that one waits for the other
+	round  sync.Mutex // held during a round, so that one waits for the other
+	n      uint64     // owned by the round
+	random string     // tells this process's values from a predecessor's
+
+	mu      sync.Mutex // guards masters and what it holds; never held during a round trip
 	masters map[string]*canary
 	rounds  int
-	n       uint64
-	random  string // tells this process's values from a predecessor's
 
 	noticed  atomic.Pointer[time.Time] // when a master was last found to have gone back
 	wentBack atomic.Uint64             // how often one was
@@ -55,8 +57,8 @@ type canary struct {
 // WentBack looks at every master. Those that answer count though others do not.
 func (r *Redis) WentBack(ctx context.Context) (parts int, err error) {
 	err = r.do(ctx, "went_back", func(ctx context.Context) error {
-		r.canaries.mu.Lock()
-		defer r.canaries.mu.Unlock()
+		r.canaries.round.Lock()
+		defer r.canaries.round.Unlock()
 		var found atomic.Int64
 		err := r.eachMaster(ctx, func(ctx context.Context, c *canary, late bool, master *redis.Client) error {
 			back, err := r.leaveCanary(ctx, c, late, master)
@@ -65,7 +67,9 @@ func (r *Redis) WentBack(ctx context.Context) (parts int, err error) {
 			}
 			return err
 		})
+		r.canaries.mu.Lock()
 		r.canaries.rounds++
+		r.canaries.mu.Unlock()
 		parts = int(found.Load())
 		return err
 	})
@@ -79,20 +83,26 @@ func (r *Redis) WentBack(ctx context.Context) (parts int, err error) {
 // leaveCanary replaces the value on one master. A master that was not there before is
 // another's replacement, unless this is the first round.
 func (r *Redis) leaveCanary(ctx context.Context, c *canary, late bool, master *redis.Client) (back bool, err error) {
+	mu := &r.canaries.mu
+	mu.Lock()
 	if c.attempted == c.left {
 		c.attempted = r.canaries.random + strconv.FormatUint(r.canaries.n, 10)
 	}
-	same, data, err := c.ask(ctx, master, c.attempted)
+	now := *c
+	mu.Unlock()
+	same, data, err := now.ask(ctx, master, now.attempted)
 	if err != nil {
 		return false, err
 	}
-	first := c.left == "" && !late
-	c.left, c.data = c.attempted, data
+	first := now.left == "" && !late
+	mu.Lock()
+	defer mu.Unlock()
+	c.left, c.data = now.attempted, data
 	return !same && !first, nil
 }
 
 // ask runs the script on the server itself: a redirection would lead to another one.
-func (c *canary) ask(ctx context.Context, master *redis.Client, leave string) (same bool, data string, err error) {
+func (c canary) ask(ctx context.Context, master *redis.Client, leave string) (same bool, data string, err error) {
 	run := func() ([]string, error) {
 		call := canaryScript.call(ctx, []string{c.key}, c.left, c.attempted, c.data, leave, canaryLives.Milliseconds())
 		_ = master.Process(ctx, call)
@@ -114,17 +124,13 @@ func (c *canary) ask(ctx context.Context, master *redis.Client, leave string) (s
 }
 
 // eachMaster calls do for each master at the same time; late says that the master, or its
-// key, was not there in an earlier round. With canaries.mu held.
+// key, was not there in an earlier round. One round at a time calls it.
 func (r *Redis) eachMaster(ctx context.Context, do func(context.Context, *canary, bool, *redis.Client) error) error {
 	cs := r.canaries
 	cs.n++
 	cluster, ok := r.client.(*redis.ClusterClient)
 	if !ok {
-		c := cs.masters[""]
-		if c == nil {
-			c = &canary{key: r.keys.canary("0", r.node)}
-			cs.masters[""] = c
-		}
+		c, _ := cs.of("", r.keys.canary("0", r.node))
 		return do(ctx, c, false, r.client.(*redis.Client))
 	}
 	var mu sync.Mutex // guards clients
@@ -142,25 +148,35 @@ func (r *Redis) eachMaster(ctx context.Context, do func(context.Context, *canary
 	var wg sync.WaitGroup
 	errs := make(chan error, len(keys))
 	for addr, key := range keys {
-		c := cs.masters[addr]
-		if c == nil || c.key != key {
-			c = &canary{key: key}
-			cs.masters[addr] = c
-		}
-		wg.Go(func() { errs <- do(ctx, c, cs.rounds > 0, clients[addr]) })
+		c, rounds := cs.of(addr, key)
+		wg.Go(func() { errs <- do(ctx, c, rounds > 0, clients[addr]) })
 	}
 	wg.Wait()
 	close(errs)
+	cs.mu.Lock()
 	for addr := range cs.masters {
 		if _, there := clients[addr]; !there {
 			delete(cs.masters, addr) // should it lead again, it counts as gone back
 		}
 	}
+	cs.mu.Unlock()
 	var all []error
 	for err := range errs {
 		all = append(all, err)
 	}
 	return errors.Join(all...)
+}
+
+// of returns what is known of a master under a key, and how many rounds there were.
+func (cs *canaries) of(addr, key string) (c *canary, rounds int) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	c = cs.masters[addr]
+	if c == nil || c.key != key {
+		c = &canary{key: key}
+		cs.masters[addr] = c
+	}
+	return c, cs.rounds
 }
 
 // canaryKeys finds a key in a slot of each master, the one of the last round if it still is.
@@ -176,8 +192,14 @@ func (r *Redis) canaryKeys(ctx context.Context, cluster *redis.ClusterClient, ma
 			keys[addr] = key
 		}
 	}
+	r.canaries.mu.Lock()
+	var last []string
 	for _, c := range r.canaries.masters {
-		take(c.key)
+		last = append(last, c.key)
+	}
+	r.canaries.mu.Unlock()
+	for _, key := range last {
+		take(key)
 	}
 	for i := 0; len(keys) < len(masters) && i < mostCanaryTags; i++ {
 		take(r.keys.canary(strconv.Itoa(i), r.node))
@@ -222,20 +244,35 @@ func (r *Redis) settled(ctx context.Context, master *redis.Client, addr string) 
 	if at := cs.noticed.Load(); at != nil && time.Since(*at) < unsettledFor {
 		return errUnsettled
 	}
+	for {
+		now, rounds := cs.now(addr)
+		switch {
+		case rounds == 0:
+			return nil // this program registers no sockets, or has just started
+		case now.left == "":
+			return errUnsettled
+		}
+		same, _, err := now.ask(ctx, master, "")
+		if err != nil {
+			return unavailable(ctx, err)
+		}
+		if same {
+			return nil
+		}
+		if again, _ := cs.now(addr); again == now {
+			return errUnsettled
+		} // a round has just replaced the value
+	}
+}
+
+// now is what is known of a master at this moment.
+func (cs *canaries) now(addr string) (c canary, rounds int) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	if cs.rounds == 0 {
-		return nil // this program registers no sockets, or has just started
+	if known := cs.masters[addr]; known != nil {
+		c = *known
 	}
-	c := cs.masters[addr]
-	if c == nil || c.left == "" {
-		return errUnsettled
-	}
-	same, _, err := c.ask(ctx, master, "")
-	if err == nil && !same {
-		err = errUnsettled
-	}
-	return err
+	return c, cs.rounds
 }
 
 func newCanaries() *canaries {

@@ -10,8 +10,13 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// Locate looks many users up in one round trip, one to each server of a Cluster. It is on the way
-// of each message.
+// locateShare is which part of the time limit a look-up has: it is on the way of each message, and a
+// message whose user cannot be looked up goes to all nodes.
+const locateShare = 4
+
+// Locate looks many users up in one round trip, one to each server of a Cluster. A server that does
+// not answer within a quarter of Config.Timeout costs its users [bridge.ErrUnavailable], and the
+// others nothing.
 func (r *Redis) Locate(ctx context.Context, users []bridge.UserID) []bridge.Located {
 	found := make([]bridge.Located, len(users))
 	err := r.do(ctx, "locate", func(ctx context.Context) error { return r.locate(ctx, users, found) })
@@ -45,7 +50,9 @@ func (r *Redis) locate(ctx context.Context, users []bridge.UserID, found []bridg
 		cmds[i] = *redis.NewStringSliceCmd(ctx, a...)
 		all[i] = &cmds[i]
 	}
-	sent := r.sendAll(ctx, all)
+	limited, cancel := context.WithTimeoutCause(ctx, r.timeout/locateShare, errTooSlow)
+	sent := r.sendAll(limited, all)
+	cancel()
 	if _, answered := errors.AsType[redis.Error](sent); sent != nil && !answered && !r.cluster {
 		return sent
 	}

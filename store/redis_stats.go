@@ -20,7 +20,8 @@ func Ops() []string {
 
 // RedisStats is what the store knows of Redis without asking. Reading it never waits.
 type RedisStats struct {
-	// Away: calls fail without trying, because the last ones were not answered.
+	// Away: a server, which may be one of many masters, does not answer, and calls to it fail without
+	// being tried.
 	Away bool
 	// Connections to all servers, of which Idle are not in use.
 	Connections, Idle int
@@ -50,7 +51,7 @@ func (m RedisMemory) fullness() float64 {
 func (r *Redis) Stats() RedisStats {
 	pool := r.client.PoolStats()
 	s := RedisStats{
-		Away:        r.breaker.open(),
+		Away:        r.breakers.away.Load() > 0,
 		Connections: int(pool.TotalConns), Idle: int(pool.IdleConns),
 		PoolTimeouts: uint64(pool.Timeouts),
 		WentBack:     r.canaries.wentBack.Load(),
@@ -61,18 +62,11 @@ func (r *Redis) Stats() RedisStats {
 	return s
 }
 
-// open reports whether calls fail without trying.
-func (b *breaker) open() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.failures >= breakerFailures
-}
-
 // memoryEvery is how often Redis is asked for its memory.
 const memoryEvery = 10 * time.Second
 
 // watchMemory asks for the memory of Redis until the store is closed. A Redis that
-// does not answer is asked again later, and is no news to the breaker.
+// does not answer is asked again later.
 func (r *Redis) watchMemory() {
 	tick := time.NewTicker(memoryEvery)
 	defer tick.Stop()

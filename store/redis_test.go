@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -257,7 +259,7 @@ func TestClusterAwayIsNobodyOffline(t *testing.T) {
 	waitFor(t, "the first beat", func() bool { _, err := r.Beat(ctx); return err == nil })
 	server.Stop()
 	defer server.Cont()
-	for range 6 { // the breaker opens at the third
+	for range 6 { // the breaker opens at the first
 		for i, found := range r.Locate(ctx, []bridge.UserID{"u", "v"}) {
 			if !errors.Is(found.Err, bridge.ErrUnavailable) {
 				t.Errorf("user %d: %+v, want bridge.ErrUnavailable", i, found)
@@ -266,14 +268,17 @@ func TestClusterAwayIsNobodyOffline(t *testing.T) {
 	}
 }
 
-// One master of a Cluster that does not answer keeps nobody else's sockets from being found. The
-// library gives its silence as an error to the commands that the others have answered as well.
+// One master of a Cluster that does not answer costs the users of the others nothing: they are found
+// or known to be nowhere, and registered, without a wait. The library gives its silence as an error to
+// the commands that the others have answered as well.
 func TestClusterMasterStalls(t *testing.T) {
 	t.Parallel()
+	const limit = 4 * time.Second
 	low, high := redistest.Masters(t) // high knows the nodes
-	r := openRedis(t, store.Config{Addrs: []string{high.Addr}, Cluster: true, Timeout: time.Second}, bridgetest.Limits{NodeLease: time.Hour}, "a")
+	r := openRedis(t, store.Config{Addrs: []string{high.Addr}, Cluster: true, Timeout: limit}, bridgetest.Limits{NodeLease: time.Hour}, "a")
 	ctx := t.Context()
 	waitFor(t, "the first beat", func() bool { _, err := r.Beat(ctx); return err == nil })
+	must(t, second(r.WentBack(ctx)))
 	var users []bridge.UserID
 	for i := range 40 { // half of them with a socket
 		users = append(users, bridge.UserID(fmt.Sprint("u", i)))
@@ -290,12 +295,34 @@ func TestClusterMasterStalls(t *testing.T) {
 
 	low.Stop()
 	defer low.Cont()
-	for i, found := range r.Locate(ctx, users) {
-		switch {
-		case lost[i] && !errors.Is(found.Err, bridge.ErrUnavailable):
-			t.Errorf("%s, whose master is away: %+v, want bridge.ErrUnavailable", users[i], found)
-		case !lost[i] && (found.Err != nil || len(found.Sockets) != 1-i%2):
-			t.Errorf("%s, whose master answers: %+v", users[i], found)
+	var looking sync.WaitGroup
+	looking.Go(func() { _, _ = r.WentBack(ctx) }) // waits for the one that is silent
+	for range 3 {
+		for i, found := range r.Locate(ctx, users) {
+			switch {
+			case lost[i] && !errors.Is(found.Err, bridge.ErrUnavailable):
+				t.Errorf("%s, whose master is away: %+v, want bridge.ErrUnavailable", users[i], found)
+			case !lost[i] && (found.Err != nil || len(found.Sockets) != 1-i%2):
+				t.Errorf("%s, whose master answers: %+v", users[i], found)
+			}
 		}
 	}
+	begun := time.Now()
+	for range 10 {
+		_ = r.Locate(ctx, users)
+		for i, user := range users {
+			if err := second(r.Register(ctx, bridge.Registration{User: user, Socket: "s"})); (err != nil) != lost[i] {
+				t.Errorf("register %s, lost %t: %v", user, lost[i], err)
+			}
+		}
+	}
+	if took := time.Since(begun); took > limit/2 {
+		t.Errorf("430 calls took %v, with a limit of %v for each that waits", took, limit)
+	}
+	waitFor(t, "a master counts as away", func() bool { return r.Stats().Away })
+	looking.Wait()
+	low.Cont()
+	waitFor(t, "the master answers again", func() bool {
+		return !slices.ContainsFunc(r.Locate(ctx, users), func(at bridge.Located) bool { return at.Err != nil })
+	})
 }

@@ -111,9 +111,7 @@ func TestRedisCertificateIsReadAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := r.Beat(t.Context()); err != nil {
-		t.Errorf("with the renewed pair: %v", err)
-	}
+	waitFor(t, "a beat with the renewed pair", func() bool { _, err := r.Beat(t.Context()); return err == nil })
 }
 
 func TestRedisCertificateThatIsNone(t *testing.T) {
