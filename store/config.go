@@ -32,7 +32,8 @@ type Config struct {
 	// Prefix starts every key, so that several deployments can share one Redis. Default "bridge".
 	Prefix string `mapstructure:"prefix"`
 	TLS    TLS    `mapstructure:"tls"`
-	// Timeout bounds one call, connecting included. Default 500ms.
+	// Timeout bounds one call. A connection that takes longer to make, at most two seconds, is
+	// there for the next call. Default 500ms.
 	Timeout time.Duration `mapstructure:"timeout"`
 	// PoolSize is the most connections to one server. Default 10 for each CPU.
 	PoolSize int `mapstructure:"pool_size"`
@@ -101,6 +102,9 @@ func (c Config) validate() error {
 	return nil
 }
 
+// dialLimit bounds the making of a connection, which takes several round trips with TLS.
+const dialLimit = 2 * time.Second
+
 // options are the client's. The library's defaults let a stalled server hold a
 // caller for ten seconds, whatever the caller's context says; here nothing
 // outlasts Timeout, and trying again is the caller's decision.
@@ -117,7 +121,7 @@ func (c Config) options() (*redis.UniversalOptions, error) {
 		ContextTimeoutEnabled: true,
 		MaxRetries:            -1,
 		DialerRetries:         1,
-		DialTimeout:           c.Timeout,
+		DialTimeout:           max(c.Timeout, dialLimit),
 		ReadTimeout:           c.Timeout,
 		WriteTimeout:          c.Timeout,
 		PoolTimeout:           c.Timeout,
