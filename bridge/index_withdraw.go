@@ -8,8 +8,8 @@ import "slices"
 func (x *Index) Withdraw(o Offset) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if o.Epoch != x.epoch() {
-		return false
+	if o != x.offset(o.Seq) {
+		return true // it has gone with the end of its epoch
 	}
 	i, found := x.order.find(o.Seq)
 	if !found {
