@@ -14,9 +14,10 @@ import (
 
 // markInUse says that the files are in use from now on.
 func markInUse(lock *os.File) error {
-	err := lock.Truncate(0)
+	text := []byte("in use, boot " + bootID())
+	_, err := lock.WriteAt(text, 0) // over what says so of another boot: the file is never empty meanwhile
 	if err == nil {
-		_, err = lock.WriteAt([]byte("in use, boot "+bootID()), 0)
+		err = lock.Truncate(int64(len(text)))
 	}
 	if err == nil {
 		err = lock.Sync()
