@@ -167,7 +167,7 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 		return errors.Join(ended(asked, ctx), srv.Shutdown(stop, 0))
 	}
 	down.add("hub", 2*time.Second, background(hub.Run))
-	if err := sub.ServeLinks(receiver(hub), hub.Resync); err != nil {
+	if err := sub.ServeLinks(receiver(hub), func() { history.AskAgain(); hub.Resync() }); err != nil {
 		return errors.Join(fmt.Errorf("serve links: %w", err), srv.Shutdown(ctx, 0))
 	}
 	member := bridge.Member{Lease: cfg.Node.Lease, Beat: st.Beat, WentBack: st.WentBack, Rejoined: hub.Rejoined, Away: hub.StoreAway, Log: log}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -58,7 +60,8 @@ type History struct {
 	said    time.Time                   // when a leader last knew that this node has
 	term    uint64                      // that this node leads and answers for; zero: none
 	sub     *nats.Subscription
-	calls   int // questions that wait for their answer
+	calls   int               // questions of this node that wait for their answer
+	again   map[string]func() // ends each of those, by its subject, to be asked again
 	waiting []*historyRead
 }
 
@@ -77,7 +80,7 @@ type historyPage struct {
 func (c *Client) NewHistory(index *bridge.Index) *History {
 	return &History{
 		client: c, index: index, log: c.root.With("component", "history"),
-		kick: make(chan struct{}, 1), nodes: make(map[bridge.NodeID]time.Time),
+		kick: make(chan struct{}, 1), nodes: make(map[bridge.NodeID]time.Time), again: make(map[string]func()),
 	}
 }
 
@@ -185,8 +188,9 @@ func (h *History) here(q bridge.HistoryQuery) (bridge.Replay, bool) {
 	return page, true
 }
 
-// open answers questions in a term from now on, until close.
-func (h *History) open(term uint64) error {
+// listen takes questions, whose askers ask again until open. A leader begins before the other nodes
+// hear of its term: no answer comes to a question that only the leader before has, when it hangs.
+func (h *History) listen() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.sub != nil {
@@ -196,7 +200,18 @@ func (h *History) open(term uint64) error {
 	if err != nil {
 		return fmt.Errorf("answer for histories: %w", err)
 	}
-	h.term, h.sub = term, sub
+	h.sub = sub
+	return nil
+}
+
+// open answers questions in a term from now on, until close.
+func (h *History) open(term uint64) error {
+	if err := h.listen(); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.term = term
 	return nil
 }
 
@@ -208,6 +223,17 @@ func (h *History) close() {
 	h.mu.Unlock()
 	if sub != nil {
 		_ = sub.Unsubscribe() // fails only when the connection is closed
+	}
+}
+
+// AskAgain has the questions that wait for an answer asked again: another node leads now, and the
+// one that was asked may hang.
+func (h *History) AskAgain() {
+	h.mu.Lock()
+	again := slices.Collect(maps.Values(h.again))
+	h.mu.Unlock()
+	for _, ask := range again {
+		ask()
 	}
 }
 
@@ -287,9 +313,11 @@ func (h *History) call(some []*historyRead) {
 	var (
 		once    sync.Once
 		subject string // of the answer; set before the timer can end
+		late    *time.Timer
 	)
 	end := func(pages []bridge.Replay, err error) {
 		once.Do(func() {
+			late.Stop()
 			c.inbox.forget(subject)
 			for i, r := range some {
 				p := historyPage{err: err}
@@ -300,16 +328,16 @@ func (h *History) call(some []*historyRead) {
 			}
 			h.mu.Lock()
 			h.calls--
+			delete(h.again, subject)
 			h.mu.Unlock()
 			h.send()
 		})
 	}
-	late := time.AfterFunc(time.Hour, func() { end(nil, errNoLeader) })
+	late = time.AfterFunc(time.Hour, func() { end(nil, errNoLeader) })
 	// The question keeps its place for a moment, or thousands of queries that wait for a leader
 	// would be asked again without a pause.
 	absent := func() { time.AfterFunc(leaderEvery, func() { end(nil, errNoLeader) }) }
 	subject = c.inbox.expect(func(m *nats.Msg) {
-		late.Stop()
 		if noResponders(m) || len(m.Data) == 0 {
 			absent()
 			return
@@ -324,9 +352,11 @@ func (h *History) call(some []*historyRead) {
 		}
 		end(pages, err)
 	})
+	h.mu.Lock()
+	h.again[subject] = func() { end(nil, errNoLeader) }
+	h.mu.Unlock()
 	late.Reset(historyLimit) // an answer that comes later finds that it has ended
 	if err := c.outbox.put(outgoing{&nats.Msg{Subject: c.cfg.historySubject(), Reply: subject, Data: encodeQuestion(asked)}, func(err error) { end(nil, err) }}); err != nil {
-		late.Stop()
 		end(nil, err)
 	}
 }

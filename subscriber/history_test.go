@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/subscriber/natstest"
@@ -298,6 +299,43 @@ func TestHistoryWithoutWhatWasWithdrawn(t *testing.T) {
 	waitFor(t, "a new node leads", cold.intake.Leading)
 	if got, _ := cold.payloads(t, "u"); !slices.Equal(got, want) {
 		t.Errorf("a new node answers %v, want %v", got, want)
+	}
+}
+
+// A question that a leader has which hangs is answered by the next one, also when it comes before
+// that one has its index.
+func TestHistoryOfALeaderThatHangs(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	a, b := ready(t, s, "a"), ready(t, s, "b")
+	index := bridge.NewIndex(bridge.IndexConfig{TTL: time.Hour, MaxPerUser: 10, MaxMemory: 1 << 20})
+	index.Begin(bridge.Offset{Epoch: 1})
+	asked := make(chan struct{}, 10)
+	if _, err := s.Connect().Subscribe(a.cfg.historySubject(), func(*nats.Msg) { asked <- struct{}{} }); err != nil {
+		t.Fatal(err)
+	}
+	h, next := a.NewHistory(index), b.NewHistory(index)
+	answered := make(chan error, 1)
+	go func() {
+		_, err := h.Read(t.Context(), bridge.HistoryQuery{User: "u", Limit: 10})
+		answered <- err
+	}()
+	<-asked
+	began := time.Now()
+	if err := next.listen(); err != nil {
+		t.Fatal(err)
+	}
+	defer next.close()
+	if err := b.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	h.AskAgain()
+	<-asked
+	if err := next.open(7); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-answered; err != nil || time.Since(began) > historyLimit/2 {
+		t.Errorf("answered after %v: %v", time.Since(began), err)
 	}
 }
 

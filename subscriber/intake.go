@@ -221,6 +221,10 @@ func (i *Intake) lead(ctx context.Context, term uint64, handed bridge.StoredMess
 	defer stop()
 	defer context.AfterFunc(i.stop, stop)()
 
+	if err := i.history.listen(); err != nil {
+		return // the connection is closed
+	}
+	defer i.history.close()
 	if err := bridge.Retry(reading, i.log, "begin to record withdrawals", func(ctx context.Context) error {
 		err := i.withdrawals.begin(ctx, term)
 		if errors.Is(err, bridge.ErrNotLeader) {
