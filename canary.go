@@ -32,10 +32,10 @@ func newCanary(cfg canaryConfig, node bridge.NodeID, sub *subscriber.Client, m *
 	}
 	return bridge.NewCanary(bridge.CanaryConfig{
 		Node: node, Interval: cfg.Interval, Limit: cfg.Limit,
-		Publish: func(ctx context.Context, body []byte) error {
-			_, err := sub.Publish(ctx, subscriber.Publication{Topic: bridge.CanaryTopic, Body: body})
-			return err
+		Publish: func(ctx context.Context, body []byte) (bridge.Offset, error) {
+			return sub.Publish(ctx, subscriber.Publication{Topic: bridge.CanaryTopic, Body: body})
 		},
+		Leader:  sub.LeaderReads,
 		Observe: m.observeCanary,
 		Log:     log.With("component", "canary"),
 	})

@@ -18,12 +18,23 @@ type canaryCage struct {
 	seen    []time.Duration
 	stalled bool
 	held    [][]byte // published while it was
+	read    uint64   // by the leader
+	moved   time.Time
+	seq     uint64 // of the last canary
+	lost    bool   // those published while stalled got no answer
 }
 
 func (c *canaryCage) stall(on bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stalled = on
+	c.stalled, c.lost = on, true
+}
+
+// fall has the leader be behind the next canary, and read on.
+func (c *canaryCage) fall(read uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stalled, c.lost, c.read, c.moved = true, false, read, time.Now()
 }
 
 // release has what was held come back.
@@ -47,18 +58,26 @@ func newCage(t *testing.T) *canaryCage {
 	cage := new(canaryCage)
 	cage.Canary = NewCanary(CanaryConfig{
 		Node: "n", Interval: 2 * time.Second, Limit: 8 * time.Second,
-		Publish: func(_ context.Context, body []byte) error {
+		Publish: func(_ context.Context, body []byte) (Offset, error) {
 			cage.mu.Lock()
-			stalled := cage.stalled
+			stalled, lost := cage.stalled, cage.lost
 			if stalled {
 				cage.held = append(cage.held, body)
 			}
+			cage.seq++
+			at := Offset{1, cage.seq}
 			cage.mu.Unlock()
-			if stalled {
-				return errors.New("no answer")
+			if !stalled {
+				cage.Back(body)
+			} else if lost {
+				return Offset{}, errors.New("no answer")
 			}
-			cage.Back(body)
-			return nil
+			return at, nil
+		},
+		Leader: func() (uint64, time.Time) {
+			cage.mu.Lock()
+			defer cage.mu.Unlock()
+			return cage.read, cage.moved
 		},
 		Observe: func(d time.Duration) {
 			cage.mu.Lock()
@@ -102,6 +121,28 @@ func TestCanaryDiesAndLives(t *testing.T) {
 		if n := len(c.away); n != 0 {
 			t.Errorf("%d canaries are away", n)
 		}
+	})
+}
+
+// TestCanaryBehindABacklog: a node is ready while the leader comes nearer to its canary, and not when
+// the leader has stopped, has passed the canary, or is not heard of.
+func TestCanaryBehindABacklog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCage(t)
+		c.after(t, time.Second, true)
+		c.mu.Lock()
+		first := c.seq
+		c.mu.Unlock()
+		for range 60 {
+			c.fall(first) // it reads what was there before
+			c.after(t, time.Second, true)
+		}
+		c.after(t, 7*time.Second, true)
+		c.after(t, 2*time.Second, false) // it stands still
+		c.fall(first + 1)
+		c.after(t, time.Second, false) // it has passed one that is not back
+		c.release()
+		c.after(t, 0, true)
 	})
 }
 

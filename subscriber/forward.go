@@ -64,15 +64,16 @@ func (c *Client) Forward(term uint64, node bridge.NodeID, batch []*bridge.Envelo
 }
 
 // Beat tells every node the term and the last number of its link, so that one
-// whose last forward was lost notices.
-func (c *Client) Beat(term uint64) {
+// whose last forward was lost notices, and up to which sequence this leader has read the stream.
+func (c *Client) Beat(term, read uint64) {
 	l, nodes := c.links, c.Nodes()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.enter(term)
 	for _, node := range nodes {
-		data := make([]byte, headSize)
+		data := make([]byte, headSize, headSize+binary.MaxVarintLen64)
 		head{kindBeat, term, l.sent[node]}.put(data)
+		data = binary.AppendUvarint(data, read)
 		_ = l.outbox.put(outgoing{Msg: &nats.Msg{Subject: l.cfg.nodeSubject(node), Data: data}}) // the next beat says it again
 	}
 }

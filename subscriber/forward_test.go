@@ -168,12 +168,12 @@ func TestHolesAreNoticed(t *testing.T) {
 	}
 
 	<-forwardTo(leader, 1, "node", one(1))
-	leader.Beat(1)
+	leader.Beat(1, 0)
 	<-forwardTo(leader, 1, "node", one(2))
 	lose()
 	<-forwardTo(leader, 1, "node", one(4)) // the next forward shows it
 	lose()
-	leader.Beat(1) // or the beat
+	leader.Beat(1, 0) // or the beat
 	waitFor(t, "the beat's resync", func() bool { return end.count("resync") == 3 })
 	<-forwardTo(leader, 1, "node", one(6))
 	<-forwardTo(leader, 2, "node", one(7)) // a new term
@@ -182,6 +182,38 @@ func TestHolesAreNoticed(t *testing.T) {
 	want := []string{"resync", "1 ", "2 ", "resync", "4 ", "resync", "6 ", "resync", "7 ", "8 ", "9 "}
 	if diff := cmp.Diff(want, end.all()); diff != "" {
 		t.Error("node was told (-want +got):\n", diff)
+	}
+}
+
+// A node hears from beats how far the leader has come, and whether it goes on.
+func TestBeatTellsHowFarTheLeaderIs(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	leader, old, node := ready(t, s, "leader"), ready(t, s, "old"), ready(t, s, "node")
+	var end linkEnd
+	end.serve(t, node)
+	<-forwardTo(leader, 2, "node", one(1)) // both know each other
+	beat := func(from *Client, term, read, want uint64) (moved time.Time) {
+		t.Helper()
+		waitFor(t, "the beat", func() bool {
+			from.Beat(term, read)
+			_ = from.nc.Flush()
+			var now uint64
+			now, moved = node.LeaderReads()
+			return now == want
+		})
+		return moved
+	}
+	if moved := beat(leader, 2, 10, 10); !moved.IsZero() {
+		t.Errorf("came further at %v, by the first beat", moved)
+	}
+	first := beat(leader, 2, 20, 20)
+	if first.IsZero() {
+		t.Error("has not come further")
+	}
+	beat(old, 1, 30, 20)
+	if again := beat(leader, 2, 20, 20); again != first {
+		t.Error("came further without having read on")
 	}
 }
 

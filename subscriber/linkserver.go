@@ -1,6 +1,7 @@
 package subscriber
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -29,6 +30,8 @@ type linkServer struct {
 	term  uint64
 	seq   uint64    // the last number seen in this term
 	heard time.Time // when
+	read  uint64    // up to where the leader had read the stream at its last beat; zero: not known
+	moved time.Time // when a beat last showed that it had come further
 }
 
 // ServeLinks begins to take what leaders forward to this node, and announces it. receive gets
@@ -86,6 +89,7 @@ func (s *linkServer) take(m *nats.Msg) {
 	defer s.mu.Unlock()
 	s.follow(h, began)
 	if h.kind != kindForward {
+		s.progress(h.term, body, began)
 		return
 	}
 	s.receive(batch, func(counts []bridge.Count) {
@@ -129,6 +133,30 @@ func (s *linkServer) follow(h head, now time.Time) {
 	}
 	s.term, s.seq, s.heard = h.term, h.seq, now
 	s.heardTerm.Store(h.term)
+}
+
+// progress takes what a beat says of the leader. Called with mu held.
+func (s *linkServer) progress(term uint64, body []byte, now time.Time) {
+	read, n := binary.Uvarint(body)
+	if n <= 0 || term != s.term {
+		return // of an earlier version, or of a leader that does not know yet that it is none
+	}
+	if s.read > 0 && read != s.read {
+		s.moved = now
+	}
+	s.read = read
+}
+
+// LeaderReads is up to which sequence the leader has read the stream, by its last beat, and when a
+// beat last showed that it has come further; zero when none has. Beats come each second.
+func (c *Client) LeaderReads() (read uint64, moved time.Time) {
+	s := c.served.Load()
+	if s == nil {
+		return 0, time.Time{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.read, s.moved
 }
 
 // doubt has everything checked, because NATS was away.
