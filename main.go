@@ -109,23 +109,34 @@ func noArgs(cmd *cobra.Command, args []string) error {
 }
 
 func newCheckCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON, servers bool
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Validate the configuration and print it, secrets masked",
 		Long: "Prints the configuration in effect on standard output, as a file that config.yaml may be, and on\n" +
-			"standard error a warning for each unsafe combination. Warnings do not change the exit status.",
+			"standard error a warning for each unsafe combination. Warnings do not change the exit status.\n" +
+			"With --servers it also asks NATS and Redis, changes nothing there, and warns of settings with which\n" +
+			"messages may be lost or sockets not found; it fails when one of them is not there.",
 		Example: "  socketbridge check\n" +
 			"  socketbridge check --config /etc/socketbridge.yaml --json | jq .http.addr",
 		Args: noArgs,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as a JSON object")
+	cmd.Flags().BoolVar(&servers, "servers", false, "ask NATS and Redis for their settings too")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := loadConfig(cmd.Flags())
 		if err != nil {
 			return err
 		}
-		for _, w := range cfg.warnings() {
+		warnings := cfg.warnings()
+		if servers {
+			risks, err := cfg.risks(cmd.Context(), newLogger(cfg.Log, cmd.ErrOrStderr()))
+			if err != nil {
+				return err
+			}
+			warnings = append(warnings, risks...)
+		}
+		for _, w := range warnings {
 			fmt.Fprintln(cmd.ErrOrStderr(), "warning:", w)
 		}
 		if asJSON {

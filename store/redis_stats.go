@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -65,12 +64,14 @@ func (r *Redis) Stats() RedisStats {
 // memoryEvery is how often Redis is asked for its memory.
 const memoryEvery = 10 * time.Second
 
-// watchMemory asks for the memory of Redis until the store is closed. A Redis that
+// watchMemory asks for the memory of Redis, and at first for risky settings, until the store is closed. A Redis that
 // does not answer is asked again later.
 func (r *Redis) watchMemory() {
 	tick := time.NewTicker(memoryEvery)
 	defer tick.Stop()
+	said := false
 	for {
+		said = said || r.sayRisks()
 		if m, err := r.askMemory(r.life); err == nil {
 			r.memory.Store(&m)
 		}
@@ -85,16 +86,11 @@ func (r *Redis) watchMemory() {
 func (r *Redis) askMemory(ctx context.Context) (RedisMemory, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, r.timeout, errTooSlow)
 	defer cancel()
-	cluster, ok := r.client.(*redis.ClusterClient)
-	if !ok {
-		text, err := r.client.Info(ctx, "memory").Result()
-		return parseMemory(text), err
-	}
 	var (
 		mu      sync.Mutex // guards fullest
 		fullest RedisMemory
 	)
-	err := cluster.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
+	err := r.forEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
 		text, err := master.Info(ctx, "memory").Result()
 		m := parseMemory(text)
 		mu.Lock()
@@ -109,18 +105,7 @@ func (r *Redis) askMemory(ctx context.Context) (RedisMemory, error) {
 
 // parseMemory reads the answer to INFO: a line for each figure.
 func parseMemory(info string) (m RedisMemory) {
-	for line := range strings.Lines(info) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-		n, err := strconv.ParseUint(value, 10, 64)
-		if err != nil {
-			continue
-		}
-		switch name {
-		case "used_memory":
-			m.Used = n
-		case "maxmemory":
-			m.Max = n
-		}
-	}
+	m.Used, _ = strconv.ParseUint(infoField(info, "used_memory"), 10, 64) // zero when it is not there
+	m.Max, _ = strconv.ParseUint(infoField(info, "maxmemory"), 10, 64)
 	return m
 }

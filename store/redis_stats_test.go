@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -41,5 +42,26 @@ func TestParseMemory(t *testing.T) {
 	}
 	if full, empty := (RedisMemory{3, 4}), (RedisMemory{1 << 40, 0}); full.fullness() <= empty.fullness() {
 		t.Error("one without a limit is fuller than one that is nearly full")
+	}
+}
+
+// TestRisks: settings that endanger what is kept are named.
+func TestRisks(t *testing.T) {
+	t.Parallel()
+	const limited, open = "maxmemory:100\r\n", "maxmemory:0\r\n"
+	for name, tt := range map[string]struct {
+		rtt  time.Duration
+		info string
+		want []string
+	}{
+		"none":            {time.Millisecond, limited + "maxmemory_policy:noeviction\r\n", nil},
+		"without a limit": {time.Millisecond, open + "maxmemory_policy:allkeys-lru\r\n", nil},
+		"not told":        {time.Millisecond, "", nil},
+		"evicts":          {time.Millisecond, limited + "maxmemory_policy:volatile-ttl\r\n", []string{"maxmemory-policy of r:1 is volatile-ttl: when its memory is full, sockets and sessions vanish; set it to noeviction"}},
+		"far":             {101 * time.Millisecond, "", []string{"redis.timeout is 500ms and a round trip to r:1 takes 101ms: calls fail when it is a little slower; set it to 510ms or more"}},
+	} {
+		if d := cmp.Diff(tt.want, risks("r:1", 500*time.Millisecond, tt.rtt, tt.info)); d != "" {
+			t.Errorf("%s (-want +got):\n%s", name, d)
+		}
 	}
 }

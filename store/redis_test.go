@@ -326,3 +326,22 @@ func TestClusterMasterStalls(t *testing.T) {
 		return !slices.ContainsFunc(r.Locate(ctx, users), func(at bridge.Located) bool { return at.Err != nil })
 	})
 }
+
+// TestRisksOfAServer: the log names what endangers a server's keys, once.
+func TestRisksOfAServer(t *testing.T) {
+	t.Parallel()
+	server := redistest.Server(t)
+	r := openRedis(t, store.Config{Addrs: []string{server.Addr}}, bridgetest.Limits{}, "a")
+	if got, err := r.Risks(t.Context()); err != nil || len(got) != 0 {
+		t.Errorf("Risks: %q, %v", got, err)
+	}
+	server.Do("CONFIG SET maxmemory 100mb")
+	server.Do("CONFIG SET maxmemory-policy allkeys-lru")
+	if got, err := r.Risks(t.Context()); err != nil || len(got) != 1 || !strings.Contains(got[0], "is allkeys-lru") {
+		t.Errorf("Risks: %q, %v", got, err)
+	}
+	server.Kill()
+	if _, err := r.Risks(t.Context()); !errors.Is(err, bridge.ErrUnavailable) {
+		t.Errorf("Risks without a server: %v", err)
+	}
+}

@@ -126,7 +126,7 @@ func TestForwardOfANewStream(t *testing.T) {
 	if err := js.DeleteStream(t.Context(), "CODEWAR"); err != nil {
 		t.Fatal(err)
 	}
-	stream, err := js.CreateStream(t.Context(), c.streams.mainConfig())
+	stream, err := js.CreateStream(t.Context(), mainConfig(c.cfg))
 	if err != nil {
 		t.Fatal(err)
 	}

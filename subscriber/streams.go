@@ -46,7 +46,7 @@ type streams struct {
 	mainErr error             // why the main stream cannot be used; nil when it can
 	dead    streamState       // of the dead letters
 	deadErr error             // the same of the dead letters' stream
-	warned  map[string]string // by stream, the differences last logged
+	warned  map[string]string // by stream and kind, what was logged last
 }
 
 // streamState is what was last seen of a stream.
@@ -173,7 +173,7 @@ func (s *streams) ensureBoth(ctx context.Context) error {
 // ensure sees to it that the main stream exists, and returns what it saw of it.
 func (s *streams) ensure(ctx context.Context) (streamState, error) {
 	began := time.Now()
-	stream, err := s.adopt(ctx, s.mainConfig())
+	stream, err := s.adopt(ctx, mainConfig(s.cfg))
 	if errors.Is(err, bridge.ErrUnavailable) {
 		return streamState{}, err // nothing was learned
 	}
@@ -209,10 +209,10 @@ func (s *streams) ensureDead(ctx context.Context) error {
 	return err
 }
 
-func (s *streams) mainConfig() jetstream.StreamConfig {
-	c := s.cfg.Stream
+func mainConfig(cfg Config) jetstream.StreamConfig {
+	c := cfg.Stream
 	return jetstream.StreamConfig{
-		Name: c.Name, Subjects: []string{s.cfg.SubjectPrefix + ".>"},
+		Name: c.Name, Subjects: []string{cfg.SubjectPrefix + ".>"},
 		Description: "messages for sockets, see codewar/socketbridge",
 		Storage:     jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
 		MaxAge: c.MaxAge, MaxBytes: c.MaxBytes, Duplicates: c.Duplicates, Replicas: c.Replicas, AllowDirect: true,
@@ -258,19 +258,26 @@ func (s *streams) adopt(ctx context.Context, want jetstream.StreamConfig) (jetst
 	if fault := unusable(want, have); fault != "" {
 		return nil, fmt.Errorf("%w: %s %s", errStream, want.Name, fault)
 	}
-	s.warn(want.Name, differences(want, have))
+	if text := s.news(want.Name+" differs", differences(want, have)); text != "" {
+		s.log.Warn("stream exists with other settings, using it as it is", "stream", want.Name, "differences", text)
+	}
+	if text := s.news(want.Name+" risks", risks(want, stream.CachedInfo())); text != "" {
+		s.log.Warn("stream may lose messages before they are read", "stream", want.Name, "risks", text)
+	}
 	return stream, nil
 }
 
-// warn says once which settings of an existing stream are not the configured ones.
-func (s *streams) warn(stream string, differences []string) {
-	text := strings.Join(differences, ", ")
+// news is what is to be logged of an existing stream's settings: the list, when it is another than
+// the last one of that kind.
+func (s *streams) news(kind string, settings []string) string {
+	text := strings.Join(settings, ", ")
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.warned[stream] != text && text != "" {
-		s.log.Warn("stream exists with other settings, using it as it is", "stream", stream, "differences", text)
+	if s.warned[kind] == text {
+		return ""
 	}
-	s.warned[stream] = text
+	s.warned[kind] = text
+	return text
 }
 
 // unusable says why a stream cannot carry our messages, or nothing.

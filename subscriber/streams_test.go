@@ -110,3 +110,51 @@ func TestDeletedStreamComesBack(t *testing.T) {
 	publish(t, c, 0, 1)
 	waitFor(t, "a new epoch", func() bool { return c.streams.epoch() > before })
 }
+
+// TestStreamsThatMayLoseMessages: each setting with which messages go before they are read is named,
+// in the log and to `check`; the settings that the bridge makes a stream with are none.
+func TestStreamsThatMayLoseMessages(t *testing.T) {
+	t.Parallel()
+	fine := func() jetstream.StreamConfig {
+		cfg := mainConfig(testConfig(natstest.Server(t)).withNames())
+		cfg.Storage = jetstream.FileStorage
+		return cfg
+	}
+	for name, tt := range map[string]struct {
+		change  func(*jetstream.StreamConfig)
+		cluster string
+		want    string
+	}{
+		"none":                 {change: func(*jetstream.StreamConfig) {}},
+		"max_msgs":             {change: func(c *jetstream.StreamConfig) { c.MaxMsgs = 10 }, want: "max_msgs is 10"},
+		"max_msgs_per_subject": {change: func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 9 }, want: "max_msgs_per_subject is 9"},
+		"max_bytes":            {change: func(c *jetstream.StreamConfig) { c.MaxBytes = 1 << 10 }, want: "max_bytes is 1024"},
+		"max_age":              {change: func(c *jetstream.StreamConfig) { c.MaxAge = time.Minute }, want: "max_age is 1m0s"},
+		"discard":              {change: func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardNew }, want: "discard is new"},
+		"storage":              {change: func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }, want: "storage is memory"},
+		"replicas":             {change: func(c *jetstream.StreamConfig) { c.Replicas = 1 }, cluster: "c", want: "replicas is 1"},
+		"allow_direct":         {change: func(c *jetstream.StreamConfig) { c.AllowDirect = false }, want: "allow_direct is false"},
+	} {
+		want, have := fine(), fine()
+		tt.change(&have)
+		got := risks(want, &jetstream.StreamInfo{Config: have, Cluster: &jetstream.ClusterInfo{Name: tt.cluster}})
+		if tt.want == "" && len(got) != 0 || tt.want != "" && (len(got) != 1 || !strings.HasPrefix(got[0], tt.want)) {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+
+	s := natstest.Server(t)
+	if got, err := Risks(t.Context(), testConfig(s), discard); err != nil || got != nil {
+		t.Errorf("without a stream: %q, %v", got, err)
+	}
+	create(t, s, jetstream.StreamConfig{Name: "CODEWAR", Subjects: []string{"codewar.>"}, MaxMsgsPerSubject: 5, AllowDirect: true})
+	if got, err := Risks(t.Context(), testConfig(s), discard); err != nil || len(got) != 1 {
+		t.Errorf("of the stream: %q, %v", got, err)
+	}
+	var book logBook
+	c := open(t, testConfig(s), "a", book.logger())
+	waitFor(t, "ready", func() bool { return c.Ready() == nil })
+	if book.count("max_msgs_per_subject is 5") != 1 {
+		t.Error("the log does not name it:\n", book.text.String())
+	}
+}
