@@ -3,7 +3,10 @@ package store
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/codewar/socketbridge/bridge"
 )
@@ -77,15 +80,34 @@ func TestGarbageInMarks(t *testing.T) {
 	t.Parallel()
 	server, r := openInside(t)
 	ctx := t.Context()
-	for i, garbage := range []string{"SET %s garbage", "LPUSH %s x", "HSET %s taken garbage"} {
+	for i, garbage := range []string{"SET %s garbage", "LPUSH %s x", "HSET %s taken garbage", "HSET %s taken 1-18446744073709551616", "HSET %s taken 01-2", "HSET %s taken 1-100000000000000000000"} {
 		bad, good := bridge.UserID(fmt.Sprint("bad", i)), bridge.UserID(fmt.Sprint("good", i))
 		server.Do(fmt.Sprintf(garbage, "bridge:marks:{"+string(bad)+"}"))
 		to := bridge.Offset{Epoch: 1, Seq: 3}
 		if err := r.Taken(ctx, []bridge.Delivered{{User: bad, To: to}, {User: good, To: to}}); err != nil {
 			t.Errorf("%s: %v", garbage, err)
 		}
-		if taken, err := r.Delivered(ctx, good); err != nil || taken != to {
-			t.Errorf("%s: the other user's mark is %v (%v), want %v", garbage, taken, err, to)
+		for _, user := range []bridge.UserID{bad, good} {
+			if taken, err := r.Delivered(ctx, user); err != nil || taken != to {
+				t.Errorf("%s: the mark of %s is %v (%v), want %v", garbage, user, taken, err, to)
+			}
 		}
+	}
+}
+
+// TestMarksLapse: a user's delivered offset is forgotten seven days after it moved last.
+func TestMarksLapse(t *testing.T) {
+	t.Parallel()
+	server, r := openInside(t)
+	week := (7 * 24 * time.Hour).Milliseconds()
+	for seq := range uint64(2) {
+		if err := r.Taken(t.Context(), []bridge.Delivered{{User: "u", To: bridge.Offset{Epoch: 1, Seq: seq + 1}}}); err != nil {
+			t.Fatal(err)
+		}
+		left, err := strconv.ParseInt(strings.TrimPrefix(server.Do("PTTL bridge:marks:{u}"), ":"), 10, 64)
+		if err != nil || left > week || left < week-time.Minute.Milliseconds() {
+			t.Errorf("the marks are kept for %d ms (%v), want %d", left, err, week)
+		}
+		server.Do("PEXPIRE bridge:marks:{u} 100000") // the next one moves the end again
 	}
 }

@@ -1,9 +1,16 @@
 -- take
+-- plain reports whether a text is a 64-bit number as offsets have it.
+local function plain(n)
+  return n == '0' or string.match(n, '^[1-9]%d*$') and (#n < 20 or #n == 20 and n <= '18446744073709551615')
+end
+
 -- delivered is the user's delivered offset. A value of another form was written by another
 -- program: it is deleted, so that one user does not fail a call for many.
 local function delivered(marks)
   local taken = redis.pcall('HGET', marks, 'taken') or '0-0'
-  if type(taken) == 'table' or not string.match(taken, '^%d+%-%d+$') then
+  local epoch, seq = '', ''
+  if type(taken) ~= 'table' then epoch, seq = string.match(taken, '^(%d+)%-(%d+)$') end
+  if not (epoch and plain(epoch) and plain(seq)) then
     redis.call('DEL', marks)
     taken = '0-0'
   end
