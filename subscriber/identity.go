@@ -54,16 +54,18 @@ func (c *Client) KeepIdentity(ctx context.Context, free func()) {
 		return
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only when the connection is closed
-	tick := time.NewTicker(identityEvery)
-	defer tick.Stop()
 	for {
 		changed := c.conn.change()
 		i.check(ctx)
-		if i.owned() == nil {
+		wait := identityEvery
+		switch err := i.owned(); {
+		case err == nil:
 			free()
+		case errors.Is(err, errUnchecked):
+			wait = identityAnswers // the start waits for it
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(wait):
 		case <-changed:
 		case <-ctx.Done():
 			return
