@@ -141,6 +141,7 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	}
 	serving := gatewayConfig(cfg, believed)
 	serving.Sockets.Ended = m.observeEnd
+	serving.Unproven = sub.Unproven
 	srv := gateway.NewServer(serving, hub, st, asker(sub, m), checks, m.registry, log)
 	book.operate(srv)
 	redis, _ := st.(*store.Redis)

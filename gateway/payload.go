@@ -21,16 +21,18 @@ import (
 // keeps one order with what publishers put there, and answers when the router
 // says what became of it.
 type payloads struct {
-	here    func(bridge.UserID) bool
-	store   locator
-	ask     AskFunc
-	missed  func(*bridge.Envelope) // told of each message that nobody was there for
-	begin   bridge.BeginSpan       // nil: no call is followed
-	timeout time.Duration
-	maxBody int64 // bytes of a decoded body
-	bodies  bodyBytes
-	pace    *pace
-	wait    patience // of callers
+	here func(bridge.UserID) bool
+	// unproven: see [Config].
+	unproven func() bool
+	store    locator
+	ask      AskFunc
+	missed   func(*bridge.Envelope) // told of each message that nobody was there for
+	begin    bridge.BeginSpan       // nil: no call is followed
+	timeout  time.Duration
+	maxBody  int64 // bytes of a decoded body
+	bodies   bodyBytes
+	pace     *pace
+	wait     patience // of callers
 	// spare is how long a body may take to arrive before the time for the request could
 	// end while its caller waits for the receipt.
 	spare time.Duration
@@ -164,7 +166,7 @@ func (p *payloads) deliver(ctx context.Context, span bridge.Span, e *bridge.Enve
 		if err != nil {
 			return bridge.Receipt{}, errors.Join(bridge.ErrUnavailable, err)
 		}
-		if len(sockets) == 0 {
+		if len(sockets) == 0 && (p.unproven == nil || !p.unproven()) {
 			p.missed(e)
 			return bridge.Receipt{Outcome: bridge.Offline}, nil
 		}

@@ -334,3 +334,16 @@ type discarded struct {
 func (d *discarded) Header() http.Header         { return d.header }
 func (d *discarded) Write(b []byte) (int, error) { return len(b), nil }
 func (d *discarded) WriteHeader(status int)      { d.status = status }
+
+// TestOfflineIsNotProved: while a node has sockets that the store does not know of, a user whom the
+// store does not know may be there, and the leader says whether it is so.
+func TestOfflineIsNotProved(t *testing.T) {
+	t.Parallel()
+	srv := newTestServer(t, pushed)
+	for unproven, want := range map[bool]int{false: http.StatusNotFound, true: http.StatusOK} {
+		srv.payloads.unproven = func() bool { return unproven }
+		if status, m := answer(srv, http.MethodPost, "/sendPayload", "application/json", `{"userId":"away","topic":"t"}`); status != want {
+			t.Errorf("unproven %t: %d %v", unproven, status, m)
+		}
+	}
+}

@@ -50,6 +50,9 @@ type Config struct {
 	// served nowhere.
 	Development bool
 	Auth        AuthConfig
+	// Unproven reports whether a node may have sockets that the store does not know of: then the
+	// leader decides whether a user without sockets in the store is offline. Nil: no node has.
+	Unproven func() bool
 	// TryIt answers / and what is below /tryit/, where a newcomer looks first. Nil: nothing is there.
 	TryIt http.Handler
 }
@@ -118,7 +121,7 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 		refusals: refusals,
 		client:   client,
 		payloads: &payloads{
-			here: hub.Has, store: store, ask: ask, begin: hub.cfg.Begin, missed: ev.journal.missedBy,
+			here: hub.Has, unproven: cfg.Unproven, store: store, ask: ask, begin: hub.cfg.Begin, missed: ev.journal.missedBy,
 			timeout: cfg.ReplyTimeout, maxBody: cfg.MaxBody, wait: patience{limit: cfg.ReplyTimeout}, spare: cfg.spare(),
 			bodies: bodyBytes{most: cfg.BodyBytes, largest: cfg.MaxBody, small: smallBody}, pace: pace,
 		},

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -52,8 +51,7 @@ type History struct {
 	index  *bridge.Index
 	log    *slog.Logger
 
-	unregistered atomic.Bool   // this node has sockets that the store does not know of
-	kick         chan struct{} // capacity 1: say so now
+	kick chan struct{} // capacity 1: say so now
 
 	mu      sync.Mutex                  // guards all below
 	nodes   map[bridge.NodeID]time.Time // that have such sockets, and when they last said so
@@ -87,7 +85,8 @@ func (c *Client) NewHistory(index *bridge.Index) *History {
 // SetUnregistered says whether this node has sockets that the store does not know of. The leader
 // then sends it every message, from the next [History.Read] on that succeeds.
 func (h *History) SetUnregistered(unregistered bool) {
-	if h.unregistered.Swap(unregistered) != unregistered && unregistered {
+	if h.client.roster.unregistered.Swap(unregistered) != unregistered && unregistered {
+		h.client.roster.say()
 		h.mu.Lock()
 		h.said = time.Time{}
 		h.mu.Unlock()
@@ -107,7 +106,7 @@ func (h *History) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if !h.unregistered.Load() {
+		if !h.client.roster.unregistered.Load() {
 			continue
 		}
 		h.mu.Lock()
@@ -176,7 +175,7 @@ func (h *History) Read(ctx context.Context, q bridge.HistoryQuery) (bridge.Repla
 func (h *History) here(q bridge.HistoryQuery) (bridge.Replay, bool) {
 	h.mu.Lock()
 	term := h.term
-	if term != 0 && h.unregistered.Load() {
+	if term != 0 && h.client.roster.unregistered.Load() {
 		h.nodes[h.client.node] = time.Now() // before the index is read
 	}
 	h.mu.Unlock()
@@ -306,7 +305,7 @@ func (h *History) call(some []*historyRead) {
 		queries[i] = r.query
 	}
 	asked := question{queries: queries}
-	if h.unregistered.Load() {
+	if h.client.roster.unregistered.Load() {
 		asked.unregistered = h.client.node
 	}
 	c := h.client

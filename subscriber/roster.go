@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,13 +25,19 @@ const (
 type roster struct {
 	client *Client
 
-	mu    sync.Mutex // guards heard
-	heard map[bridge.NodeID]time.Time
+	unregistered atomic.Bool // this node has sockets that the store does not know of
+
+	mu      sync.Mutex // guards all below
+	heard   map[bridge.NodeID]time.Time
+	without map[bridge.NodeID]time.Time // of these, the nodes with such sockets
 }
+
+// unregisteredHeader is on the announcement of a node with such sockets.
+const unregisteredHeader = "Bridge-Unregistered"
 
 // newRoster begins to hear of nodes.
 func newRoster(c *Client) (*roster, error) {
-	r := &roster{client: c, heard: make(map[bridge.NodeID]time.Time)}
+	r := &roster{client: c, heard: make(map[bridge.NodeID]time.Time), without: make(map[bridge.NodeID]time.Time)}
 	if _, err := c.nc.Subscribe(c.cfg.aliveSubject(), r.hear); err != nil {
 		return nil, fmt.Errorf("listen for nodes: %w", err)
 	}
@@ -45,6 +52,11 @@ func (r *roster) hear(m *nats.Msg) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.heard[bridge.NodeID(node)] = time.Now()
+	if m.Header.Get(unregisteredHeader) != "" {
+		r.without[bridge.NodeID(node)] = time.Now()
+	} else {
+		delete(r.without, bridge.NodeID(node))
+	}
 }
 
 // announce says that this node lives, from when it takes what is forwarded until ctx ends.
@@ -64,7 +76,27 @@ func (r *roster) announce(ctx context.Context) {
 }
 
 func (r *roster) say() {
-	_ = r.client.outbox.put(outgoing{Msg: &nats.Msg{Subject: r.client.cfg.aliveSubject(), Data: []byte(r.client.node)}}) // the next one says it again
+	m := nats.NewMsg(r.client.cfg.aliveSubject())
+	m.Data = []byte(r.client.node)
+	if r.unregistered.Load() {
+		m.Header.Set(unregisteredHeader, "1")
+	}
+	_ = r.client.outbox.put(outgoing{Msg: m}) // the next one says it again
+}
+
+// Unproven reports whether a node has announced in the last three seconds that it has sockets which
+// the store does not know of. Only the leader, which asks that node, can say then who is offline.
+func (c *Client) Unproven() bool {
+	r := c.roster
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for node, at := range r.without {
+		if time.Since(at) <= announcedFor {
+			return true
+		}
+		delete(r.without, node)
+	}
+	return false
 }
 
 // Nodes lists the nodes that live, this one among them, by name. One that was killed is

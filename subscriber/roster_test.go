@@ -24,6 +24,14 @@ func TestNodesThatLive(t *testing.T) {
 	if err := s.Connect().Publish(a.cfg.aliveSubject(), []byte("not a node.")); err != nil {
 		t.Fatal(err)
 	}
+	if a.Unproven() || b.Unproven() {
+		t.Error("all sockets are registered")
+	}
+	h := b.NewHistory(bridge.NewIndex(bridge.IndexConfig{}))
+	h.SetUnregistered(true)
+	waitFor(t, "a knows that b has sockets without a registration", a.Unproven)
+	h.SetUnregistered(false)
+	waitFor(t, "a knows that it has none any more", func() bool { return !a.Unproven() })
 	disconnected(b)
 	waitFor(t, "a is alone", func() bool { return slices.Equal(a.Nodes(), []bridge.NodeID{"a"}) })
 }
