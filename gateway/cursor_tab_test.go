@@ -64,7 +64,7 @@ func (c *tabConn) Emit(name string, args ...any) error {
 func (c *tabConn) EmitWithAck(name string, _ time.Duration, args []any, done sio.AckFunc) error {
 	err := c.put(eventText(name, args), c.socket.user)
 	time.Sleep(50 * time.Microsecond) // so that sockets are mapped to other users meanwhile
-	if err == nil { // half of the clients confirm; how late does not matter
+	if err == nil {                   // half of the clients confirm; how late does not matter
 		if err := errGone; len(c.id)%2 == 0 {
 			go done(nil, err)
 		} else {
