@@ -47,7 +47,9 @@ func TestUsersLike(t *testing.T) {
 	for n := range 300 {
 		for tab := range 1 + n%2 {
 			s := &socket{conn: &pageConn{page: new(page), id: fmt.Sprint(n, "-", tab), ctx: t.Context()}}
-			h.add(bridge.UserID(fmt.Sprintf("user_%03d", n)), s)
+			user := bridge.UserID(fmt.Sprintf("user_%03d", n))
+			s.bind(user, &h.shard(user).moved, &h.cursors)
+			h.add(user, s)
 		}
 	}
 	got, total := h.UsersLike("user_1", 3)
@@ -63,5 +65,9 @@ func TestUsersLike(t *testing.T) {
 	}
 	if got := h.SocketsOf("user_101"); len(got) != 2 || got[0].Socket != "101-0" {
 		t.Errorf("sockets: %+v", got)
+	}
+	h.of("user_101")[0].bind("other", &h.shard("other").moved, &h.cursors) // it is about to leave the list
+	if got := h.SocketsOf("user_101"); len(got) != 1 || got[0].Socket != "101-1" {
+		t.Errorf("sockets, without the one that is another user's: %+v", got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/store"
@@ -42,7 +43,7 @@ func propertyRounds(t *testing.T, memory, redis int, play func(t *testing.T, see
 		server := redistest.Server(t)
 		rounds(t, redis, func(round int) openStore {
 			return func(id bridge.NodeID) bridge.Store {
-				cfg := store.Config{Addrs: []string{server.Addr}, Prefix: fmt.Sprint("round", round)}
+				cfg := store.Config{Addrs: []string{server.Addr}, Prefix: fmt.Sprint("round", round), Timeout: 10 * time.Second}
 				s, err := store.OpenRedis(t.Context(), cfg, store.Limits{}, id, slog.New(slog.DiscardHandler))
 				if err != nil {
 					t.Fatal(err)

@@ -40,6 +40,8 @@ type Client struct {
 	denials   denials
 	counts    counters
 
+	pause func(context.Context, time.Duration) error // between two looks at a stream that went back
+
 	background sync.WaitGroup     // keeper, outbox, roster and watch
 	stop       context.CancelFunc // ends them
 	closing    atomic.Bool        // a disconnect is what we asked for
@@ -53,7 +55,7 @@ func Open(ctx context.Context, cfg Config, node bridge.NodeID, log *slog.Logger)
 		return nil, err
 	}
 	cfg = cfg.withNames().withLogin()
-	c := &Client{cfg: cfg, node: node, root: log, log: log.With("component", "subscriber"), closed: make(chan struct{})}
+	c := &Client{cfg: cfg, node: node, root: log, log: log.With("component", "subscriber"), pause: sleep, closed: make(chan struct{})}
 	c.conn = newConnection(c.log)
 	if cfg.URL == "" {
 		if c.embedded, err = startEmbedded(ctx, cfg, log); err != nil {

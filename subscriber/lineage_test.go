@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -187,6 +188,62 @@ func TestStreamGoesBack(t *testing.T) {
 			}
 			if first, gap := read(100); first.Seq != 51 || !gap {
 				t.Errorf("a cursor beyond the branch goes on with %v, gap %v; want 51 and a gap", first, gap)
+			}
+		})
+	}
+}
+
+// TestStreamIsBeingRestored: nats-server tells of the part of a stream that it has restored so far.
+// No epoch begins before it has the rest, which would be handed on again, and none when nothing is missing then.
+func TestStreamIsBeingRestored(t *testing.T) {
+	t.Parallel()
+	for name, back := range map[string]bool{"an older state": true, "the same state": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := natstest.Server(t)
+			part, whole := t.TempDir(), t.TempDir()
+			c := ready(t, s, "a")
+			var restored sync.Once
+			c.pause = func(ctx context.Context, _ time.Duration) error {
+				restored.Do(func() { s.Swap("CODEWAR", whole, t.TempDir()) })
+				return sleep(ctx, 100*time.Millisecond)
+			}
+			a := readsWith(t, c, 1<<20)
+			waitFor(t, "a leads", a.intake.Leading)
+			a.say(t, "u", 0, 50)
+			waitFor(t, "a has read", func() bool { return a.index.Horizon().Seq == 50 })
+			s.Swap("CODEWAR", "", part)
+			a.say(t, "u", 50, 50)
+			if back {
+				s.Swap("CODEWAR", "", whole)
+			}
+			a.say(t, "u", 100, 50)
+			waitFor(t, "a has handed on", func() bool {
+				l, _, err := a.intake.election.lease.load(t.Context())
+				return err == nil && l.Handed.Offset.Seq == 150
+			})
+			if !back {
+				s.Swap("CODEWAR", "", whole)
+			}
+			epoch := a.streams.epoch()
+			s.Swap("CODEWAR", part, t.TempDir())
+			has, want := 150, epoch
+			if back {
+				waitFor(t, "a new epoch", func() bool { return a.streams.epoch() > epoch })
+				has, want = 100, a.streams.epoch()
+			}
+			waitFor(t, "a leads again", func() bool { return a.Ready() == nil && a.intake.Leading() && a.intake.current.Load() })
+			a.say(t, "u", 1000, 3)
+			waitFor(t, "the new messages", func() bool { return a.index.Horizon().Seq == uint64(has+3) })
+			got, page := a.payloads(t, "u")
+			if want := append(numbered(0, has), numbered(1000, 3)...); !slices.Equal(got, want) {
+				t.Errorf("the history has %d messages, want %d", len(got), len(want))
+			}
+			if page.Last.Epoch != want {
+				t.Errorf("the last message is of epoch %d, want %d", page.Last.Epoch, want)
+			}
+			if begin := a.streams.state().begin; back && begin.Seq != 100 {
+				t.Errorf("the epoch begins at %v, want 100", begin)
 			}
 		})
 	}
