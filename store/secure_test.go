@@ -2,9 +2,13 @@ package store_test
 
 import (
 	"crypto/rand"
+	"errors"
+	"io"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -112,6 +116,52 @@ func TestRedisCertificateIsReadAgain(t *testing.T) {
 		}
 	}
 	waitFor(t, "a beat with the renewed pair", func() bool { _, err := r.Beat(t.Context()); return err == nil })
+}
+
+// TestConnectionsThatTakeLongToMake: a connection that takes longer than one call to make serves
+// the next one.
+func TestConnectionsThatTakeLongToMake(t *testing.T) {
+	t.Parallel()
+	_, cfg := secure(t, certtest.New(t))
+	cfg.TLS.ServerName, cfg.Timeout = "127.0.0.1", 200*time.Millisecond
+	cfg.Addrs[0] = slowly(t, cfg.Addrs[0], 3*cfg.Timeout)
+	r := openRedis(t, cfg, bridgetest.Limits{}, "a")
+	if err := r.Ping(t.Context()); !errors.Is(err, bridge.ErrUnavailable) {
+		t.Errorf("the first call: %v, want bridge.ErrUnavailable", err)
+	}
+	waitFor(t, "a call that is answered", func() bool { return r.Ping(t.Context()) == nil })
+}
+
+// slowly passes connections on to a server, each after a delay, and returns where it listens.
+func slowly(t testing.TB, server string, delay time.Duration) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	t.Cleanup(serving.Wait)
+	t.Cleanup(func() { l.Close() })
+	serving.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() {
+				defer client.Close()
+				<-time.After(delay)
+				to, err := net.Dial("tcp", server)
+				if err != nil {
+					return
+				}
+				defer to.Close()
+				serving.Go(func() { _, _ = io.Copy(client, to); client.Close() })
+				_, _ = io.Copy(to, client)
+			})
+		}
+	})
+	return l.Addr().String()
 }
 
 func TestRedisCertificateThatIsNone(t *testing.T) {
