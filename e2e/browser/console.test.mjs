@@ -77,6 +77,20 @@ test("a user is found, and the link shows the same to somebody else", async (t) 
   });
 });
 
+test("a user to whom messages flow is shown, however long an answer takes", async (t) => {
+  const page = await open(t, "/console");
+  await page.locator("[data-link=connected]").waitFor({ state: "attached" });
+  await page.route("**/api/v1/users/busy?*", async (request) => {
+    await new Promise((r) => setTimeout(r, 1000)); // many rows of the tail come meanwhile
+    await request.continue().catch(() => {}); // the page may not wait for it
+  });
+  await page.goto(`${url}/console#/users/busy`);
+  await page.locator("[data-verdict]").waitFor();
+  const newest = async () => (await cells(page, "messages", "Offset"))[0];
+  const first = await newest();
+  await until("the next answer is shown", async () => ((await newest()) === first ? first : ""));
+});
+
 test("a user who never was", async (t) => {
   const page = await open(t, "/console#/users/nobody");
   await page.locator('[data-verdict="never_published"]').waitFor();

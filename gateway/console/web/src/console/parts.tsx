@@ -1,6 +1,6 @@
 // What several views are made of.
 import type { ComponentChildren } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { explain, key, locked } from "./api";
 import { ago, clock, none } from "../shared/format";
 import { Icon, type IconName } from "../shared/icons";
@@ -123,12 +123,18 @@ export interface Loaded<T> {
  */
 export function useLoaded<T>(load: (signal: AbortSignal) => Promise<T>, dependencies: unknown[], everyMs = 0): Loaded<T> {
   const [state, setState] = useState<{ of: string; data?: T; error?: unknown }>({ of: "" });
-  const [turn, setTurn] = useState(0);
+  const again = useRef(() => {});
   const of = JSON.stringify(dependencies);
   useEffect(() => {
     const stop = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;
+    let loading = false;
+    let wanted = false; // once more, after the load that is under way: its answer is shown however often that is asked for
     const run = async () => {
+      wanted = loading;
+      if (loading) return;
+      loading = true;
+      clearTimeout(timer);
       if (!document.hidden || !everyMs) {
         try {
           const data = await load(stop.signal);
@@ -137,14 +143,18 @@ export function useLoaded<T>(load: (signal: AbortSignal) => Promise<T>, dependen
           if (!stop.signal.aborted) setState((before) => (before.of === of && before.data ? { ...before, error } : { of, error }));
         }
       }
-      if (everyMs && !stop.signal.aborted) timer = setTimeout(run, everyMs);
+      loading = false;
+      if (stop.signal.aborted) return;
+      if (wanted) void run();
+      else if (everyMs) timer = setTimeout(run, everyMs);
     };
+    again.current = run;
     void run();
     return () => {
       stop.abort();
       clearTimeout(timer);
     };
-  }, [of, turn, key.value, locked.value]);
+  }, [of, key.value, locked.value]);
   const mine = state.of === of;
-  return { data: mine ? state.data : undefined, error: mine ? state.error : undefined, loading: !mine, again: () => setTurn((n) => n + 1) };
+  return { data: mine ? state.data : undefined, error: mine ? state.error : undefined, loading: !mine, again: () => again.current() };
 }
