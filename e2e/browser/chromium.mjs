@@ -7,6 +7,9 @@ export const url = process.env.BRIDGE_URL;
 
 export const sizes = { phone: { width: 390, height: 844 }, desktop: { width: 1440, height: 900 } };
 
+// patience is how long a wait may take, in ms: a browser on a busy machine is slow.
+const patience = 60_000;
+
 let browser;
 
 export async function launch() {
@@ -30,7 +33,7 @@ export async function open(t, path, { size = "desktop", colorScheme = "light", a
   const ctx = await (await launch()).newContext({ viewport: sizes[size], colorScheme, ...context });
   const page = await ctx.newPage();
   const complaints = [];
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(patience);
   page.on("console", (m) => {
     const text = `${m.type()}: ${m.text()} ${m.location().url}`;
     if (["error", "warning"].includes(m.type()) && !allowed?.test(text)) complaints.push(text);
@@ -45,7 +48,7 @@ export async function open(t, path, { size = "desktop", colorScheme = "light", a
 }
 
 /** until waits until state answers undefined or "", and fails with its last answer. */
-export async function until(what, state, limit = 20_000) {
+export async function until(what, state, limit = patience) {
   let last;
   for (const deadline = Date.now() + limit; Date.now() < deadline; await new Promise((r) => setTimeout(r, 50))) {
     last = await state();
