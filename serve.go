@@ -80,11 +80,8 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 		Unregistered: history.SetUnregistered,
 	}, log)
 	feed := ops.NewFeed(node)
-	var (
-		intake *subscriber.Intake
-		router *bridge.Router
-	)
-	router = bridge.NewRouter(node, st, index, bridge.Routes{
+	var intake *subscriber.Intake
+	router := bridge.NewRouter(node, st, index, bridge.Routes{
 		LatestOnly: cfg.Sockets.PerUser == perUserLatest,
 		AckTimeout: cfg.Sockets.AckTimeout,
 		Traced:     cfg.History.Traces > 0,
@@ -92,15 +89,9 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 		Flush:      hub.Flush,
 		PushAcked:  hub.PushAcked,
 		Forward:    sub.Forward,
-		Beat: func(term uint64) {
-			read := intake.Lag().Read
-			if at := router.Progress(); !at.IsZero() {
-				read = at.Seq // what is read and not yet handed on is on no link
-			}
-			sub.Beat(term, read)
-		},
-		Nodes:    sub.Nodes,
-		Withdraw: func(term uint64, o bridge.Offset, done func(error)) { intake.Withdraw(term, o, done) },
+		Beat:       sub.Beat,
+		Nodes:      sub.Nodes,
+		Withdraw:   func(term uint64, o bridge.Offset, done func(error)) { intake.Withdraw(term, o, done) },
 
 		Unregistered: history.Unregistered,
 

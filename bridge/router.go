@@ -29,8 +29,9 @@ type Routes struct {
 	// Forward hands envelopes to another node, in order, and calls done once:
 	// with a count for each, or with an error.
 	Forward func(term uint64, node NodeID, batch []*Envelope, done func([]Count, error))
-	// Beat tells all nodes which term it is and how far their links are.
-	Beat func(term uint64)
+	// Beat tells all nodes which term it is, how far their links are, and up to which sequence
+	// messages are handed on.
+	Beat func(term, handed uint64)
 	// Nodes lists the nodes that live, this one among them: what cannot be looked up goes to all.
 	Nodes func() []NodeID
 	// Unregistered lists the nodes with sockets that the store does not know of: each message goes
@@ -267,12 +268,17 @@ func (r *Router) hand(t *routerTerm) {
 	}
 }
 
-// beat tells every node each second how far its link is.
+// beat tells every node each second how far its link is, and how far the term has come: before its
+// first message is handed on, by what is indexed.
 func (r *Router) beat(ctx context.Context, term uint64) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
-		r.routes.Beat(term)
+		at := r.Progress()
+		if at.IsZero() {
+			at = r.index.Horizon()
+		}
+		r.routes.Beat(term, at.Seq)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

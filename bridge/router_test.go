@@ -109,7 +109,7 @@ func newWorld(t *testing.T) *world {
 			counts, err := w.forward(batch)
 			go done(counts, err) // from another goroutine, as the network does
 		},
-		Beat:         func(uint64) {},
+		Beat:         func(uint64, uint64) {},
 		Nodes:        func() []bridge.NodeID { return []bridge.NodeID{other, self} },
 		Unregistered: func() []bridge.NodeID { return w.unregistered },
 		Withdraw: func(_ uint64, _ bridge.Offset, done func(error)) {

@@ -132,7 +132,7 @@ func (w *world) routes(seed uint64) bridge.Routes {
 			acked.Wait()
 			done(counts, nil)
 		},
-		Beat: func(uint64) {},
+		Beat: func(uint64, uint64) {},
 
 		Nodes:        func() []bridge.NodeID { return nil },
 		Unregistered: func() []bridge.NodeID { return nil },

@@ -172,7 +172,7 @@ func newCluster(t *testing.T, seed uint64, open openStore) *cluster {
 			done(counts, nil)
 		},
 		Withdraw: func(_ uint64, _ bridge.Offset, done func(error)) { done(nil) },
-		Beat:     func(uint64) {},
+		Beat:     func(uint64, uint64) {},
 
 		Nodes:        func() []bridge.NodeID { return nil },
 		Unregistered: func() []bridge.NodeID { return nil },
