@@ -192,9 +192,6 @@ func (h *History) here(q bridge.HistoryQuery) (bridge.Replay, bool) {
 func (h *History) listen() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.sub != nil {
-		return nil // reading was interrupted
-	}
 	sub, err := h.client.nc.Subscribe(h.client.cfg.historySubject(), h.answer)
 	if err != nil {
 		return fmt.Errorf("answer for histories: %w", err)
@@ -203,15 +200,11 @@ func (h *History) listen() error {
 	return nil
 }
 
-// open answers questions in a term from now on, until close.
-func (h *History) open(term uint64) error {
-	if err := h.listen(); err != nil {
-		return err
-	}
+// open answers questions in a term from now on, until close. It comes after listen.
+func (h *History) open(term uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.term = term
-	return nil
 }
 
 // close answers no more.

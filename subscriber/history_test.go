@@ -34,6 +34,14 @@ func reads(t *testing.T, s *natstest.Instance, node bridge.NodeID, memory int) *
 	return readsWith(t, ready(t, s, node), memory)
 }
 
+// leadsAndStandsBy starts two: a leads and b stands by.
+func leadsAndStandsBy(t *testing.T, s *natstest.Instance) (a, b *readingNode) {
+	t.Helper()
+	a = reads(t, s, "a", 1<<20)
+	waitFor(t, "a leads", a.intake.Leading)
+	return a, reads(t, s, "b", 1<<20)
+}
+
 func readsWith(t *testing.T, c *Client, memory int, before ...func(batch []bridge.Message)) *readingNode {
 	t.Helper()
 	n := &readingNode{Client: c}
@@ -152,9 +160,7 @@ func TestHistoryOfEachNode(t *testing.T) {
 func TestHistoryWhileAWithdrawalIsRecorded(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
-	a := reads(t, s, "a", 1<<20)
-	waitFor(t, "a leads", a.intake.Leading)
-	b := reads(t, s, "b", 1<<20)
+	a, b := leadsAndStandsBy(t, s)
 	a.say(t, "u", 0, 2)
 	a.say(t, "v", 0, 1)
 	waitFor(t, "a has read", func() bool { return a.index.Horizon().Seq == 3 })
@@ -190,9 +196,7 @@ func TestHistoryWhileAWithdrawalIsRecorded(t *testing.T) {
 func TestHistoryQuestionsGather(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
-	a := reads(t, s, "a", 1<<20)
-	waitFor(t, "a leads", a.intake.Leading)
-	b := reads(t, s, "b", 1<<20)
+	a, b := leadsAndStandsBy(t, s)
 	a.say(t, "u", 0, 1)
 	b.payloads(t, "u")
 	before := b.nc.Stats().OutMsgs
@@ -225,10 +229,11 @@ func TestHistoryWaitsForTheNextLeader(t *testing.T) {
 	b := ready(t, s, "b")
 	waitFor(t, "the first question has found no leader", func() bool { return a.inbox.next.Load() >= before+2 || len(answered) > 0 })
 	next := b.NewHistory(index)
-	if err := next.open(7); err != nil {
+	if err := next.listen(); err != nil {
 		t.Fatal(err)
 	}
 	defer next.close()
+	next.open(7)
 	if err := <-answered; err != nil {
 		t.Error(err)
 	}
@@ -271,9 +276,7 @@ func TestHistoryOfALeaderThatIsBehind(t *testing.T) {
 func TestHistoryWithoutWhatWasWithdrawn(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
-	a := reads(t, s, "a", 1<<20)
-	waitFor(t, "a leads", a.intake.Leading)
-	warm := reads(t, s, "b", 1<<20)
+	a, warm := leadsAndStandsBy(t, s)
 	a.say(t, "u", 0, 3)
 	for _, n := range []*readingNode{a, warm} {
 		waitFor(t, "both have read", func() bool { return n.index.Horizon().Seq == 3 })
@@ -331,9 +334,7 @@ func TestHistoryOfALeaderThatHangs(t *testing.T) {
 	}
 	h.AskAgain()
 	<-asked
-	if err := next.open(7); err != nil {
-		t.Fatal(err)
-	}
+	next.open(7)
 	if err := <-answered; err != nil || time.Since(began) > historyLimit/2 {
 		t.Errorf("answered after %v: %v", time.Since(began), err)
 	}
@@ -353,9 +354,10 @@ func TestHistoryWithoutALeader(t *testing.T) {
 	}
 	old := ready(t, s, "old")
 	past := old.NewHistory(index)
-	if err := past.open(7); err != nil {
+	if err := past.listen(); err != nil {
 		t.Fatal(err)
 	}
+	past.open(7)
 	waitFor(t, "the leader answers", func() bool { _, err := h.Read(t.Context(), q); return err == nil })
 	c.heardTerm.Store(8)
 	if _, err := h.Read(t.Context(), q); !errors.Is(err, bridge.ErrUnavailable) {
@@ -399,9 +401,7 @@ func TestHistoryQuestionsThatAreNotSent(t *testing.T) {
 func TestNodesThatCannotRegister(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
-	a := reads(t, s, "a", 1<<20)
-	waitFor(t, "a leads", a.intake.Leading)
-	b := reads(t, s, "b", 1<<20)
+	a, b := leadsAndStandsBy(t, s)
 	b.payloads(t, "u")
 	if got := a.history.Unregistered(); len(got) > 0 {
 		t.Errorf("%v are sent everything, and have not asked for it", got)

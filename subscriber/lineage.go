@@ -97,7 +97,7 @@ func extend(created uint64, before []bridge.Offset, seq, epoch uint64) *lineage 
 	}
 	if n := len(kept) - maxBranches + 1; n > 0 {
 		if kept[0].Seq == 0 {
-			kept[n].Seq = 0 // the stream's creation is the first epoch no more than before
+			kept[n].Seq = 0 // the oldest one that stays begins where the stream does, as the one before it did
 		}
 		kept = kept[n:]
 	}
@@ -168,12 +168,13 @@ func (s *session) recognise(ctx context.Context, now streamState) error {
 		if !seen.wentBack() {
 			return errWhole
 		}
+		seq := cmp.Or(seen.same, seen.copied)
 		if seen.back {
-			s.intake.election.branch(now.created, seen.same)
+			s.intake.election.branch(now.created, seq)
 		} else {
-			s.intake.election.adopt(now.created, mark.Offset.Epoch, cmp.Or(seen.same, seen.copied))
+			s.intake.election.adopt(now.created, mark.Offset.Epoch, seq)
 		}
-		s.intake.log.Error("the stream went back to an earlier state, a new epoch begins", "stream_seq", cmp.Or(seen.same, seen.copied), "last", now.last, "read", mark.Offset.String())
+		s.intake.log.Error("the stream went back to an earlier state, a new epoch begins", "stream_seq", seq, "last", now.last, "read", mark.Offset.String())
 		return errWentBack
 	}
 	return nil
@@ -183,7 +184,7 @@ func (s *session) recognise(ctx context.Context, now streamState) error {
 type compared struct {
 	back   bool   // it ends before that message, or has another in its place
 	copied uint64 // up to here it is a copy of the stream that had the message; zero: it is none
-	same   uint64 // when it went back: up to here it is as remembered
+	same   uint64 // when it went back: up to here it is as remembered; of interest to a leader only
 }
 
 func (c compared) wentBack() bool { return c.back || c.copied > 0 }
@@ -192,7 +193,7 @@ func (s *session) look(ctx context.Context, now streamState, mark bridge.StoredM
 	if seen.back, err = s.isBack(ctx, now, mark); err == nil && !seen.back {
 		seen.copied, err = s.copied(ctx, now, mark)
 	}
-	if err == nil && seen.wentBack() {
+	if err == nil && seen.wentBack() && s.term > 0 {
 		seen.same, err = s.branchedAt(ctx, now)
 	}
 	return seen, err
@@ -206,7 +207,7 @@ const (
 )
 
 // settled looks until two looks in a row see the same. While nats-server restores a stream it tells
-// of the part that it has read (measured with 2.12: 48 of 210 messages): an epoch that began there
+// of the part that it has read (measured with 2.15.3: 48 of 210 messages): an epoch that began there
 // would have the rest handed on again.
 func (s *session) settled(ctx context.Context, now streamState, seen compared, mark bridge.StoredMessage) (streamState, compared, error) {
 	for range settleLooks {

@@ -73,9 +73,8 @@ func TestLineageIsBounded(t *testing.T) {
 func TestStreamGoesBackForTwoNodes(t *testing.T) {
 	t.Parallel()
 	s := natstest.Server(t)
-	a := reads(t, s, "a", 1<<20)
-	waitFor(t, "a leads", a.intake.Leading)
-	nodes := []*readingNode{a, reads(t, s, "b", 1<<20)}
+	a, b := leadsAndStandsBy(t, s)
+	nodes := []*readingNode{a, b}
 	both := func(what string, cond func(n *readingNode) bool) {
 		t.Helper()
 		for _, n := range nodes {

@@ -252,9 +252,7 @@ func (s *session) fail(err error) {
 // while a batch is being routed the next one gathers.
 func (s *session) take(reading, work context.Context) error {
 	for {
-		if err := s.complete(); err != nil {
-			return err
-		}
+		s.complete()
 		select {
 		case <-s.arrived.some:
 			batch := s.arrived.take()
@@ -291,9 +289,7 @@ func (s *session) takeBatch(work context.Context, batch []bridge.Message) error 
 	}
 	if rest := batch[old:]; len(rest) > 0 {
 		s.target = 0
-		if err := s.complete(); err != nil {
-			return err
-		}
+		s.complete()
 		if err := s.intake.handler.Route(work, s.term, rest); err != nil {
 			return fmt.Errorf("route batch: %w", err)
 		}
@@ -310,18 +306,18 @@ func (s *session) isNew(m bridge.Message) bool {
 
 // complete begins to answer for histories once the index has everything that a leader before may
 // have handed on.
-func (s *session) complete() error {
+func (s *session) complete() {
 	if s.open || s.last.Seq < s.target {
-		return nil
+		return
 	}
 	s.open = true
 	s.intake.current.Store(true)
 	if s.term == 0 {
-		return nil
+		return
 	}
 	if err := s.intake.client.embedded.use(); err != nil {
 		s.intake.log.Error("a crash of the machine will not be noticed", "err", err)
 	}
 	s.intake.handover.reading(true)
-	return s.intake.history.open(s.term)
+	s.intake.history.open(s.term)
 }
