@@ -183,6 +183,14 @@ func (r *Redis) sendAll(ctx context.Context, cmds []redis.Cmder) error {
 	return r.send(ctx, func(p redis.Pipeliner) { _ = p.BatchProcess(ctx, cmds...) }) // only queues
 }
 
+// forEachMaster calls do for each master at the same time, and returns the first error.
+func (r *Redis) forEachMaster(ctx context.Context, do func(context.Context, *redis.Client) error) error {
+	if cluster, ok := r.client.(*redis.ClusterClient); ok {
+		return cluster.ForEachMaster(ctx, do)
+	}
+	return do(ctx, r.client.(*redis.Client))
+}
+
 // cmders are script calls as [Redis.run] takes them.
 func cmders(calls []*redis.StringSliceCmd) []redis.Cmder {
 	cmds := make([]redis.Cmder, len(calls))

@@ -60,7 +60,7 @@ func (r *Redis) WentBack(ctx context.Context) (parts int, err error) {
 		r.canaries.round.Lock()
 		defer r.canaries.round.Unlock()
 		var found atomic.Int64
-		err := r.eachMaster(ctx, func(ctx context.Context, c *canary, late bool, master *redis.Client) error {
+		err := r.eachCanary(ctx, func(ctx context.Context, c *canary, late bool, master *redis.Client) error {
 			back, err := r.leaveCanary(ctx, c, late, master)
 			if back {
 				found.Add(1)
@@ -123,9 +123,9 @@ func (c canary) ask(ctx context.Context, master *redis.Client, leave string) (sa
 	return reply[0] == "1", reply[1], nil
 }
 
-// eachMaster calls do for each master at the same time; late says that the master, or its
+// eachCanary calls do for each master at the same time; late says that the master, or its
 // key, was not there in an earlier round. One round at a time calls it.
-func (r *Redis) eachMaster(ctx context.Context, do func(context.Context, *canary, bool, *redis.Client) error) error {
+func (r *Redis) eachCanary(ctx context.Context, do func(context.Context, *canary, bool, *redis.Client) error) error {
 	cs := r.canaries
 	cs.n++
 	cluster, ok := r.client.(*redis.ClusterClient)

@@ -75,19 +75,11 @@ func infoField(info, name string) string {
 
 // sayRisks logs them once Redis has answered.
 func (r *Redis) sayRisks() (said bool) {
-	ctx, cancel := context.WithTimeout(r.life, roundTrips*r.timeout)
+	ctx, cancel := context.WithTimeout(r.life, (riskPings+1)*r.timeout)
 	defer cancel()
 	list, err := r.Risks(ctx)
 	for _, risk := range list {
 		r.log.LogAttrs(ctx, slog.LevelWarn, "configuration", slog.String("warning", risk))
 	}
 	return err == nil
-}
-
-// forEachMaster calls do for each master at the same time, and returns the first error.
-func (r *Redis) forEachMaster(ctx context.Context, do func(context.Context, *redis.Client) error) error {
-	if cluster, ok := r.client.(*redis.ClusterClient); ok {
-		return cluster.ForEachMaster(ctx, do)
-	}
-	return do(ctx, r.client.(*redis.Client))
 }
