@@ -42,22 +42,28 @@ func (c *stuckConn) WaitDrained(ctx context.Context, _ int) error {
 	}
 }
 
+// runningHub runs a hub over an empty store until the test ends.
+func runningHub(t *testing.T, history bridge.History) (h *Hub, ctx context.Context, stop context.CancelFunc) {
+	t.Helper()
+	st := store.NewMemory(store.Limits{}).Node("n")
+	ctx, stop = context.WithCancel(context.Background())
+	if _, err := st.Beat(ctx); err != nil {
+		t.Fatal(err)
+	}
+	h = NewHub(st, history, HubConfig{MaxPending: 1 << 20, SessionTTL: time.Hour}, slog.New(slog.DiscardHandler))
+	done := make(chan struct{})
+	go func() { defer close(done); h.Run(ctx) }()
+	t.Cleanup(func() { stop(); <-done })
+	return h, ctx, stop
+}
+
 // TestPagesBehind: pages that do not read, more of them than histories are read at
 // once, keep nobody from being brought up to date, and get theirs when they read again.
 func TestPagesBehind(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		st := store.NewMemory(store.Limits{}).Node("n")
-		ctx, stop := context.WithCancel(context.Background())
-		if _, err := st.Beat(ctx); err != nil {
-			t.Fatal(err)
-		}
 		index := newIndex()
-		h := NewHub(st, index, HubConfig{MaxPending: 1 << 20, SessionTTL: time.Hour}, slog.New(slog.DiscardHandler))
-		done := make(chan struct{})
-		go func() { defer close(done); h.Run(ctx) }()
-		defer func() { stop(); <-done }()
-
+		h, ctx, _ := runningHub(t, index)
 		const pages = 3 * resyncWorkers
 		conns, users := make([]*stuckConn, pages), make([]bridge.UserID, pages)
 		for i := range conns {

@@ -373,7 +373,7 @@ func TestCursorBeyondTheLeader(t *testing.T) {
 			s.push(s.index.put("u", 11), took)
 			s.silent()
 			s.got(0, 11)
-			if d := s.socket.delivered(); d.From != at(10) || d.To != at(11) {
+			if d, _ := s.socket.deliveredTo("u"); d.From != at(10) || d.To != at(11) {
 				s.t.Errorf("delivered %+v, want from 10 to 11: a claim is no evidence", d)
 			}
 		})

@@ -506,7 +506,7 @@ func (h *Hub) untilDone(ctx context.Context, away func(), op func() error) error
 // delivered is what the user's sockets on this node were given.
 func (h *Hub) delivered(user bridge.UserID) (given []bridge.Delivered) {
 	for _, s := range h.of(user) {
-		if d := s.delivered(); d.User == user { // else the socket has just been mapped to another user
+		if d, ok := s.deliveredTo(user); ok {
 			given = append(given, d)
 		}
 	}
@@ -529,9 +529,9 @@ func (h *Hub) unbind(s *socket) {
 	}
 }
 
-// replay gives the socket the page and what follows it, in pages of size messages, until it has caught up
-// with what is pushed live, or is no longer mapped as by token. Before each message wait sees
-// that fewer than so many bytes are queued, or ends the replay. An error of the history leaves
+// replay gives the socket the page and what follows it, in pages of size messages, until it has
+// caught up with what is pushed live, or is no longer mapped as by token. Before each message wait
+// sees that fewer than so many bytes are queued, or ends the replay. An error of the history leaves
 // page where to go on.
 func (h *Hub) replay(ctx context.Context, s *socket, user bridge.UserID, token string, size int, page *bridge.Replay, wait func(room int) error) error {
 	for {

@@ -146,9 +146,9 @@ type SocketState struct {
 // SocketsOf describes the user's sockets on this node, oldest first.
 func (h *Hub) SocketsOf(user bridge.UserID) (found []SocketState) {
 	for _, s := range h.of(user) {
-		given := s.delivered()
-		if given.User != user {
-			continue // it has just been mapped to another user
+		given, ok := s.deliveredTo(user)
+		if !ok {
+			continue
 		}
 		state := SocketState{Socket: bridge.SocketID(s.conn.ID()), Given: given.To, Acked: s.lastConfirmed()}
 		if c, ok := s.conn.(*sio.Socket); ok {

@@ -26,7 +26,7 @@ type payloads struct {
 	unproven func() bool
 	store    locator
 	ask      AskFunc
-	missed   func(*bridge.Envelope) // told of each message that nobody was there for
+	missed   func(*bridge.Envelope) // told of each message whose user had no socket
 	begin    bridge.BeginSpan       // nil: no call is followed
 	timeout  time.Duration
 	maxBody  int64 // bytes of a decoded body

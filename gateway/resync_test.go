@@ -3,13 +3,11 @@ package gateway
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/codewar/socketbridge/bridge"
-	"github.com/codewar/socketbridge/store"
 )
 
 // farHistory answers each query after a round trip to the leader.
@@ -25,16 +23,8 @@ func (h farHistory) Read(ctx context.Context, q bridge.HistoryQuery) (bridge.Rep
 func TestResyncOfManySockets(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		st := store.NewMemory(store.Limits{}).Node("n")
-		ctx, stop := context.WithCancel(context.Background())
-		if _, err := st.Beat(ctx); err != nil {
-			t.Fatal(err)
-		}
 		index := newIndex()
-		h := NewHub(st, farHistory{index}, HubConfig{MaxPending: 1 << 20, SessionTTL: time.Hour}, slog.New(slog.DiscardHandler))
-		done := make(chan struct{})
-		go func() { defer close(done); h.Run(ctx) }()
-		defer func() { stop(); <-done }()
+		h, ctx, stop := runningHub(t, farHistory{index})
 		const sockets, far = 8000, 3 * resyncPage
 		pages := make([]*page, sockets)
 		for i := range pages {

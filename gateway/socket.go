@@ -392,10 +392,12 @@ func (s *socket) given() bridge.Delivered {
 	return bridge.Delivered{User: s.user, From: s.from, To: s.last}
 }
 
-func (s *socket) delivered() bridge.Delivered {
+// deliveredTo is what the socket was given of a user's messages. It is false when the socket, which
+// the user's list still has, is mapped to another user by now.
+func (s *socket) deliveredTo(user bridge.UserID) (given bridge.Delivered, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.given()
+	return s.given(), s.user == user
 }
 
 // cursor is the text of the socket's cursor as an answer to its client has it.

@@ -75,7 +75,7 @@ func program(name string, args ...string) start {
 		case <-p.ready:
 			return p, nil
 		case err := <-p.read:
-			return nil, errors.Join(fmt.Errorf("%s ended: %s", name, p.said.String()), err, p.cmd.Wait())
+			return nil, errors.Join(fmt.Errorf("%s ended before it was ready", name), err, p.close())
 		case <-time.After(startLimit):
 			return nil, errors.Join(fmt.Errorf("%s is not ready after %v", name, startLimit), p.close())
 		}
