@@ -44,8 +44,8 @@ func deskConfig(cfg Config, p parts) ops.Config {
 		},
 		NATS:    func() ops.NATS { return natsState(p.sub.Status()) },
 		Look:    p.sub.Look,
-		Ask:     p.sub.AskNodes,
-		Tell:    p.sub.Tell,
+		Ask:     p.sub.QueryNodes,
+		Tell:    p.sub.NotifyNode,
 		Letters: letters(p.sub),
 		Canary:  canaryState(p.canary),
 	}

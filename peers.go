@@ -22,12 +22,12 @@ func (p peers) Replaced(ctx context.Context, r bridge.Replaced) bool {
 	if err != nil {
 		panic(err) // texts always encode
 	}
-	_, heard := p.sub.AskNodes(ctx, []bridge.NodeID{r.Node}, kindReplaced, body)[r.Node]
+	_, heard := p.sub.QueryNodes(ctx, []bridge.NodeID{r.Node}, kindReplaced, body)[r.Node]
 	return heard || ctx.Err() == nil && p.sub.Ready() == nil
 }
 
 // answering puts the hub's question before those of operators.
-func answering(hub *gateway.Hub, operators subscriber.AnswerFunc) subscriber.AnswerFunc {
+func answering(hub *gateway.Hub, operators subscriber.QueryHandler) subscriber.QueryHandler {
 	return func(kind string, body []byte) []byte {
 		if kind != kindReplaced {
 			return operators(kind, body)

@@ -65,7 +65,6 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	}
 	index := bridge.NewIndex(bridge.IndexConfig{TTL: cfg.History.TTL, MaxPerUser: cfg.History.MaxPerUser, MaxMemory: cfg.History.MaxMemory})
 	history := sub.NewHistory(index)
-	down.add("history", time.Second, background(history.Run))
 	hub := gateway.NewHub(st, history, gateway.HubConfig{
 		LatestOnly: cfg.Sockets.PerUser == perUserLatest,
 		MaxPending: cfg.Sockets.MaxPending,
@@ -77,7 +76,7 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 		Peers:      peers{sub},
 		Begin:      traces.begin(),
 
-		Unregistered: history.SetUnregistered,
+		Unregistered: sub.SetUnregistered,
 	}, log)
 	feed := ops.NewFeed(node)
 	var intake *subscriber.Intake
@@ -93,7 +92,7 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 		Nodes:      sub.Nodes,
 		Withdraw:   func(term uint64, o bridge.Offset, done func(error)) { intake.Withdraw(term, o, done) },
 
-		Unregistered: history.Unregistered,
+		Unregistered: sub.Unregistered,
 
 		DeadLetter: sub.DeadLetter,
 		Receipt:    sub.SendReceipt,
@@ -168,13 +167,13 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 		return errors.Join(ended(asked, ctx), srv.Shutdown(stop, 0))
 	}
 	down.add("hub", 2*time.Second, background(hub.Run))
-	if err := sub.ServeLinks(receiver(hub), func() { history.AskAgain(); hub.Resync() }); err != nil {
+	if err := sub.ReceiveForwards(receiver(hub), func() { history.AskAgain(); hub.Resync() }); err != nil {
 		return errors.Join(fmt.Errorf("serve links: %w", err), srv.Shutdown(ctx, 0))
 	}
 	member := bridge.Member{Lease: cfg.Node.Lease, Beat: st.Beat, WentBack: st.WentBack, Rejoined: hub.Rejoined, Away: hub.StoreAway, Log: log}
 	down.add("lease", 2*time.Second, background(member.Run))
 	down.add("audit", time.Second, background(func(ctx context.Context) { router.Ledger().Audit(ctx, log) }))
-	if err := sub.ServeQuestions(answering(hub, desk.Answer)); err != nil {
+	if err := sub.ServeQueries(answering(hub, desk.Answer)); err != nil {
 		return errors.Join(err, srv.Shutdown(ctx, 0))
 	}
 	down.add("desk", 2*time.Second, background(desk.Run))

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/codewar/socketbridge/internal/varint"
 )
 
 // TraceBlock is what was traced of one part of the stream, as the store keeps
@@ -40,15 +42,15 @@ func TraceBlocks(messages int) int { return messages/traceBlock + 1 }
 func FindTrace(data []byte, at Offset) (Trace, error) {
 	found, err := Trace{}, ErrNoTrace
 	for rest := data; len(rest) > 0; {
-		d := decoder{rest: rest}
-		t := d.trace(at)
-		if d.bad {
+		r := varint.Reader{Rest: rest}
+		t := readTrace(&r, at)
+		if r.Bad {
 			break // another program's bytes: what is before them still counts
 		}
 		if t.Offset == at {
 			found, err = t, nil
 		}
-		rest = d.rest
+		rest = r.Rest
 	}
 	return found, err
 }
@@ -59,21 +61,21 @@ const TraceWindow = 32
 // TracesIn returns a user's traces in the data of a block, newest first. Of several
 // of one message the latest counts.
 func TracesIn(b TraceBlock, user UserID) (found []Trace) {
-	if !bytes.Contains(b.Data, appendText(nil, user)) { // most blocks have none, and decoding is dear
+	if !bytes.Contains(b.Data, varint.AppendText(nil, user)) { // most blocks have none, and decoding is dear
 		return nil
 	}
 	at := Offset{Epoch: b.Block.Epoch, Seq: b.Block.Seq * traceBlock}
 	byOffset := make(map[Offset]Trace)
 	for rest := b.Data; len(rest) > 0; {
-		d := decoder{rest: rest}
-		t := d.trace(at)
-		if d.bad {
+		r := varint.Reader{Rest: rest}
+		t := readTrace(&r, at)
+		if r.Bad {
 			break // as in FindTrace
 		}
 		if t.User == user {
 			byOffset[t.Offset] = t
 		}
-		rest = d.rest
+		rest = r.Rest
 	}
 	return slices.SortedFunc(maps.Values(byOffset), func(s, t Trace) int { return t.Offset.Compare(s.Offset) })
 }
@@ -90,77 +92,40 @@ func (t *Trace) append(b []byte) []byte {
 	b = binary.AppendUvarint(b, t.Offset.Seq%traceBlock)
 	b = binary.AppendUvarint(b, uint64(t.Read.UnixNano()))
 	b = binary.AppendUvarint(b, uint64(max(t.Settled.Sub(t.Read), 0)))
-	b = appendText(b, t.Subject)
-	b = appendText(b, t.User)
-	b = appendText(b, t.Outcome)
-	b = appendText(b, t.Code)
+	b = varint.AppendText(b, t.Subject)
+	b = varint.AppendText(b, t.User)
+	b = varint.AppendText(b, t.Outcome)
+	b = varint.AppendText(b, t.Code)
 	b = binary.AppendUvarint(b, uint64(len(t.Tries)))
 	for i := range t.Tries {
 		try := &t.Tries[i]
-		b = appendText(b, try.Node)
-		b = appendText(b, try.Error)
+		b = varint.AppendText(b, try.Node)
+		b = varint.AppendText(b, try.Error)
 		for _, n := range [...]int{try.Took, try.Seen, try.Acked, len(try.Sockets)} {
 			b = binary.AppendUvarint(b, uint64(n))
 		}
 		for _, s := range try.Sockets {
-			b = appendText(b, s)
+			b = varint.AppendText(b, s)
 		}
 	}
 	return b
 }
 
-func appendText[T ~string](b []byte, s T) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
-// decoder reads what append wrote. Once it is bad it reads zeros.
-type decoder struct {
-	rest []byte
-	bad  bool
-}
-
-// trace reads one trace of the block that the message at is in.
-func (d *decoder) trace(at Offset) (t Trace) {
-	t.Offset = Offset{Epoch: at.Epoch, Seq: at.Seq - at.Seq%traceBlock + d.number()}
-	t.Read = time.Unix(0, int64(d.number())).UTC()
-	t.Settled = t.Read.Add(time.Duration(d.number()))
-	t.Subject = d.text()
-	t.User = UserID(d.text())
-	t.Outcome = Outcome(d.text())
-	t.Code = d.text()
-	for range d.count() {
-		try := Try{Node: NodeID(d.text()), Error: d.text(), Took: int(d.number()), Seen: int(d.number()), Acked: int(d.number())}
-		for range d.count() {
-			try.Sockets = append(try.Sockets, SocketID(d.text()))
+// readTrace reads one trace of the block that the message at is in.
+func readTrace(r *varint.Reader, at Offset) (t Trace) {
+	t.Offset = Offset{Epoch: at.Epoch, Seq: at.Seq - at.Seq%traceBlock + r.Uint()}
+	t.Read = time.Unix(0, int64(r.Uint())).UTC()
+	t.Settled = t.Read.Add(time.Duration(r.Uint()))
+	t.Subject = r.Text()
+	t.User = UserID(r.Text())
+	t.Outcome = Outcome(r.Text())
+	t.Code = r.Text()
+	for range r.Count(1) {
+		try := Try{Node: NodeID(r.Text()), Error: r.Text(), Took: int(r.Uint()), Seen: int(r.Uint()), Acked: int(r.Uint())}
+		for range r.Count(1) {
+			try.Sockets = append(try.Sockets, SocketID(r.Text()))
 		}
 		t.Tries = append(t.Tries, try)
 	}
 	return t
-}
-
-func (d *decoder) number() uint64 {
-	n, size := binary.Uvarint(d.rest)
-	if size <= 0 {
-		d.bad, d.rest = true, nil
-		return 0
-	}
-	d.rest = d.rest[size:]
-	return n
-}
-
-// count reads how many of something follow, each of which takes a byte at least.
-func (d *decoder) count() int {
-	n := d.number()
-	if n > uint64(len(d.rest)) {
-		d.bad, d.rest = true, nil
-		return 0
-	}
-	return int(n)
-}
-
-func (d *decoder) text() string {
-	n := d.count()
-	s := string(d.rest[:n])
-	d.rest = slices.Clip(d.rest[n:])
-	return s
 }

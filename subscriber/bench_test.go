@@ -66,7 +66,7 @@ func BenchmarkForward(b *testing.B) {
 	s := natstest.Server(b)
 	leader, node := ready(b, s, "leader"), ready(b, s, "node")
 	counts := make([]bridge.Count, 100)
-	if err := node.ServeLinks(func(batch []*bridge.Envelope, answer func([]bridge.Count)) { answer(counts[:len(batch)]) }, func() {}); err != nil {
+	if err := node.ReceiveForwards(func(batch []*bridge.Envelope, answer func([]bridge.Count)) { answer(counts[:len(batch)]) }, func() {}); err != nil {
 		b.Fatal(err)
 	}
 	batch := envelopes(100, 200)

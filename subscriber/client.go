@@ -30,19 +30,21 @@ type Client struct {
 	streams   *streams
 	inbox     *inbox
 	outbox    *outbox
-	links     *links
-	roster    *roster
-	served    atomic.Pointer[linkServer]   // nil until ServeLinks
-	identity  atomic.Pointer[nodeIdentity] // nil until KeepIdentity
-	asked     atomic.Pointer[asking]       // nil until ServeQuestions
-	heardTerm atomic.Uint64                // the greatest term of a leader's link message
-	slow      bridge.Quiet
-	denials   denials
-	counts    counters
+	forwarder *forwarder
+
+	membership *membership
+	receiver   atomic.Pointer[forwardReceiver] // nil until ReceiveForwards
+	identity   atomic.Pointer[nodeIdentity]    // nil until KeepIdentity
+	queries    atomic.Pointer[QueryHandler]    // nil until ServeQueries
+	heardTerm  atomic.Uint64                   // the term of the last message of a leader
+
+	slow    bridge.Quiet
+	denials denials
+	counts  counters
 
 	pause func(context.Context, time.Duration) error // between two looks at a stream that went back
 
-	background sync.WaitGroup     // keeper, outbox, roster and watch
+	background sync.WaitGroup     // streams, outbox, membership and watch
 	stop       context.CancelFunc // ends them
 	closing    atomic.Bool        // a disconnect is what we asked for
 	closed     chan struct{}      // closed when the connection is
@@ -81,18 +83,18 @@ func (c *Client) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if c.inbox, err = openInbox(c.nc, fmt.Appendf(nil, `"stream":%q`, c.cfg.Stream.Name)); err != nil {
+	c.outbox = newOutbox(c.nc, c.conn)
+	if c.inbox, err = openInbox(c.nc, c.outbox, fmt.Appendf(nil, `"stream":%q`, c.cfg.Stream.Name)); err != nil {
 		return err
 	}
-	c.outbox = newOutbox(c.nc, c.conn)
-	c.links = newLinks(c.cfg, c.nc, c.inbox, c.outbox)
-	if c.roster, err = newRoster(c); err != nil {
+	c.forwarder = newForwarder(c.cfg, c.inbox, c.outbox)
+	if c.membership, err = newMembership(c); err != nil {
 		return err
 	}
 	ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	c.background.Go(func() { c.streams.keep(ctx) })
 	c.background.Go(func() { c.outbox.run(ctx) })
-	c.background.Go(func() { c.roster.announce(ctx) })
+	c.background.Go(func() { c.membership.run(ctx) })
 	c.background.Go(func() { c.inbox.asks.watch(ctx, c.conn) })
 	if r := c.embedded.repairs(); r != nil {
 		c.background.Go(func() { r.run(ctx, c.streams.look) })
@@ -138,8 +140,8 @@ func (c *Client) Close(ctx context.Context) error {
 	if c.nc != nil {
 		errs = append(errs, c.disconnect(ctx))
 	}
-	if c.links != nil {
-		c.links.abandon()
+	if c.inbox != nil {
+		c.inbox.endAll("", errClosed)
 	}
 	if c.embedded != nil {
 		errs = append(errs, c.embedded.stop(ctx))
@@ -168,8 +170,8 @@ func (c *Client) back(nc *nats.Conn) {
 	if c.conn.back(nc) {
 		c.counts.reconnects.Add(1)
 	}
-	if s := c.served.Load(); s != nil {
-		s.doubt()
+	if r := c.receiver.Load(); r != nil {
+		r.markSuspect()
 	}
 }
 

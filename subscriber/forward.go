@@ -12,164 +12,116 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// answerLimit is how long a node may take to answer a forward, beside the time
-// that its pages have to confirm.
+// answerLimit is how long a node may take to answer a forward, in addition to the time
+// that clients have to confirm a message.
 const answerLimit = 2 * time.Second
 
-var (
-	errNoAnswer = errors.New("node did not answer in time")
-	errClosed   = errors.New("subscriber is closed")
-)
-
-// links is the leader's side of the links: it numbers what it forwards, for each
+// forwarder is the leader's side of the forwards to other nodes. It numbers them, for each
 // node from 1 in each term.
-type links struct {
+type forwarder struct {
 	cfg    Config
-	nc     *nats.Conn
 	inbox  *inbox
 	outbox *outbox
-	calls  sync.Map // *call -> nil: sent and not yet done
 
-	mu   sync.Mutex // guards all below, and makes the outbox's order that of the numbers
+	mu   sync.Mutex // guards all below, and makes the order of the outbox that of the numbers
 	term uint64
-	sent map[bridge.NodeID]uint64 // the last number used
+	sent map[bridge.NodeID]uint64 // the last number of each node
 }
 
-func newLinks(cfg Config, nc *nats.Conn, in *inbox, out *outbox) *links {
-	return &links{cfg: cfg, nc: nc, inbox: in, outbox: out, sent: make(map[bridge.NodeID]uint64)}
+func newForwarder(cfg Config, in *inbox, out *outbox) *forwarder {
+	return &forwarder{cfg: cfg, inbox: in, outbox: out, sent: make(map[bridge.NodeID]uint64)}
 }
 
-// Forward hands envelopes to a node, in the order of the calls, and calls done
-// once: with a count for each envelope, or with an error. bridge.ErrNodeGone
-// means that the node certainly got none of them; after any other error it may
-// have. done must not wait; it may be called before Forward returns.
+// Forward sends envelopes to a node, in the order of the calls, and calls done
+// once: with a count for each envelope, or with an error. [bridge.ErrNodeGone]
+// means that the node has received none of them. After any other error it may
+// have received some. done must not wait; it may be called before Forward returns.
 //
-// Forward never waits for the network. What cannot be sent leaves a hole in the
-// node's numbering, so the node reads from the history what it missed.
+// Forward never waits for the network. An envelope that cannot be sent leaves a gap in the
+// node's numbers, so the node reads it from the history.
 func (c *Client) Forward(term uint64, node bridge.NodeID, batch []*bridge.Envelope, done func([]bridge.Count, error)) {
 	if len(batch) == 0 {
 		done(nil, nil)
 		return
 	}
 	parts := encodeForward(batch, c.conn.maxPayload())
-	f := &forward{done: done, waiting: len(parts), counts: make([][]bridge.Count, len(parts))}
+	f := &forwardCounts{done: done, waiting: len(parts), counts: make([][]bridge.Count, len(parts))}
 	for i, part := range parts {
-		c.links.send(term, node, part, func(counts []bridge.Count, err error) {
+		c.forwarder.send(term, node, part, func(m *nats.Msg, err error) {
+			var counts []bridge.Count
+			switch {
+			case err == nil:
+				counts, err = decodeAnswer(m.Data)
+			case errors.Is(err, errUnsent):
+				err = fmt.Errorf("%w: %w", bridge.ErrNodeGone, err)
+			}
 			if err == nil && len(counts) != part.envelopes {
-				err = errLink
+				err = errForward
 			}
 			f.answered(i, counts, err)
 		})
 	}
 }
 
-// Beat tells every node the term and the last number of its link, so that one
-// whose last forward was lost notices, and up to which sequence this leader has read the stream.
+// Beat tells every node the term, the last number of its forwards, so that it notices when the last
+// one was lost, and the sequence up to which this leader has read the stream.
 func (c *Client) Beat(term, read uint64) {
-	l, nodes := c.links, c.Nodes()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.enter(term)
+	f, nodes := c.forwarder, c.Nodes()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.enter(term)
 	for _, node := range nodes {
 		data := make([]byte, headSize, headSize+binary.MaxVarintLen64)
-		head{kindBeat, term, l.sent[node]}.put(data)
+		head{kindBeat, term, f.sent[node]}.put(data)
 		data = binary.AppendUvarint(data, read)
-		_ = l.outbox.put(outgoing{Msg: &nats.Msg{Subject: l.cfg.nodeSubject(node), Data: data}}) // the next beat says it again
+		_ = f.outbox.put(outgoing{Msg: &nats.Msg{Subject: f.cfg.nodeSubject(node), Data: data}}) // the next beat repeats it
 	}
 }
 
-// enter begins to number anew in a new term. Called with mu held.
-func (l *links) enter(term uint64) {
-	if term != l.term {
-		l.term = term
-		clear(l.sent)
+// enter restarts the numbers in a new term. Called with mu held.
+func (f *forwarder) enter(term uint64) {
+	if term != f.term {
+		f.term = term
+		clear(f.sent)
 	}
 }
 
-// skip leaves a hole in the numbering of every node, so that each asks for what it may have missed.
-func (l *links) skip() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for node := range l.sent {
-		l.sent[node]++
+// skip leaves a gap in the numbers of every node, so that each reads from the history what it may
+// have missed.
+func (f *forwarder) skip() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for node := range f.sent {
+		f.sent[node]++
 	}
 }
 
 // send numbers and queues one message, and calls done once.
-func (l *links) send(term uint64, node bridge.NodeID, p part, done func([]bridge.Count, error)) {
-	c := &call{links: l, done: done}
-	c.reply = l.inbox.expect(c.answer)
-	// Reset after the assignment: finish reads timer, and may run on the timer's goroutine.
-	c.timer = time.AfterFunc(time.Hour, func() { c.finish(nil, errNoAnswer) })
-	c.timer.Reset(answerLimit + p.ack)
-	l.calls.Store(c, nil)
-
-	l.mu.Lock()
-	l.enter(term)
-	l.sent[node]++
-	head{kindForward, term, l.sent[node]}.put(p.data)
-	m := &nats.Msg{Subject: l.cfg.nodeSubject(node), Reply: c.reply, Data: p.data}
-	err := l.outbox.put(outgoing{m, c.unsent})
-	l.mu.Unlock()
+func (f *forwarder) send(term uint64, node bridge.NodeID, p part, done func(*nats.Msg, error)) {
+	r := f.inbox.request(f.cfg.nodeSubject(node), answerLimit+p.ack, done)
+	f.mu.Lock()
+	f.enter(term)
+	f.sent[node]++
+	head{kindForward, term, f.sent[node]}.put(p.data)
+	err := r.send(p.data)
+	f.mu.Unlock()
 	if err != nil {
-		c.unsent(err)
+		r.end(nil, fmt.Errorf("%w: %w", errUnsent, err))
 	}
 }
 
-// abandon ends every call that still waits.
-func (l *links) abandon() {
-	l.calls.Range(func(c, _ any) bool {
-		c.(*call).finish(nil, errClosed)
-		return true
-	})
-}
-
-// call is one message on its way to a node.
-type call struct {
-	links *links
-	reply string
-	timer *time.Timer
-	once  sync.Once
-	done  func([]bridge.Count, error)
-}
-
-func (c *call) answer(m *nats.Msg) {
-	if noResponders(m) {
-		c.finish(nil, bridge.ErrNodeGone)
-		return
-	}
-	h, body, err := decodeHead(m.Data)
-	if err != nil || h.kind != kindAnswer {
-		c.finish(nil, errLink)
-		return
-	}
-	c.finish(decodeCounts(body))
-}
-
-// unsent: the message never left, so the node is as good as gone.
-func (c *call) unsent(err error) { c.finish(nil, fmt.Errorf("%w: %w", bridge.ErrNodeGone, err)) }
-
-func (c *call) finish(counts []bridge.Count, err error) {
-	c.once.Do(func() {
-		c.timer.Stop()
-		c.links.inbox.forget(c.reply)
-		c.links.calls.Delete(c)
-		c.done(counts, err)
-	})
-}
-
-// forward is one batch, sent in one or more parts.
-type forward struct {
+// forwardCounts collects the answers to one batch, which is sent in one or more parts.
+type forwardCounts struct {
 	done func([]bridge.Count, error)
 
 	mu      sync.Mutex // guards all below
 	waiting int        // parts without an answer
 	counts  [][]bridge.Count
-	gone    int   // parts that certainly did not arrive
-	err     error // the first other one
+	gone    int   // parts that the node has not received
+	err     error // the first one
 }
 
-func (f *forward) answered(part int, counts []bridge.Count, err error) {
+func (f *forwardCounts) answered(part int, counts []bridge.Count, err error) {
 	f.mu.Lock()
 	f.counts[part] = counts
 	if errors.Is(err, bridge.ErrNodeGone) {
@@ -181,13 +133,8 @@ func (f *forward) answered(part int, counts []bridge.Count, err error) {
 	f.waiting--
 	last := f.waiting == 0
 	f.mu.Unlock()
-	if last {
-		f.finish()
-	}
-}
-
-func (f *forward) finish() {
 	switch {
+	case !last:
 	case f.err == nil:
 		var all []bridge.Count
 		for _, counts := range f.counts {
@@ -205,12 +152,12 @@ func (f *forward) finish() {
 type part struct {
 	data      []byte
 	envelopes int
-	ack       time.Duration // the longest that pages have to confirm one
+	ack       time.Duration // the longest time that clients have to confirm an envelope
 }
 
-// encodeForward encodes a batch in as few messages of at most limit bytes as it
-// can. An envelope that is too large on its own gets a message of its own, which
-// the library then refuses; the node finds it in the history.
+// encodeForward encodes a batch in as few messages of at most limit bytes as possible. An envelope
+// that is larger gets a message of its own. The client library refuses that, and the node reads the
+// envelope from the history.
 func encodeForward(batch []*bridge.Envelope, limit int) (parts []part) {
 	for start := 0; start < len(batch); {
 		size, end := headSize+binary.MaxVarintLen64, start

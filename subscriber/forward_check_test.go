@@ -145,8 +145,8 @@ func TestForwardOfANewStream(t *testing.T) {
 func TestTermThatNoLeaderHas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var end linkEnd
-		s := testLinkServer(&end)
-		beat := func(term, seq uint64) { s.take(link(head{kindBeat, term, seq})) }
+		s := testReceiver(&end)
+		beat := func(term, seq uint64) { s.handle(link(head{kindBeat, term, seq})) }
 		beat(7, 0)
 		beat(math.MaxUint64, 5) // forged
 		for range 4 {
@@ -171,9 +171,9 @@ func link(h head) *nats.Msg {
 	return &nats.Msg{Data: data}
 }
 
-// testLinkServer is one without NATS, whose stream has 1,000 messages.
-func testLinkServer(end *linkEnd) *linkServer {
-	return &linkServer{
+// testReceiver is one without NATS, whose stream has 1,000 messages.
+func testReceiver(end *linkEnd) *forwardReceiver {
+	return &forwardReceiver{
 		heardTerm: new(atomic.Uint64),
 		receive: func(batch []*bridge.Envelope, answer func([]bridge.Count)) {
 			end.add(fmt.Sprint(len(batch)))
@@ -203,7 +203,7 @@ func FuzzLinkMessages(f *testing.F) {
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var end linkEnd
-		s := testLinkServer(&end)
+		s := testReceiver(&end)
 		s.receive = func(batch []*bridge.Envelope, answer func([]bridge.Count)) {
 			for _, e := range batch {
 				if !bridge.ValidUserID(string(e.User)) || !bridge.ValidTopic(e.Topic) || !bytes.HasPrefix(e.Payload, []byte("{")) || !bytes.HasSuffix(e.Payload, []byte("}")) {
@@ -215,7 +215,7 @@ func FuzzLinkMessages(f *testing.F) {
 			}
 			answer(nil)
 		}
-		s.take(&nats.Msg{Data: data})
+		s.handle(&nats.Msg{Data: data})
 	})
 }
 

@@ -45,7 +45,7 @@ func (e *linkEnd) count(s string) (n int) {
 
 func (e *linkEnd) serve(t testing.TB, c *Client) {
 	t.Helper()
-	err := c.ServeLinks(func(batch []*bridge.Envelope, answer func([]bridge.Count)) {
+	err := c.ReceiveForwards(func(batch []*bridge.Envelope, answer func([]bridge.Count)) {
 		counts := make([]bridge.Count, len(batch))
 		var text strings.Builder
 		for i, en := range batch {
@@ -150,8 +150,8 @@ func TestForwardWithoutAnswer(t *testing.T) {
 		a = <-forwardTo(c, 1, "silent", one(1))
 		return !errors.Is(a.err, bridge.ErrNodeGone)
 	})
-	if took := time.Since(began); !errors.Is(a.err, errNoAnswer) || took < answerLimit {
-		t.Errorf("err %v after %v, want errNoAnswer after %v", a.err, took, answerLimit)
+	if took := time.Since(began); !errors.Is(a.err, errNoReply) || took < answerLimit {
+		t.Errorf("err %v after %v, want errNoReply after %v", a.err, took, answerLimit)
 	}
 }
 
@@ -162,9 +162,9 @@ func TestHolesAreNoticed(t *testing.T) {
 	var end linkEnd
 	end.serve(t, node)
 	lose := func() { // what is numbered and never sent
-		leader.links.mu.Lock()
-		leader.links.sent["node"]++
-		leader.links.mu.Unlock()
+		leader.forwarder.mu.Lock()
+		leader.forwarder.sent["node"]++
+		leader.forwarder.mu.Unlock()
 	}
 
 	<-forwardTo(leader, 1, "node", one(1))

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,22 +18,17 @@ import (
 const (
 	// maxPage bounds the messages of one page.
 	maxPage = 1000
-	// queriesPerCall is how many queries one question has at most.
+	// queriesPerCall bounds the queries of one question.
 	queriesPerCall = 64
-	// historyCalls is how many questions of this node may wait for their answer. What is asked
-	// meanwhile gathers, so a storm of clients makes few questions of many queries.
+	// historyCalls is how many questions of this node may wait for their answer. Queries that come
+	// meanwhile are collected, so that many clients at once cause few questions with many queries.
 	historyCalls = 4
 	// historyLimit bounds how long the leader may take to answer, and how long a query waits for
 	// the next leader.
 	historyLimit = 2 * time.Second
-	// leaderEvery is how often each of the questions of this node is asked again while no leader
-	// answers.
+	// leaderEvery is the pause before a question is sent again while no leader answers.
 	leaderEvery = 20 * time.Millisecond
-	// unregisteredFor is how long a node is sent everything after it has asked for that, and
-	// unregisteredEvery how often it asks again.
-	unregisteredFor   = 5 * time.Second
-	unregisteredEvery = time.Second
-	// fetches is how many messages are read from the stream at once.
+	// fetches is how many messages are read from the stream at the same time.
 	fetches = 16
 )
 
@@ -44,22 +37,17 @@ var (
 	errUndecided = fmt.Errorf("%w: a withdrawal is on its way", bridge.ErrUnavailable)
 )
 
-// History answers what sockets have missed, from the index of the leader: this process's when
-// it leads, else by a question over NATS. It implements [bridge.History].
+// History returns the messages that sockets have missed, from the index of the leader: this process's
+// own when it leads, else by a question over NATS. It implements [bridge.History].
 type History struct {
 	client *Client
 	index  *bridge.Index
 	log    *slog.Logger
 
-	kick chan struct{} // capacity 1: say so now
-
-	mu      sync.Mutex                  // guards all below
-	nodes   map[bridge.NodeID]time.Time // that have such sockets, and when they last said so
-	said    time.Time                   // when a leader last knew that this node has
-	term    uint64                      // that this node leads and answers for; zero: none
+	mu      sync.Mutex // guards all below
+	term    uint64     // that this node leads and answers for; zero: none
 	sub     *nats.Subscription
-	calls   int               // questions of this node that wait for their answer
-	again   map[string]func() // ends each of those, by its subject, to be asked again
+	calls   int // questions of this node that wait for their answer
 	waiting []*historyRead
 }
 
@@ -74,69 +62,13 @@ type historyPage struct {
 	err error
 }
 
-// NewHistory makes the history of this node. The intake that keeps the same index has it answer.
+// NewHistory makes the history of this node. It answers other nodes while the intake with the same
+// index leads.
 func (c *Client) NewHistory(index *bridge.Index) *History {
-	return &History{
-		client: c, index: index, log: c.root.With("component", "history"),
-		kick: make(chan struct{}, 1), nodes: make(map[bridge.NodeID]time.Time), again: make(map[string]func()),
-	}
+	return &History{client: c, index: index, log: c.root.With("component", "history")}
 }
 
-// SetUnregistered says whether this node has sockets that the store does not know of. The leader
-// then sends it every message, from the next [History.Read] on that succeeds.
-func (h *History) SetUnregistered(unregistered bool) {
-	if h.client.roster.unregistered.Swap(unregistered) != unregistered && unregistered {
-		h.client.roster.say()
-		h.mu.Lock()
-		h.said = time.Time{}
-		h.mu.Unlock()
-		signal(h.kick)
-	}
-}
-
-// Run repeats to the leader that this node has sockets that the store does not know of, while it
-// has any, until ctx ends.
-func (h *History) Run(ctx context.Context) {
-	tick := time.NewTicker(unregisteredEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-h.kick:
-		case <-ctx.Done():
-			return
-		}
-		if !h.client.roster.unregistered.Load() {
-			continue
-		}
-		h.mu.Lock()
-		if h.term != 0 {
-			h.nodes[h.client.node] = time.Now()
-		} else if h.calls < historyCalls {
-			h.calls++
-			h.mu.Unlock()
-			h.call(nil)
-			continue
-		}
-		h.mu.Unlock()
-	}
-}
-
-// Unregistered lists the nodes that are to be sent everything: see [bridge.Routes].
-func (h *History) Unregistered() (nodes []bridge.NodeID) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for node, at := range h.nodes {
-		if time.Since(at) > unregisteredFor {
-			delete(h.nodes, node)
-			continue
-		}
-		nodes = append(nodes, node)
-	}
-	return nodes
-}
-
-// Read implements [bridge.History]. While one leader follows another it waits.
+// Read implements [bridge.History]. It waits while the leader changes.
 func (h *History) Read(ctx context.Context, q bridge.HistoryQuery) (bridge.Replay, error) {
 	q.Limit = min(q.Limit, maxPage)
 	from, began := q.After, time.Now()
@@ -167,17 +99,14 @@ func (h *History) Read(ctx context.Context, q bridge.HistoryQuery) (bridge.Repla
 		if len(page.Entries) > 0 || !page.More || q.Limit <= 0 {
 			return page, nil
 		}
-		q.After, gap = last, page.Gap // the stream has none of them any more
+		q.After, gap = last, page.Gap // the stream does not have any of them
 	}
 }
 
-// here answers when this node leads, as far as it has heard.
+// here answers from the index of this node, when it leads and has not heard of a greater term.
 func (h *History) here(q bridge.HistoryQuery) (bridge.Replay, bool) {
 	h.mu.Lock()
 	term := h.term
-	if term != 0 && h.client.roster.unregistered.Load() {
-		h.nodes[h.client.node] = time.Now() // before the index is read
-	}
 	h.mu.Unlock()
 	if term == 0 || h.client.heardTerm.Load() > term {
 		return bridge.Replay{}, false
@@ -187,8 +116,9 @@ func (h *History) here(q bridge.HistoryQuery) (bridge.Replay, bool) {
 	return page, true
 }
 
-// listen takes questions, whose askers ask again until open. A leader begins before the other nodes
-// hear of its term: no answer comes to a question that only the leader before has, when it hangs.
+// listen subscribes to questions, without answering them until open. A leader subscribes before the
+// other nodes hear of its term: otherwise a question would reach only the leader before, which may
+// hang.
 func (h *History) listen() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -200,14 +130,14 @@ func (h *History) listen() error {
 	return nil
 }
 
-// open answers questions in a term from now on, until close. It comes after listen.
+// open begins to answer questions in a term, until close. It comes after listen.
 func (h *History) open(term uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.term = term
 }
 
-// close answers no more.
+// close ends the answers.
 func (h *History) close() {
 	h.mu.Lock()
 	sub := h.sub
@@ -218,48 +148,39 @@ func (h *History) close() {
 	}
 }
 
-// AskAgain has the questions that wait for an answer asked again: another node leads now, and the
-// one that was asked may hang.
-func (h *History) AskAgain() {
-	h.mu.Lock()
-	again := slices.Collect(maps.Values(h.again))
-	h.mu.Unlock()
-	for _, ask := range again {
-		ask()
-	}
-}
+// AskAgain repeats the questions that wait for an answer: another node leads now, and the node that
+// was asked may hang.
+func (h *History) AskAgain() { h.client.inbox.endAll(h.client.cfg.historySubject(), errNoLeader) }
 
-// answer answers one question. It tells a node that asks a leader of the past nothing, so that
-// the node asks again.
+// answer answers one question. The answer is empty when this node does not lead, so that the other
+// node asks again.
 func (h *History) answer(m *nats.Msg) {
-	asked, err := decodeQuestion(m.Data)
+	q, err := decodeQuestion(m.Data)
 	if err != nil || m.Reply == "" {
 		return
 	}
+	if q.unregistered != "" {
+		h.client.membership.addUnregistered(q.unregistered) // before the index is read
+	}
 	h.mu.Lock()
 	term := h.term
-	if asked.unregistered != "" && term != 0 {
-		h.nodes[asked.unregistered] = time.Now() // before the index is read
-	}
 	h.mu.Unlock()
-	pages := make([]bridge.Replay, len(asked.queries))
+	pages := make([]bridge.Replay, len(q.queries))
 	here := term != 0 && h.client.heardTerm.Load() <= term
-	for i, q := range asked.queries {
-		if pages[i], here = h.here(q); !here || pages[i].Term != term {
-			here = false
-			break
-		}
+	for i := 0; here && i < len(pages); i++ {
+		pages[i], here = h.here(q.queries[i])
+		here = here && pages[i].Term == term
 	}
-	if !here {
-		_ = respond(m, nil)
-		return
+	var data []byte
+	if here {
+		data = encodePages(term, pages, h.client.conn.maxPayload())
 	}
-	if err := respond(m, encodePages(term, pages, h.client.conn.maxPayload())); err != nil {
+	if err := respond(m, data); err != nil {
 		h.log.Debug("question for histories not answered", "err", err)
 	}
 }
 
-// ask has the query sent with the next question.
+// ask sends a query with the next question, and waits for its page.
 func (h *History) ask(ctx context.Context, q bridge.HistoryQuery) (bridge.Replay, error) {
 	r := &historyRead{query: q, page: make(chan historyPage, 1)}
 	h.mu.Lock()
@@ -274,7 +195,7 @@ func (h *History) ask(ctx context.Context, q bridge.HistoryQuery) (bridge.Replay
 	}
 }
 
-// send sends what waits, as far as questions may be on their way.
+// send sends the queries that wait, as far as historyCalls allows.
 func (h *History) send() {
 	for {
 		h.mu.Lock()
@@ -283,90 +204,64 @@ func (h *History) send() {
 			h.mu.Unlock()
 			return
 		}
-		some := h.waiting[:n:n]
+		reads := h.waiting[:n:n]
 		h.waiting = h.waiting[n:]
 		h.calls++
 		h.mu.Unlock()
-		h.call(some)
+		h.call(reads)
 	}
 }
 
-// call sends one question, and takes its answer when it comes.
-func (h *History) call(some []*historyRead) {
-	queries := make([]bridge.HistoryQuery, len(some))
-	for i, r := range some {
-		queries[i] = r.query
-	}
-	asked := question{queries: queries}
-	if h.client.roster.unregistered.Load() {
-		asked.unregistered = h.client.node
-	}
+// call sends one question, and gives each query its page.
+func (h *History) call(reads []*historyRead) {
 	c := h.client
-	var (
-		once    sync.Once
-		subject string // of the answer; set before the timer can end
-		late    *time.Timer
-	)
-	end := func(pages []bridge.Replay, err error) {
-		once.Do(func() {
-			late.Stop()
-			c.inbox.forget(subject)
-			for i, r := range some {
-				p := historyPage{err: err}
-				if err == nil {
-					p.Replay = pages[i]
-				}
-				r.page <- p
-			}
-			h.mu.Lock()
-			h.calls--
-			delete(h.again, subject)
-			h.mu.Unlock()
-			h.send()
-		})
+	q := question{queries: make([]bridge.HistoryQuery, len(reads))}
+	for i, r := range reads {
+		q.queries[i] = r.query
 	}
-	late = time.AfterFunc(time.Hour, func() { end(nil, errNoLeader) })
-	// The question keeps its place for a moment, or thousands of queries that wait for a leader
-	// would be asked again without a pause.
-	absent := func() { time.AfterFunc(leaderEvery, func() { end(nil, errNoLeader) }) }
-	subject = c.inbox.expect(func(m *nats.Msg) {
-		if noResponders(m) || len(m.Data) == 0 {
-			absent()
-			return
+	if c.membership.unregistered.Load() {
+		q.unregistered = c.node
+	}
+	end := func(pages []bridge.Replay, err error) {
+		for i, r := range reads {
+			p := historyPage{err: err}
+			if err == nil {
+				p.Replay = pages[i]
+			}
+			r.page <- p
 		}
-		pages, term, err := decodePages(m.Data, queries)
-		if err == nil && term < c.heardTerm.Load() {
-			absent() // a leader of the past: a message that it does not know yet may have found no socket
-			return
+		h.mu.Lock()
+		h.calls--
+		h.mu.Unlock()
+		h.send()
+	}
+	r := c.inbox.request(c.cfg.historySubject(), historyLimit, func(m *nats.Msg, err error) {
+		var pages []bridge.Replay
+		var term uint64
+		absent := errors.Is(err, bridge.ErrNodeGone) || errors.Is(err, errUnsent) || err == nil && len(m.Data) == 0
+		switch {
+		case absent:
+		case errors.Is(err, errNoReply):
+			err = errNoLeader
+		case err == nil:
+			pages, term, err = decodePages(m.Data, q.queries)
+			absent = err == nil && term < c.heardTerm.Load() // a leader of the past does not know the newest messages
 		}
-		if err == nil && asked.unregistered != "" {
-			h.told()
+		if absent {
+			// The question keeps its place for a moment. Otherwise thousands of queries that wait for
+			// a leader would be sent again without a pause.
+			time.AfterFunc(leaderEvery, func() { end(nil, errNoLeader) })
+			return
 		}
 		end(pages, err)
 	})
-	h.mu.Lock()
-	h.again[subject] = func() { end(nil, errNoLeader) }
-	h.mu.Unlock()
-	late.Reset(historyLimit) // an answer that comes later finds that it has ended
-	if err := c.outbox.put(outgoing{&nats.Msg{Subject: c.cfg.historySubject(), Reply: subject, Data: encodeQuestion(asked)}, func(err error) { end(nil, err) }}); err != nil {
-		end(nil, err)
+	if err := r.send(encodeQuestion(q)); err != nil {
+		r.end(nil, err)
 	}
 }
 
-// told notes that a leader knows that this node is to be sent everything. When it had not for
-// too long, something may have been missed.
-func (h *History) told() {
-	h.mu.Lock()
-	late := !h.said.IsZero() && time.Since(h.said) > unregisteredFor-unregisteredEvery
-	h.said = time.Now()
-	h.mu.Unlock()
-	if s := h.client.served.Load(); late && s != nil {
-		s.doubt()
-	}
-}
-
-// fetch reads the payloads that the leader does not have in memory from the stream. A message
-// that is not there any more is a gap.
+// fetch reads from the stream the payloads that the leader does not have in memory. A message that
+// the stream does not have any more is a gap.
 func (h *History) fetch(ctx context.Context, page *bridge.Replay) error {
 	var missing []*bridge.Envelope
 	for _, e := range page.Entries {
@@ -400,7 +295,7 @@ func (h *History) fetch(ctx context.Context, page *bridge.Replay) error {
 	}
 	wg.Wait()
 	if failed != nil {
-		h.client.streams.look() // it may be another one now
+		h.client.streams.look() // it may have been made again
 		return failed
 	}
 	kept := page.Entries[:0]
@@ -415,7 +310,7 @@ func (h *History) fetch(ctx context.Context, page *bridge.Replay) error {
 	return nil
 }
 
-// fetchOne reads one message. It leaves the envelope as it is when the stream has it no more.
+// fetchOne reads one message. It does not change the envelope when the stream does not have the message.
 func (h *History) fetchOne(ctx context.Context, stream jetstream.Stream, e *bridge.Envelope) error {
 	ctx, cancel := context.WithTimeout(ctx, historyLimit)
 	defer cancel()

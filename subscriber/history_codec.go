@@ -4,20 +4,21 @@ import (
 	"encoding/binary"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/internal/varint"
 )
 
-// A question for histories is a link head without a term or sequence, the id of the asking node
-// if it is to be sent everything, else an empty text, a count, and that many queries: user,
+// A question for histories is a head without a term or number, the id of the asking node
+// if it must receive every message, else an empty text, a count, and that many queries: user,
 // epoch, sequence, flags, limit. The answer is a head with the leader's term, the
 // horizon, a count, and that many pages: flags, last, before, a count of entries, and of each
 // the offset, a flag, and with that flag topic and payload. Numbers are uvarints, offsets two of
 // them, texts a length and their bytes.
 
-// minQuery and minPage are the least a query and a page can take: empty fields only.
+// Bytes of a query, a page and an entry with empty fields.
 const (
 	minQuery = 5
 	minPage  = 6
-	minItem  = 3
+	minEntry = 3
 )
 
 // Flags of queries and of pages.
@@ -29,12 +30,6 @@ const (
 	flagUndecided
 )
 
-func appendOffset(b []byte, o bridge.Offset) []byte {
-	return binary.AppendUvarint(binary.AppendUvarint(b, o.Epoch), o.Seq)
-}
-
-func (r *reader) offset() bridge.Offset { return bridge.Offset{Epoch: r.number(), Seq: r.number()} }
-
 func flags(set bool, flag uint64) uint64 {
 	if set {
 		return flag
@@ -44,18 +39,17 @@ func flags(set bool, flag uint64) uint64 {
 
 // question is what a node asks the leader.
 type question struct {
-	unregistered bridge.NodeID // the asking node, if it has sockets that the store does not know of
+	unregistered bridge.NodeID // the asking node, if it has sockets that are not in the registry
 	queries      []bridge.HistoryQuery
 }
 
 func encodeQuestion(q question) []byte {
-	queries := q.queries
-	b := make([]byte, headSize, headSize+64+32*len(queries))
+	b := make([]byte, headSize, headSize+64+32*len(q.queries))
 	head{kind: kindQuery}.put(b)
-	b = appendText(b, string(q.unregistered))
-	b = binary.AppendUvarint(b, uint64(len(queries)))
-	for _, q := range queries {
-		b = appendText(b, string(q.User))
+	b = varint.AppendText(b, q.unregistered)
+	b = binary.AppendUvarint(b, uint64(len(q.queries)))
+	for _, q := range q.queries {
+		b = varint.AppendText(b, q.User)
 		b = appendOffset(b, q.After)
 		b = binary.AppendUvarint(b, flags(q.Inbox, flagInbox)|flags(q.Peek, flagPeek))
 		b = binary.AppendUvarint(b, uint64(q.Limit))
@@ -63,35 +57,28 @@ func encodeQuestion(q question) []byte {
 	return b
 }
 
-func decodeQuestion(data []byte) (asked question, err error) {
+func decodeQuestion(data []byte) (q question, err error) {
 	h, body, err := decodeHead(data)
 	if err != nil || h.kind != kindQuery {
-		return question{}, errLink
+		return question{}, errForward
 	}
-	r := reader{rest: body}
-	asked.unregistered = bridge.NodeID(r.bytes())
-	if asked.unregistered != "" && !bridge.ValidNodeID(string(asked.unregistered)) {
-		return question{}, errLink
+	r := &varint.Reader{Rest: body}
+	q.unregistered = bridge.NodeID(r.Bytes())
+	if q.unregistered != "" && !bridge.ValidNodeID(string(q.unregistered)) {
+		return question{}, errForward
 	}
-	n := r.number()
-	if n > uint64(len(r.rest)/minQuery) {
-		return question{}, errLink
+	q.queries = make([]bridge.HistoryQuery, r.Count(minQuery))
+	for i := range q.queries {
+		user, after, f := bridge.UserID(r.Bytes()), readOffset(r), r.Uint()
+		q.queries[i] = bridge.HistoryQuery{
+			User: user, After: after, Inbox: f&flagInbox != 0, Peek: f&flagPeek != 0, Limit: int(min(r.Uint(), maxPage)),
+		}
 	}
-	queries := make([]bridge.HistoryQuery, n)
-	for i := range queries {
-		q := &queries[i]
-		q.User = bridge.UserID(r.bytes())
-		q.After = r.offset()
-		f := r.number()
-		q.Inbox, q.Peek = f&flagInbox != 0, f&flagPeek != 0
-		q.Limit = int(min(r.number(), maxPage))
-	}
-	asked.queries = queries
-	return asked, r.end()
+	return q, complete(r)
 }
 
 // encodePages encodes an answer of about limit bytes at most: payloads that do not fit are left
-// out, and the asker reads them from the stream.
+// out, and the asking node reads them from the stream.
 func encodePages(term uint64, pages []bridge.Replay, limit int) []byte {
 	size, room := headSize+32, limit-headSize-32
 	for _, p := range pages {
@@ -120,8 +107,8 @@ func encodePages(term uint64, pages []bridge.Replay, limit int) []byte {
 			}
 			room -= n
 			b = append(b, 1)
-			b = appendText(b, e.Topic)
-			b = appendText(b, string(e.Payload))
+			b = varint.AppendText(b, e.Topic)
+			b = varint.AppendText(b, e.Payload)
 		}
 	}
 	return b
@@ -131,36 +118,32 @@ func encodePages(term uint64, pages []bridge.Replay, limit int) []byte {
 func decodePages(data []byte, queries []bridge.HistoryQuery) (pages []bridge.Replay, term uint64, err error) {
 	h, body, err := decodeHead(data)
 	if err != nil || h.kind != kindPages {
-		return nil, 0, errLink
+		return nil, 0, errForward
 	}
-	r := reader{rest: body}
-	horizon := r.offset()
-	if n := r.number(); n != uint64(len(queries)) || n > uint64(len(r.rest)/minPage) {
-		return nil, 0, errLink
+	r := &varint.Reader{Rest: body}
+	horizon := readOffset(r)
+	if r.Count(minPage) != len(queries) {
+		return nil, 0, errForward
 	}
 	pages = make([]bridge.Replay, len(queries))
 	for i := range pages {
 		p := &pages[i]
-		f := r.number()
+		f := r.Uint()
 		*p = bridge.Replay{
 			More: f&flagMore != 0, Gap: f&flagGap != 0, Undecided: f&flagUndecided != 0,
 			From: queries[i].After, Horizon: horizon, Term: h.term,
 		}
-		p.Last, p.Before = r.offset(), r.offset()
-		n := r.number()
-		if n > uint64(len(r.rest)/minItem) {
-			return nil, 0, errLink
-		}
-		envelopes := make([]bridge.Envelope, n)
-		p.Entries = make([]*bridge.Envelope, n)
+		p.Last, p.Before = readOffset(r), readOffset(r)
+		envelopes := make([]bridge.Envelope, r.Count(minEntry))
+		p.Entries = make([]*bridge.Envelope, len(envelopes))
 		for j := range envelopes {
 			e := &envelopes[j]
-			e.User, e.Offset = queries[i].User, r.offset()
-			if r.number() == 1 {
-				e.Topic, e.Payload = string(r.bytes()), r.bytes()
+			e.User, e.Offset = queries[i].User, readOffset(r)
+			if r.Uint() == 1 {
+				e.Topic, e.Payload = r.Text(), r.Bytes()
 			}
 			p.Entries[j] = e
 		}
 	}
-	return pages, h.term, r.end()
+	return pages, h.term, complete(r)
 }

@@ -380,7 +380,7 @@ func TestHistoryQuestionsThatAreNotSent(t *testing.T) {
 	c := ready(t, s, "a")
 	h := c.NewHistory(bridge.NewIndex(bridge.IndexConfig{TTL: time.Hour, MaxPerUser: 10, MaxMemory: 1 << 20}))
 	waiting := func() (n int) {
-		c.inbox.waiting.Range(func(any, any) bool { n++; return true })
+		c.inbox.requests.Range(func(any, any) bool { n++; return true })
 		return n
 	}
 	s.Shutdown()
@@ -403,25 +403,27 @@ func TestNodesThatCannotRegister(t *testing.T) {
 	s := natstest.Server(t)
 	a, b := leadsAndStandsBy(t, s)
 	b.payloads(t, "u")
-	if got := a.history.Unregistered(); len(got) > 0 {
+	if got := a.Unregistered(); len(got) > 0 {
 		t.Errorf("%v are sent everything, and have not asked for it", got)
 	}
 	for _, n := range []*readingNode{b, a} {
-		n.history.SetUnregistered(true)
+		n.SetUnregistered(true)
 		n.payloads(t, "u")
-		if got := a.history.Unregistered(); !slices.Contains(got, n.node) {
+		if got := a.Unregistered(); !slices.Contains(got, n.node) {
 			t.Errorf("%v are sent everything, want also %s", got, n.node)
 		}
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var running sync.WaitGroup
-	running.Go(func() { b.history.Run(ctx) })
-	defer running.Wait()
-	defer cancel()
-	a.history.mu.Lock()
-	a.history.nodes = map[bridge.NodeID]time.Time{"a": time.Now().Add(-2 * unregisteredFor)} // as a new leader, later
-	a.history.mu.Unlock()
-	waitFor(t, "b has said so again", func() bool { return slices.Equal(a.history.Unregistered(), []bridge.NodeID{"b"}) })
+	if err := b.ReceiveForwards(func([]*bridge.Envelope, func([]bridge.Count)) {}, func() {}); err != nil {
+		t.Fatal(err)
+	}
+	a.SetUnregistered(false)
+	if got := a.Unregistered(); !slices.Contains(got, "a") {
+		t.Errorf("%v are sent everything, want also a, whose users may have been looked up before they were registered", got)
+	}
+	a.membership.mu.Lock()
+	a.membership.nodes = map[bridge.NodeID]nodeStatus{"a": {unregistered: time.Now().Add(-2 * unregisteredFor)}} // as a new leader, later
+	a.membership.mu.Unlock()
+	waitFor(t, "b has said so again", func() bool { return slices.Equal(a.Unregistered(), []bridge.NodeID{"b"}) })
 }
 
 func FuzzHistory(f *testing.F) {

@@ -82,13 +82,13 @@ func (c *Client) NewIntake(index *bridge.Index, history *History, cfg IntakeConf
 		handover: hand, cfg: cfg, handler: h, log: log, done: make(chan struct{}),
 	}
 	i.election = election{
-		self: self, lease: lease, told: hand.told, heard: &c.heardTerm, log: log,
+		self: self, lease: lease, told: hand.wake, heard: &c.heardTerm, log: log,
 		warm: i.current.Load, learned: c.streams.setLineage,
 		progress: func() bridge.StoredMessage {
 			o := h.Handed()
 			return bridge.StoredMessage{Offset: o, Stored: index.StoredAt(o)}
 		},
-		listen: func() (func(), error) { return lease.listen(log) },
+		listen: func() (func(), error) { return lease.listen() },
 	}
 	i.stop, i.drain = context.WithCancel(context.Background())
 	i.killed, i.kill = context.WithCancel(context.Background())
@@ -113,7 +113,7 @@ func (i *Intake) Run(ctx context.Context) error {
 	defer cancel(nil)
 	defer context.AfterFunc(i.killed, func() { cancel(context.Canceled) })()
 
-	deaf, err := i.handover.listen()
+	unsubscribe, err := i.client.subscribe(i.handover.subject, "listen for leaders that resign", i.handover.onResign)
 	if err != nil {
 		return err
 	}
@@ -126,9 +126,9 @@ func (i *Intake) Run(ctx context.Context) error {
 		}
 	})
 	idle()
-	deaf()
+	unsubscribe()
 	if resigned {
-		i.handover.give(work)
+		i.handover.handOver(work)
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -291,7 +291,7 @@ func (i *Intake) readFrom(reading, work context.Context, s session) {
 func (i *Intake) lost(n uint64, last bridge.Offset) {
 	seq := last.Seq
 	i.index.Lose(last)
-	i.client.links.skip()
+	i.client.forwarder.skip()
 	i.counts.lost.Add(n)
 	if times, due := i.gaps.Due(time.Now()); due {
 		i.log.Error("messages left the stream before they were read", "lost", n, "stream_seq", seq, "times", times)

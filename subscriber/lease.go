@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -71,21 +70,13 @@ func (l *natsLease) subject(holder string) string {
 	return l.client.cfg.leaderSubject(holder)
 }
 
-// listen answers that this process lives, until the returned function is called.
-func (l *natsLease) listen(log *slog.Logger) (end func(), err error) {
-	sub, err := l.client.nc.Subscribe(l.subject(l.holder), func(m *nats.Msg) {
+// listen answers that this process is alive, until the returned function is called.
+func (l *natsLease) listen() (end func(), err error) {
+	return l.client.subscribe(l.subject(l.holder), "listen as leader", func(m *nats.Msg) {
 		if err := m.Respond(nil); err != nil {
-			log.Debug("question for the leader not answered", "err", err)
+			l.client.log.Debug("question for the leader not answered", "err", err)
 		}
 	})
-	if err != nil {
-		return nil, fmt.Errorf("listen as leader: %w", err)
-	}
-	return func() {
-		if err := sub.Unsubscribe(); err != nil {
-			log.Debug("still listening as leader", "err", err)
-		}
-	}, nil
 }
 
 // open returns the bucket, and creates it when it does not exist.
@@ -186,6 +177,6 @@ func (l *natsLease) ended(ctx context.Context, holder string) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, aliveLimit)
 	defer cancel()
-	_, err := l.client.nc.RequestWithContext(ctx, l.subject(holder), nil)
-	return errors.Is(err, nats.ErrNoResponders)
+	_, err := l.client.request(ctx, l.subject(holder), nil)
+	return errors.Is(err, bridge.ErrNodeGone)
 }

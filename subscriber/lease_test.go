@@ -82,7 +82,7 @@ func TestLeaseHolderHasEnded(t *testing.T) {
 	if !b.ended(t.Context(), "A") {
 		t.Error("a process that never listened has not ended")
 	}
-	if _, err := a.listen(discard); err != nil {
+	if _, err := a.listen(); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, "the process lives", func() bool { return !b.ended(t.Context(), "A") })

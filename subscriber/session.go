@@ -86,7 +86,7 @@ func (s *session) run(reading, work context.Context) error {
 		messages.stop()
 	}()
 	s.begun = true
-	defer s.intake.handover.reading(false)
+	defer s.intake.handover.setReading(false)
 	defer s.intake.current.Store(false)
 	s.intake.log.Info("reading", "term", s.term, "after", s.last.String(), "handed", s.handed.String())
 	return s.take(reading, work)
@@ -318,6 +318,6 @@ func (s *session) complete() {
 	if err := s.intake.client.embedded.use(); err != nil {
 		s.intake.log.Error("a crash of the machine will not be noticed", "err", err)
 	}
-	s.intake.handover.reading(true)
+	s.intake.handover.setReading(true)
 	s.intake.history.open(s.term)
 }

@@ -20,7 +20,7 @@ type counters struct{ reconnects, errors atomic.Uint64 }
 func (c *Client) Stats() Stats {
 	dead := c.streams.deadState()
 	var refused uint64
-	if s := c.served.Load(); s != nil {
+	if s := c.receiver.Load(); s != nil {
 		refused = s.refused.Load()
 	}
 	return Stats{

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/codewar/socketbridge/bridge"
@@ -284,7 +285,7 @@ func (s *streams) news(kind string, settings []string) string {
 func unusable(want, have jetstream.StreamConfig) string {
 	all := want.Subjects[0]
 	switch {
-	case !slices.ContainsFunc(have.Subjects, func(s string) bool { return covers(s, all) }):
+	case !slices.ContainsFunc(have.Subjects, func(s string) bool { return server.SubjectMatchesFilter(all, s) }):
 		return fmt.Sprintf("has the subjects %q, which do not cover %q", have.Subjects, all)
 	case have.Retention != jetstream.LimitsPolicy:
 		return fmt.Sprintf("has %v retention, which removes messages before they are safe; it must be limits", have.Retention)
@@ -309,21 +310,4 @@ func differences(want, have jetstream.StreamConfig) (d []string) {
 	differ("replicas", want.Replicas, have.Replicas)
 	differ("allow_direct", want.AllowDirect, have.AllowDirect)
 	return d
-}
-
-// covers reports whether every subject that matches want also matches filter. want has no
-// wildcard but a ">" at its end.
-func covers(filter, want string) bool {
-	f, w := strings.Split(filter, "."), strings.Split(want, ".")
-	for i, token := range f {
-		switch {
-		case token == ">":
-			return i < len(w)
-		case i >= len(w) || w[i] == ">":
-			return false
-		case token != "*" && token != w[i]:
-			return false
-		}
-	}
-	return len(f) == len(w)
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/codewar/socketbridge/subscriber/natstest"
@@ -28,7 +29,7 @@ func TestCovers(t *testing.T) {
 		{"codewar.*.>", "codewar.>", false},
 	}
 	for _, tt := range tests {
-		if got := covers(tt.filter, tt.want); got != tt.ok {
+		if got := server.SubjectMatchesFilter(tt.want, tt.filter); got != tt.ok {
 			t.Errorf("covers(%q, %q) = %v, want %v", tt.filter, tt.want, got, tt.ok)
 		}
 	}

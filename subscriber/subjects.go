@@ -51,8 +51,8 @@ func (c Config) nodeSubject(node bridge.NodeID) string {
 	return c.internalSubject("node." + string(node))
 }
 
-// questionSubject is where node takes operators' questions of one kind.
-func (c Config) questionSubject(node bridge.NodeID, kind string) string {
+// querySubject is where node receives operators' queries of one kind.
+func (c Config) querySubject(node bridge.NodeID, kind string) string {
 	return c.internalSubject("ask." + string(node) + "." + kind)
 }
 

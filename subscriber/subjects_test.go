@@ -48,7 +48,7 @@ func TestTwoDeploymentsInOneAccount(t *testing.T) {
 		c := open(t, cfg, "a", discard)
 		waitFor(t, prefix+" is ready", func() bool { return c.Ready() == nil })
 		ends[i].serve(t, c)
-		if err := c.ServeQuestions(func(string, []byte) []byte { return []byte(prefix) }); err != nil {
+		if err := c.ServeQueries(func(string, []byte) []byte { return []byte(prefix) }); err != nil {
 			t.Fatal(err)
 		}
 		if err := c.nc.Flush(); err != nil {
@@ -64,7 +64,7 @@ func TestTwoDeploymentsInOneAccount(t *testing.T) {
 		if a := <-forwardTo(other, 1, "a", one(uint64(i+1))); a.err != nil {
 			t.Errorf("%s: forward: %v", prefix, a.err)
 		}
-		if got := other.AskNodes(context.Background(), []bridge.NodeID{"a"}, "who", nil); string(got["a"]) != prefix {
+		if got := other.QueryNodes(context.Background(), []bridge.NodeID{"a"}, "who", nil); string(got["a"]) != prefix {
 			t.Errorf("%s was answered by %q", prefix, got["a"])
 		}
 		publish(t, other, i*10, 1)
@@ -81,7 +81,7 @@ func TestTwoDeploymentsInOneAccount(t *testing.T) {
 	}
 	for i, c := range clients {
 		heard := clients[1-i].newTestHandover(t)
-		c.newTestHandover(t).give(t.Context())
+		c.newTestHandover(t).handOver(t.Context())
 		heard.mu.Lock()
 		if heard.asker != nil {
 			t.Errorf("a leader of %s that resigns was heard in the other deployment", prefixes[i])
@@ -94,7 +94,7 @@ func TestTwoDeploymentsInOneAccount(t *testing.T) {
 func (c *Client) newTestHandover(t testing.TB) *handover {
 	t.Helper()
 	h := newHandover(c, discard)
-	end, err := h.listen()
+	end, err := c.subscribe(h.subject, "listen", h.onResign)
 	if err != nil {
 		t.Fatal(err)
 	}

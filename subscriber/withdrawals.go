@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/internal/varint"
 )
 
 const (
@@ -246,28 +247,23 @@ func (w *withdrawals) put(ctx context.Context, term uint64, some []withdrawal, l
 }
 
 // A record is the term, a count, and that many epochs and sequences, as uvarints.
-func encodeWithdrawals(term uint64, some []withdrawal) []byte {
+func encodeWithdrawals(term uint64, batch []withdrawal) []byte {
 	b := binary.AppendUvarint(nil, term)
-	b = binary.AppendUvarint(b, uint64(len(some)))
-	for _, one := range some {
-		b = binary.AppendUvarint(b, one.offset.Epoch)
-		b = binary.AppendUvarint(b, one.offset.Seq)
+	b = binary.AppendUvarint(b, uint64(len(batch)))
+	for _, w := range batch {
+		b = appendOffset(b, w.offset)
 	}
 	return b
 }
 
 func decodeWithdrawals(data []byte) (term uint64, offsets []bridge.Offset, err error) {
-	r := reader{rest: data}
-	term = r.number()
-	n := r.number()
-	if n > uint64(len(r.rest)/2) {
-		return 0, nil, errRecord
-	}
-	offsets = make([]bridge.Offset, n)
+	r := &varint.Reader{Rest: data}
+	term = r.Uint()
+	offsets = make([]bridge.Offset, r.Count(2))
 	for i := range offsets {
-		offsets[i] = r.offset()
+		offsets[i] = readOffset(r)
 	}
-	if r.end() != nil {
+	if !r.Done() {
 		return 0, nil, errRecord
 	}
 	return term, offsets, nil

@@ -14,7 +14,7 @@ func TestNodesThatLive(t *testing.T) {
 	a, b := ready(t, s, "a"), ready(t, s, "b")
 	ready(t, s, "c") // takes nothing, and so is not announced
 	for _, c := range []*Client{a, b} {
-		if err := c.ServeLinks(func([]*bridge.Envelope, func([]bridge.Count)) {}, func() {}); err != nil {
+		if err := c.ReceiveForwards(func([]*bridge.Envelope, func([]bridge.Count)) {}, func() {}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -27,10 +27,9 @@ func TestNodesThatLive(t *testing.T) {
 	if a.Unproven() || b.Unproven() {
 		t.Error("all sockets are registered")
 	}
-	h := b.NewHistory(bridge.NewIndex(bridge.IndexConfig{}))
-	h.SetUnregistered(true)
+	b.SetUnregistered(true)
 	waitFor(t, "a knows that b has sockets without a registration", a.Unproven)
-	h.SetUnregistered(false)
+	b.SetUnregistered(false)
 	waitFor(t, "a knows that it has none any more", func() bool { return !a.Unproven() })
 	disconnected(b)
 	waitFor(t, "a is alone", func() bool { return slices.Equal(a.Nodes(), []bridge.NodeID{"a"}) })

@@ -15,25 +15,24 @@ import (
 )
 
 var (
-	// ErrCannotReplay means that a letter does not hold a message that could be
-	// published where messages are.
+	// ErrCannotReplay means that a letter does not contain a message that can be published to the
+	// stream of messages.
 	ErrCannotReplay = errors.New("cannot be replayed")
 	errNotOurs      = fmt.Errorf("%w: a bridge with this nats.subject_prefix did not write it", ErrCannotReplay)
 	errCut          = fmt.Errorf("%w: it was cut, and the whole message is no longer in the stream", ErrCannotReplay)
 )
 
-// Replayed is what became of a replayed letter.
+// Replayed is the result of [DeadLetters.Replay].
 type Replayed struct {
-	Seq uint64 // where the message now is in the messages' stream
-	// Already says that it had been replayed within nats.stream.duplicates before,
-	// so it was not published a second time.
+	Seq uint64 // of the message in the stream of messages
+	// Already means that the letter was replayed before, within nats.stream.duplicates.
+	// The message was not published again.
 	Already bool
 }
 
-// Replay publishes a letter's message again as it was, waits until the stream
-// has it, and deletes the letter. A message that still breaks the rules comes
-// back as a new letter. When it was published but the letter could not be
-// deleted there is a result and an error.
+// Replay publishes a letter's message again unchanged, waits for the PubAck, and deletes the letter.
+// A message that is still invalid becomes a new letter. When the message was published and the
+// letter could not be deleted, Replay returns a result and an error.
 func (d *DeadLetters) Replay(ctx context.Context, seq uint64) (Replayed, error) {
 	l, err := d.Letter(ctx, seq)
 	if err != nil {
@@ -45,8 +44,8 @@ func (d *DeadLetters) Replay(ctx context.Context, seq uint64) (Replayed, error) 
 	}
 	ack, err := d.js.PublishMsg(ctx, m)
 	if err == nil && ack.Duplicate && !d.same(ctx, m, ack.Sequence) {
-		// Another message has this one's id, which a publisher can guess. It must not count as the
-		// replay: the letter is deleted after that.
+		// Another message has this id, which a publisher can guess. Without a new id the letter would
+		// be deleted though its message was not published.
 		m.Header.Set(jetstream.MsgIDHeader, m.Header.Get(jetstream.MsgIDHeader)+"-"+rand.Text())
 		ack, err = d.js.PublishMsg(ctx, m)
 	}
@@ -64,9 +63,8 @@ func (d *DeadLetters) Replay(ctx context.Context, seq uint64) (Replayed, error) 
 	return Replayed{ack.Sequence, ack.Duplicate}, nil
 }
 
-// original is the message of a letter, ready to be published. A letter is only a
-// claim: any program that may publish to bridge.dead.> can name $JS.API.STREAM.PURGE
-// as its subject.
+// original is the message of a letter, ready to be published. It checks the subject: any program
+// that may publish to bridge.dead.> can name $JS.API.STREAM.PURGE there.
 func (d *DeadLetters) original(ctx context.Context, l Letter) (*nats.Msg, error) {
 	if l.Offset.IsZero() || !strings.HasPrefix(l.Subject, d.cfg.SubjectPrefix+".") || !plainSubject(l.Subject) {
 		return nil, errNotOurs
@@ -80,13 +78,13 @@ func (d *DeadLetters) original(ctx context.Context, l Letter) (*nats.Msg, error)
 		}
 		m.Header, m.Data = replayable(whole.Header), whole.Data
 	}
-	// Not the publisher's own id, which the stream may remember: it would swallow
-	// the replay. By offset, because one message can have left two letters.
+	// With the publisher's own id, which the stream may remember, the replay would be discarded as a
+	// duplicate. The id has the offset because two letters can be of one message.
 	m.Header.Set(jetstream.MsgIDHeader, "replay-"+l.Offset.String())
 	return m, nil
 }
 
-// same reports whether message seq of the stream is what m is a second publication of.
+// same reports whether message seq of the stream has the subject and the body of m.
 func (d *DeadLetters) same(ctx context.Context, m *nats.Msg, seq uint64) bool {
 	stream, err := d.js.Stream(ctx, d.cfg.Stream.Name)
 	if err != nil {
@@ -96,7 +94,7 @@ func (d *DeadLetters) same(ctx context.Context, m *nats.Msg, seq uint64) bool {
 	return err == nil && stored.Subject == m.Subject && bytes.Equal(stored.Data, m.Data)
 }
 
-// whole reads the message of a letter that was cut from the stream it came by.
+// whole reads the message of a cut letter from the stream of messages.
 func (d *DeadLetters) whole(ctx context.Context, l Letter) (*jetstream.RawStreamMsg, error) {
 	stream, err := d.js.Stream(ctx, d.cfg.Stream.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -111,7 +109,7 @@ func (d *DeadLetters) whole(ctx context.Context, l Letter) (*jetstream.RawStream
 	case err != nil:
 		return nil, fmt.Errorf("read whole message: %w", fault(ctx, err))
 	case m.Subject != l.Subject, len(m.Data) != l.Size, !bytes.HasPrefix(m.Data, l.Body):
-		return nil, errCut // another message has the sequence now
+		return nil, errCut // another message has this sequence now
 	}
 	for _, added := range directHeaders {
 		m.Header.Del(added)
@@ -119,6 +117,22 @@ func (d *DeadLetters) whole(ctx context.Context, l Letter) (*jetstream.RawStream
 	return m, nil
 }
 
-// directHeaders are what the server adds to a message that is read directly (ADR-31 of the NATS
-// project).
+// directHeaders are the headers that the server adds to a message that is read directly (ADR-31 of
+// the NATS project).
 var directHeaders = []string{jetstream.StreamHeader, jetstream.SubjectHeader, jetstream.SequenceHeader, jetstream.TimeStampHeaer, jetstream.LastSequenceHeader}
+
+// replayable returns the headers to publish a message with again. It omits the instructions that the
+// publisher gave to the server for the first publication ("only after sequence 5", "replace the
+// others", "third of a batch"): they would be refused now, or do harm. The time to live is kept.
+func replayable(original map[string][]string) nats.Header {
+	h := make(nats.Header, len(original)+1)
+	for name, values := range original {
+		if !strings.HasPrefix(name, "Nats-") || name == ttlHeader {
+			h[name] = values
+		}
+	}
+	return h
+}
+
+// ttlHeader bounds how long the server keeps a message.
+const ttlHeader = "Nats-TTL"

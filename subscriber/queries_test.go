@@ -21,7 +21,7 @@ func TestQuestions(t *testing.T) {
 	for _, node := range all[:3] {
 		c := ready(t, s, node)
 		clients[node] = c
-		if err := c.ServeQuestions(func(kind string, body []byte) []byte {
+		if err := c.ServeQueries(func(kind string, body []byte) []byte {
 			switch {
 			case kind == "tell":
 				told <- string(node) + " " + string(body)
@@ -43,7 +43,7 @@ func TestQuestions(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
 		defer cancel()
 		got := make(map[bridge.NodeID]string)
-		for node, data := range clients[node].AskNodes(ctx, all, kind, []byte("?")) {
+		for node, data := range clients[node].QueryNodes(ctx, all, kind, []byte("?")) {
 			got[node] = string(data)
 		}
 		return got
@@ -64,7 +64,7 @@ func TestQuestions(t *testing.T) {
 		t.Errorf("unknown question: %v", got)
 	}
 	for _, node := range []bridge.NodeID{"a", "b"} {
-		clients["a"].Tell(node, "tell", []byte("hear"))
+		clients["a"].NotifyNode(node, "tell", []byte("hear"))
 		if got := <-told; got != string(node)+" hear" {
 			t.Errorf("%s was told %q", node, got)
 		}
@@ -81,7 +81,7 @@ func TestQuestions(t *testing.T) {
 	}
 	s.Start()
 	waitFor(t, "all answer again", func() bool { return cmp.Equal(everybody, ask("a", "state", time.Second)) })
-	if err := clients["a"].ServeQuestions(nil); err == nil {
+	if err := clients["a"].ServeQueries(nil); err == nil {
 		t.Error("served twice")
 	}
 }

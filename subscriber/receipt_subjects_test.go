@@ -3,6 +3,7 @@ package subscriber
 import (
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/codewar/socketbridge/bridge"
@@ -16,11 +17,11 @@ func TestRepliesGoToInboxesOnly(t *testing.T) {
 	s := natstest.Server(t)
 	c := ready(t, s, "a")
 	new(linkEnd).serve(t, c)
-	if err := c.ServeQuestions(func(string, []byte) []byte { return []byte("{}") }); err != nil {
+	if err := c.ServeQueries(func(string, []byte) []byte { return []byte("{}") }); err != nil {
 		t.Fatal(err)
 	}
 	h := c.newTestHandover(t)
-	h.reading(true)
+	h.setReading(true)
 	publish(t, c, 0, 3)
 	nc := s.Connect()
 	all := make(chan *nats.Msg, 100)
@@ -35,7 +36,7 @@ func TestRepliesGoToInboxesOnly(t *testing.T) {
 	forward := encodeForward([]*bridge.Envelope{{User: "u", Topic: "t", Payload: []byte("{}"), Offset: bridge.Offset{Epoch: 1, Seq: 1}}}, 1<<20)[0].data
 	head{kindForward, 1, 1}.put(forward)
 	asked := map[string][]byte{
-		c.cfg.nodeSubject("a"): forward, c.cfg.questionSubject("a", "state"): nil, c.cfg.resignedSubject(): nil,
+		c.cfg.nodeSubject("a"): forward, c.cfg.querySubject("a", "state"): nil, c.cfg.resignedSubject(): nil,
 	}
 	raw := s.Connect() // what it publishes is not what all receives from itself
 	for subject, data := range asked {
@@ -81,8 +82,8 @@ func TestMatches(t *testing.T) {
 		{">", "a.b", true},
 		{"a*", "ab", false},
 	} {
-		if got := matches(tt.pattern, tt.subject); got != tt.want {
-			t.Errorf("matches(%q, %q) = %v, want %v", tt.pattern, tt.subject, got, tt.want)
+		if got := server.SubjectMatchesFilter(tt.subject, tt.pattern); got != tt.want {
+			t.Errorf("pattern(%q, %q) = %v, want %v", tt.pattern, tt.subject, got, tt.want)
 		}
 	}
 }

@@ -1,0 +1,255 @@
+package subscriber
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/codewar/socketbridge/bridge"
+)
+
+const (
+	// deadLettersFetched is how many letters, without bodies, one fetch returns at most.
+	deadLettersFetched = 200
+	// deadLetterReaderIdle is when the server removes a consumer that fetches nothing. It is longer
+	// than a caller takes for the letters of one fetch; a replay takes longest.
+	deadLetterReaderIdle = 10 * time.Minute
+	// recentLimit bounds reading the newest letters: an operator waits for the answer.
+	recentLimit = 2 * time.Second
+)
+
+var (
+	// ErrNoLetter means that no dead letter has that sequence, or that it was deleted.
+	ErrNoLetter = errors.New("no such dead letter")
+
+	errSilent    = fmt.Errorf("%w: stored letters do not arrive", bridge.ErrUnavailable)
+	errLetter    = fmt.Errorf("%w: a letter was lost between nats and this process", bridge.ErrUnavailable)
+	errNoLetters = fmt.Errorf("%w: no answer within %v", bridge.ErrUnavailable, recentLimit)
+)
+
+// DeadLetters is an operator's access to the dead letters. It needs NATS and no bridge. Any number
+// of them may be used at the same time: letters that another operator deletes meanwhile are skipped.
+// Errors that wrap [bridge.ErrUnavailable] concern all letters, others only one.
+type DeadLetters struct {
+	*visitor
+	stream jetstream.Stream // of the dead letters
+}
+
+// OpenDeadLetters connects to NATS: to cfg.URL, or without one to the embedded
+// server of a bridge that runs on this machine. Unlike [Open] it fails when NATS
+// is not available, and a lost connection is not made again.
+func OpenDeadLetters(ctx context.Context, cfg Config, log *slog.Logger) (*DeadLetters, error) {
+	v, err := visit(cfg, "dead letters", log)
+	if err != nil {
+		return nil, err
+	}
+	d := &DeadLetters{visitor: v}
+	name := v.cfg.DeadLetter.Stream
+	if d.stream, err = d.js.Stream(ctx, name); err != nil {
+		d.Close()
+		return nil, fmt.Errorf("look up stream %s, which a bridge creates at its first start: %w", name, fault(ctx, err))
+	}
+	return d, nil
+}
+
+// Letter returns one letter with its body, or [ErrNoLetter].
+func (d *DeadLetters) Letter(ctx context.Context, seq uint64) (Letter, error) {
+	m, err := d.stream.GetMsg(ctx, seq)
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return Letter{}, ErrNoLetter
+	case err != nil:
+		return Letter{}, fmt.Errorf("read dead letter: %w", fault(ctx, err))
+	}
+	l := readLetter(m.Sequence, m.Time, m.Subject, m.Header, len(m.Data))
+	l.Body = m.Data
+	return l, nil
+}
+
+// Delete removes one letter, or returns [ErrNoLetter].
+func (d *DeadLetters) Delete(ctx context.Context, seq uint64) error {
+	err := d.stream.DeleteMsg(ctx, seq)
+	if err == nil {
+		return nil
+	}
+	// The server has no error code for a letter that does not exist.
+	if _, gone := d.stream.GetMsg(ctx, seq); errors.Is(gone, jetstream.ErrMsgNotFound) {
+		return ErrNoLetter
+	}
+	return fmt.Errorf("delete dead letter: %w", fault(ctx, err))
+}
+
+// fault wraps an error in [bridge.ErrUnavailable], unless the server has refused the request.
+func fault(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, bridge.ErrUnavailable), apiError(err) != nil:
+		return err
+	}
+	return fmt.Errorf("%w: %w", bridge.ErrUnavailable, err)
+}
+
+// Selection says which letters are meant. The zero value means all.
+type Selection struct {
+	Code  string        // only with this code, in any case
+	Older time.Duration // only of this age or more; zero: no bound
+	Newer time.Duration // only of this age or less; zero: no bound
+}
+
+// List returns the selected letters, oldest first, without their bodies. It holds one fetch of
+// letters in memory, whatever their number. Letters that are stored meanwhile are left out:
+// otherwise a replay of all letters, which become dead letters again, would not end. An error
+// comes with no letter and is the last.
+func (d *DeadLetters) List(ctx context.Context, s Selection) iter.Seq2[Letter, error] {
+	return func(yield func(Letter, error) bool) {
+		now := time.Now()
+		info, err := d.stream.Info(ctx)
+		if err == nil {
+			err = readLetters(ctx, d.stream, s.consumer(d.cfg.deadSubjects(), now), func(l Letter) bool {
+				return l.Seq <= info.State.LastSeq && (s.Older <= 0 || now.Sub(l.At) >= s.Older) && yield(l, nil)
+			})
+		}
+		if err != nil {
+			yield(Letter{}, fmt.Errorf("list dead letters: %w", fault(ctx, err)))
+		}
+	}
+}
+
+// RecentLetters returns the newest dead letters, at most limit, without their
+// bodies and newest first, and the number of all letters. [bridge.ErrUnavailable]
+// means that NATS does not answer.
+func (c *Client) RecentLetters(ctx context.Context, limit int) (newest []Letter, total uint64, err error) {
+	if err := c.conn.err(); err != nil {
+		return nil, 0, err
+	}
+	ctx, cancel := c.conn.while(ctx)
+	defer cancel()
+	ctx, cancelLimit := context.WithTimeoutCause(ctx, recentLimit, errNoLetters)
+	defer cancelLimit()
+	newest, total, err = c.recentLetters(ctx, uint64(max(limit, 0)))
+	if err != nil {
+		return nil, 0, fmt.Errorf("read dead letters: %w", fault(ctx, err))
+	}
+	return newest, total, nil
+}
+
+func (c *Client) recentLetters(ctx context.Context, limit uint64) (newest []Letter, total uint64, err error) {
+	stream, err := c.js.Stream(ctx, c.cfg.DeadLetter.Stream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, 0, nil // no letter yet
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	state := stream.CachedInfo().State
+	if state.Msgs == 0 || limit == 0 {
+		return nil, state.Msgs, nil
+	}
+	config := Selection{}.consumer(c.cfg.deadSubjects(), state.LastTime)
+	config.DeliverPolicy = jetstream.DeliverByStartSequencePolicy
+	config.OptStartSeq = max(state.FirstSeq, state.LastSeq+1-min(limit, state.LastSeq))
+	err = readLetters(ctx, stream, config, func(l Letter) bool {
+		newest = append(newest, l)
+		return uint64(len(newest)) < limit
+	})
+	slices.Reverse(newest)
+	return newest, state.Msgs, err
+}
+
+// consumer configures a reader of the selected letters. subjects is their prefix.
+func (s Selection) consumer(subjects string, now time.Time) jetstream.ConsumerConfig {
+	c := jetstream.ConsumerConfig{
+		FilterSubject: subjects + cmp.Or(strings.ToLower(s.Code), ">"),
+		AckPolicy:     jetstream.AckNonePolicy, HeadersOnly: true,
+		MemoryStorage: true, InactiveThreshold: deadLetterReaderIdle,
+	}
+	if s.Newer > 0 {
+		from := now.Add(-s.Newer)
+		c.DeliverPolicy, c.OptStartTime = jetstream.DeliverByStartTimePolicy, &from
+	}
+	return c
+}
+
+// readLetters calls yield for each letter of a new consumer, until yield returns false.
+func readLetters(ctx context.Context, stream jetstream.Stream, config jetstream.ConsumerConfig, yield func(Letter) bool) error {
+	consumer, err := stream.CreateConsumer(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer func() { // the server would remove it later
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = stream.DeleteConsumer(ctx, consumer.CachedInfo().Name)
+	}()
+	r := letterReader{consumer: consumer, pending: consumer.CachedInfo().NumPending}
+	for r.pending > 0 {
+		letters, err := r.next(ctx)
+		if err != nil {
+			return err
+		}
+		for _, l := range letters {
+			if !yield(l) {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// letterReader reads a consumer to its end.
+type letterReader struct {
+	consumer jetstream.Consumer
+	seen     uint64 // consumer sequence of the last letter
+	pending  uint64 // letters that follow it
+}
+
+// next fetches the next letters. The library takes one second without a message for the end. When
+// letters are missing, next therefore asks the server whether they were deleted or lost.
+func (r *letterReader) next(ctx context.Context) ([]Letter, error) {
+	want := int(min(deadLettersFetched, r.pending))
+	batch, err := r.consumer.FetchNoWait(want)
+	if err != nil {
+		return nil, err
+	}
+	letters := make([]Letter, 0, want)
+	for m := range batch.Messages() {
+		meta, err := m.Metadata()
+		if err != nil {
+			return nil, err
+		}
+		if meta.Sequence.Consumer != r.seen+1 {
+			return nil, errLetter
+		}
+		r.seen, r.pending = meta.Sequence.Consumer, meta.NumPending
+		size, _ := strconv.Atoi(m.Headers().Get(nats.MsgSize)) // of the body, which the server does not send
+		letters = append(letters, readLetter(meta.Sequence.Stream, meta.Timestamp, m.Subject(), m.Headers(), size))
+	}
+	if err := batch.Error(); err != nil {
+		return nil, err
+	}
+	if len(letters) == want {
+		return letters, nil
+	}
+	info, err := r.consumer.Info(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case info.Delivered.Consumer != r.seen:
+		return nil, errLetter
+	case info.NumPending > 0 && len(letters) == 0:
+		return nil, errSilent
+	}
+	r.pending = info.NumPending
+	return letters, nil
+}
