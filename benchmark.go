@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/internal/config"
 	"github.com/codewar/socketbridge/internal/drill"
 	"github.com/codewar/socketbridge/internal/sioclient"
 	"github.com/codewar/socketbridge/subscriber"
@@ -130,7 +131,7 @@ func publishHTTP(_ *cobra.Command, t target, _ bool) (via string, publish publis
 
 // publishNATS publishes into the stream, which must be on this machine unless far.
 func publishNATS(cmd *cobra.Command, _ target, far bool) (via string, publish publishFunc, closePublisher func(), err error) {
-	cfg, err := loadConfig(cmd.Flags())
+	cfg, err := config.Load(cmd.Flags())
 	if err != nil {
 		return "", nil, nil, err
 	}
@@ -139,7 +140,7 @@ func publishNATS(cmd *cobra.Command, _ target, far bool) (via string, publish pu
 		return "", nil, nil, fmt.Errorf("%w (--http publishes over HTTP)", err)
 	}
 	via = pub.Server()
-	if u, err := url.Parse(via); !far && (err != nil || !isLoopback(u.Hostname())) {
+	if u, err := url.Parse(via); !far && (err != nil || !config.IsLoopback(u.Hostname())) {
 		pub.Close()
 		return "", nil, nil, usagef("NATS at %s is not on this machine: --yes says that you mean it", via)
 	}

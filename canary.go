@@ -10,23 +10,12 @@ import (
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway"
+	"github.com/codewar/socketbridge/internal/config"
 	"github.com/codewar/socketbridge/subscriber"
 )
 
-// canaryConfig says how this node sees for itself that messages arrive.
-type canaryConfig struct {
-	Interval time.Duration `mapstructure:"interval"` // 0: no canary
-	Limit    time.Duration `mapstructure:"limit"`    // the age at which the node is not ready
-}
-
-func (c Config) checkCanary(v *validation) {
-	v.require(c.Canary.Interval == 0 || c.Canary.Interval >= 100*time.Millisecond, "canary.interval", c.Canary.Interval, "must be 100ms or more, or 0s for no canary")
-	v.require(c.Canary.Interval == 0 || c.Canary.Limit > c.Canary.Interval+subscriber.LeaderChange, "canary.limit", c.Canary.Limit,
-		"must be more than canary.interval and the 2s in which a leader is replaced, or all nodes would be unready at each change")
-}
-
 // newCanary makes this node's canary, or nil when there is to be none.
-func newCanary(cfg canaryConfig, node bridge.NodeID, sub *subscriber.Client, m *metrics, log *slog.Logger) *bridge.Canary {
+func newCanary(cfg config.Canary, node bridge.NodeID, sub *subscriber.Client, m *metrics, log *slog.Logger) *bridge.Canary {
 	if cfg.Interval == 0 {
 		return nil
 	}

@@ -2,17 +2,14 @@ package main
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
-)
 
-var update = flag.Bool("update", false, "write the generated pages of docs anew")
+	"github.com/codewar/socketbridge/internal/testutil/golden"
+)
 
 // TestCommandLineReference holds docs/cli.md against the help texts:
 // `go test . -run TestCommandLineReference -update` writes it.
@@ -21,24 +18,7 @@ func TestCommandLineReference(t *testing.T) {
 	b.WriteString("# Command line\n\nGenerated from the help texts. Every command also takes the flags of `socketbridge` itself, which say what the configuration is.\n" +
 		"Exit status: 0 done, 1 failed, 2 configuration or usage wrong, 3 (`send` only) the user is offline.\n")
 	describe(&b, newCommand())
-	generated(t, "docs/cli.md", b.Bytes())
-}
-
-// generated holds a file against what it is made of, or with -update writes it.
-func generated(t *testing.T, file string, want []byte) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(file, want, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), string(got)); d != "" {
-		t.Errorf("%s is stale (-want +got); run with -update:\n%s", file, d)
-	}
+	golden.Check(t, "docs/cli.md", b.Bytes())
 }
 
 // describe writes a command's section and then those of its own commands.

@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/codewar/socketbridge/gateway"
+	"github.com/codewar/socketbridge/internal/config"
 	"github.com/codewar/socketbridge/internal/contract"
 	"github.com/codewar/socketbridge/internal/sioclient"
 	"github.com/codewar/socketbridge/store"
@@ -411,7 +412,7 @@ func logRoutes(t *testing.T) (names []string) {
 	srv := gateway.NewServer(gateway.Config{OpsOnOwnListener: true}, gateway.NewHub(s, nil, gateway.HubConfig{}, log), s, nil, nil, prometheus.NewRegistry(), log)
 	defer func() { _ = srv.Shutdown(context.Background(), 0) }()
 	_, before := srv.Routes()
-	newLogBook(logConfig{}, io.Discard).operate(srv)
+	newLogBook(config.Log{}, io.Discard).operate(srv)
 	_, after := srv.Routes()
 	if len(after) == len(before) {
 		t.Fatal("no routes were added")

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/internal/config"
 	"github.com/codewar/socketbridge/subscriber"
 )
 
@@ -244,7 +245,7 @@ func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(fo
 
 // withDeadLetters loads the configuration and connects for the time of use.
 func withDeadLetters(cmd *cobra.Command, use func(context.Context, *subscriber.DeadLetters) error) error {
-	cfg, err := loadConfig(cmd.Flags())
+	cfg, err := config.Load(cmd.Flags())
 	if err != nil {
 		return err
 	}

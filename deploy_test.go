@@ -12,11 +12,13 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/codewar/socketbridge/internal/config"
 )
 
 // stopTime adds the limits of all steps of a stop, as serve.go has them: whoever stops the
 // process has to wait for longer.
-func stopTime(t *testing.T, c Config) (sum time.Duration) {
+func stopTime(t *testing.T, c config.Config) (sum time.Duration) {
 	t.Helper()
 	source, err := os.ReadFile("serve.go")
 	if err != nil {
@@ -52,12 +54,12 @@ func TestKubernetes(t *testing.T) {
 	for _, p := range pod.Containers[0].Ports {
 		ports[p.Name] = ":" + p.Port
 	}
-	limit := stopTime(t, defaultConfig()) // in the directory of the sources
+	limit := stopTime(t, config.Default()) // in the directory of the sources
 	c := loadWith(t, kubernetesVariables(t))
 	if ports["http"] != c.HTTP.Addr || ports["ops"] != c.Ops.Addr {
 		t.Errorf("ports are %v, the bridge listens on %s and %s", ports, c.HTTP.Addr, c.Ops.Addr)
 	}
-	limit += c.HTTP.ShutdownDelay + c.Drain.Duration - defaultConfig().Drain.Duration
+	limit += c.HTTP.ShutdownDelay + c.Drain.Duration - config.Default().Drain.Duration
 	if grace := time.Duration(pod.Grace) * time.Second; grace < limit {
 		t.Errorf("terminationGracePeriodSeconds is %v, a stop may take %v", grace, limit)
 	}
@@ -74,7 +76,7 @@ func TestSystemd(t *testing.T) {
 	_, after, _ := strings.Cut(string(text), "\nTimeoutStopSec=")
 	value, _, _ := strings.Cut(after, "\n")
 	wait, err := time.ParseDuration(value)
-	if limit := stopTime(t, defaultConfig()); err != nil || wait < limit {
+	if limit := stopTime(t, config.Default()); err != nil || wait < limit {
 		t.Errorf("TimeoutStopSec is %v (%v), a stop may take %v", wait, err, limit)
 	}
 	verify(t, unit)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"runtime"
+
+	"github.com/codewar/socketbridge/internal/config"
 )
 
 const (
@@ -23,7 +25,7 @@ const (
 // for publishers on the embedded NATS server and for operators, at most as many as
 // they may have; what is left is for http.addr. A tenth of that is not for sockets,
 // so that callers of /sendPayload get in when all sockets are taken.
-func (c Config) fitDescriptors(descriptors uint64, log *slog.Logger) Config {
+func fitDescriptors(c config.Config, descriptors uint64, log *slog.Logger) config.Config {
 	rest := int(min(descriptors, 1<<30)) - processDescriptors
 	if n := len(c.Redis.Addrs); n > 0 {
 		pool := c.Redis.PoolSize

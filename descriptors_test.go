@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+
+	"github.com/codewar/socketbridge/internal/config"
 )
 
 // TestFitDescriptors: whatever is configured, all connections together and the files
@@ -13,23 +15,23 @@ func TestFitDescriptors(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		descriptors uint64
-		change      func(*Config)
+		change      func(*config.Config)
 		lowered     bool
 	}{
-		"few":            {256, func(*Config) {}, true},
-		"few, all parts": {256, func(c *Config) { c.Ops.Addr, c.Redis.Addrs = ":3005", []string{"a"} }, true},
-		"usual":          {1024, func(c *Config) { c.Ops.Addr = ":3005" }, true},
-		"no limits":      {4096, func(c *Config) { c.HTTP.MaxConnections, c.Sockets.MaxConnections = 0, 0 }, true},
-		"a cluster":      {1024, func(c *Config) { c.NATS.URL, c.Redis.Addrs = "a", strings.Split(strings.Repeat("a,", 99), ",") }, true},
-		"many":           {1 << 20, func(c *Config) { c.Ops.Addr = ":3005" }, false},
-		"without an end": {1<<64 - 1, func(*Config) {}, false},
+		"few":            {256, func(*config.Config) {}, true},
+		"few, all parts": {256, func(c *config.Config) { c.Ops.Addr, c.Redis.Addrs = ":3005", []string{"a"} }, true},
+		"usual":          {1024, func(c *config.Config) { c.Ops.Addr = ":3005" }, true},
+		"no limits":      {4096, func(c *config.Config) { c.HTTP.MaxConnections, c.Sockets.MaxConnections = 0, 0 }, true},
+		"a cluster":      {1024, func(c *config.Config) { c.NATS.URL, c.Redis.Addrs = "a", strings.Split(strings.Repeat("a,", 99), ",") }, true},
+		"many":           {1 << 20, func(c *config.Config) { c.Ops.Addr = ":3005" }, false},
+		"without an end": {1<<64 - 1, func(*config.Config) {}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cfg := defaultConfig()
+			cfg := config.Default()
 			tt.change(&cfg)
 			var out bytes.Buffer
-			got := cfg.fitDescriptors(tt.descriptors, slog.New(slog.NewTextHandler(&out, nil)))
+			got := fitDescriptors(cfg, tt.descriptors, slog.New(slog.NewTextHandler(&out, nil)))
 			sum := uint64(got.HTTP.MaxConnections + processDescriptors)
 			if got.Ops.Addr != "" {
 				sum += uint64(got.Ops.MaxConnections)

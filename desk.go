@@ -7,6 +7,7 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway"
 	"github.com/codewar/socketbridge/gateway/ops"
+	"github.com/codewar/socketbridge/internal/config"
 	"github.com/codewar/socketbridge/subscriber"
 )
 
@@ -27,7 +28,7 @@ type parts struct {
 }
 
 // deskConfig introduces the parts, which do not know each other, to the desk.
-func deskConfig(cfg Config, p parts) ops.Config {
+func deskConfig(cfg config.Config, p parts) ops.Config {
 	kind := "redis"
 	if len(cfg.Redis.Addrs) == 0 {
 		kind = "memory"

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/codewar/socketbridge/gateway"
+	"github.com/codewar/socketbridge/internal/config"
 )
 
 const (
@@ -34,11 +35,11 @@ type logBook struct {
 	group string      // of WithGroup, with a dot at its end
 }
 
-func newLogBook(cfg logConfig, w io.Writer) *logBook {
+func newLogBook(cfg config.Log, w io.Writer) *logBook {
 	b := &logBook{level: new(slog.LevelVar), thin: new(thinner), kept: new(keptLines)}
 	b.level.Set(cfg.Level)
 	options := &slog.HandlerOptions{Level: b.level}
-	if cfg.Format == logJSON {
+	if cfg.Format == config.LogJSON {
 		b.next = slog.NewJSONHandler(w, options)
 	} else {
 		b.next = slog.NewTextHandler(w, options)
@@ -46,7 +47,7 @@ func newLogBook(cfg logConfig, w io.Writer) *logBook {
 	return b
 }
 
-func newLogger(cfg logConfig, w io.Writer) *slog.Logger { return slog.New(newLogBook(cfg, w)) }
+func newLogger(cfg config.Log, w io.Writer) *slog.Logger { return slog.New(newLogBook(cfg, w)) }
 
 func (b *logBook) Enabled(ctx context.Context, level slog.Level) bool {
 	return b.next.Enabled(ctx, level)

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/internal/config"
 )
 
 // TestLogBookIsAHandler: what wraps the library's handlers keeps their promises,
@@ -26,7 +27,7 @@ func TestLogBookIsAHandler(t *testing.T) {
 	var out *output
 	slogtest.Run(t, func(*testing.T) slog.Handler {
 		out = new(output)
-		return newLogBook(logConfig{Format: logJSON}, out)
+		return newLogBook(config.Log{Format: config.LogJSON}, out)
 	}, func(t *testing.T) map[string]any {
 		var line map[string]any
 		if err := json.Unmarshal([]byte(out.String()), &line); err != nil {
@@ -38,7 +39,7 @@ func TestLogBookIsAHandler(t *testing.T) {
 
 func TestLogBookKeepsWarnings(t *testing.T) {
 	t.Parallel()
-	b := newLogBook(logConfig{Format: logText}, io.Discard)
+	b := newLogBook(config.Log{Format: config.LogText}, io.Discard)
 	log := slog.New(b).With("node", "n1", "component", "router")
 	log.Info("not kept")
 	log.Warn("first", "err", errors.New("away"), "password", bridge.Secret("hunter2"), "took", 2*time.Second, "seq", uint64(7))
@@ -76,7 +77,7 @@ func TestLogBookKeepsWarnings(t *testing.T) {
 func TestLogBookThinsOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out output
-		log := slog.New(newLogBook(logConfig{Level: slog.LevelDebug, Format: logText}, &out))
+		log := slog.New(newLogBook(config.Log{Level: slog.LevelDebug, Format: config.LogText}, &out))
 		for range 1000 {
 			log.Info("user_connected")
 			log.With("component", "x").Debug("settled")

@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/codewar/socketbridge/internal/config"
 )
 
 // version is set by the release build: -ldflags "-X main.version=v1.2.3".
@@ -43,7 +45,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitStopped
 	}
 	fmt.Fprintln(stderr, "socketbridge:", err)
-	_, badConfig := errors.AsType[*ConfigError](err)
+	_, badConfig := errors.AsType[*config.Error](err)
 	_, badUsage := errors.AsType[*usageError](err)
 	if badConfig || badUsage {
 		return exitUsage
@@ -71,7 +73,7 @@ func newCommand() *cobra.Command {
 		Args:          noArgs,
 		RunE:          serveCommand,
 	}
-	addConfigFlags(root.PersistentFlags())
+	config.AddFlags(root.PersistentFlags())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(
 		&cobra.Command{Use: "serve", Short: "Serve until told to stop (the default)", Args: noArgs, RunE: serveCommand},
@@ -124,13 +126,13 @@ func newCheckCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as a JSON object")
 	cmd.Flags().BoolVar(&servers, "servers", false, "ask NATS and Redis for their settings too")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := loadConfig(cmd.Flags())
+		cfg, err := config.Load(cmd.Flags())
 		if err != nil {
 			return err
 		}
-		warnings := cfg.warnings()
+		warnings := cfg.Warnings()
 		if servers {
-			risks, err := cfg.risks(cmd.Context(), newLogger(cfg.Log, cmd.ErrOrStderr()))
+			risks, err := risks(cmd.Context(), cfg, newLogger(cfg.Log, cmd.ErrOrStderr()))
 			if err != nil {
 				return err
 			}
@@ -140,9 +142,9 @@ func newCheckCommand() *cobra.Command {
 			fmt.Fprintln(cmd.ErrOrStderr(), "warning:", w)
 		}
 		if asJSON {
-			return cfg.printJSON(cmd.OutOrStdout())
+			return cfg.PrintJSON(cmd.OutOrStdout())
 		}
-		return cfg.print(cmd.OutOrStdout())
+		return cfg.Print(cmd.OutOrStdout())
 	}
 	return cmd
 }
@@ -174,7 +176,7 @@ func revision() string {
 }
 
 func serveCommand(cmd *cobra.Command, _ []string) error {
-	cfg, err := loadConfig(cmd.Flags())
+	cfg, err := config.Load(cmd.Flags())
 	if err != nil {
 		return err
 	}

@@ -14,13 +14,13 @@ import (
 	"testing"
 	"time"
 
-	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
 	"github.com/codewar/socketbridge/bridge/certtest"
+	"github.com/codewar/socketbridge/internal/testutil/golden"
 	"github.com/codewar/socketbridge/store/redistest"
 )
 
@@ -70,7 +70,7 @@ func parseMetrics(t *testing.T, text string) map[string]*dto.MetricFamily {
 // label is a breaking change for the changelog. Every label value is there before
 // anything has happened.
 func TestMetricNames(t *testing.T) {
-	golden, err := filepath.Abs("testdata/metrics.golden")
+	file, err := filepath.Abs("testdata/metrics.golden")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,18 +84,7 @@ func TestMetricNames(t *testing.T) {
 			t.Errorf("%s is neither ours nor the libraries'", name)
 		}
 	}
-	if *update {
-		if err := os.WriteFile(golden, []byte(b.String()), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := gocmp.Diff(strings.Split(string(want), "\n"), strings.Split(b.String(), "\n")); d != "" {
-		t.Errorf("metrics (-want +got); go test -run TestMetricNames -update . writes them:\n%s", d)
-	}
+	golden.Check(t, file, []byte(b.String()))
 	problems, err := promlint.New(strings.NewReader(text)).Lint()
 	if err != nil {
 		t.Fatal(err)

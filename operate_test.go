@@ -14,6 +14,7 @@ import (
 
 	"github.com/codewar/socketbridge/bridge/certtest"
 	"github.com/codewar/socketbridge/gateway/auth"
+	"github.com/codewar/socketbridge/internal/config"
 )
 
 // operators is a stand-in for the operators' API: it answers one request, and
@@ -140,7 +141,7 @@ func TestOpsTarget(t *testing.T) {
 	} {
 		clean(t)
 		cmd := newUsersCommand()
-		addConfigFlags(cmd.Flags())
+		config.AddFlags(cmd.Flags())
 		if err := cmd.ParseFlags(tt.args); err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/codewar/socketbridge/internal/config"
 )
 
 // TestSamplesAreSafe loads what each sample configures as the process would: `check`
@@ -48,39 +50,51 @@ func TestSamplesAreSafe(t *testing.T) {
 }
 
 // openings names what a configuration leaves open to other machines.
-func openings(c Config) (faults []string) {
+func openings(c config.Config) (faults []string) {
 	when := func(open bool, fault string) {
 		if open {
 			faults = append(faults, fault)
 		}
 	}
-	ops := c.Ops.Addr != "" && !loopbackAddr(c.Ops.Addr)
-	when(c.Auth.Mode == authNone && !loopbackAddr(c.HTTP.Addr), "auth.mode none on "+c.HTTP.Addr)
-	when(c.Auth.Mode == authJWT && (c.Auth.Issuer == "" || len(c.Auth.Audience) == 0), "tokens of any issuer or for any audience")
+	ops := c.Ops.Addr != "" && !onLoopback(c.Ops.Addr)
+	when(c.Auth.Mode == config.AuthNone && !onLoopback(c.HTTP.Addr), "auth.mode none on "+c.HTTP.Addr)
+	when(c.Auth.Mode == config.AuthJWT && (c.Auth.Issuer == "" || len(c.Auth.Audience) == 0), "tokens of any issuer or for any audience")
 	when(ops && len(c.Ops.Keys) == 0, "ops without keys on "+c.Ops.Addr)
 	when(ops && c.Ops.Pprof, "pprof on "+c.Ops.Addr)
 	when(c.NATS.URL != "" && (c.NATS.User == "" || c.NATS.Password == ""), "NATS without credentials")
 	when(c.NATS.URL != "" && c.NATS.InboxPrefix == "", "NATS with an inbox that other users may read")
-	when(c.NATS.URL == "" && c.NATS.User == "" && c.NATS.Embedded.User == "" && !loopbackAddr(c.NATS.Embedded.Addr), "the embedded NATS server without credentials")
+	when(c.NATS.URL == "" && c.NATS.User == "" && c.NATS.Embedded.User == "" && !onLoopback(c.NATS.Embedded.Addr), "the embedded NATS server without credentials")
 	when(len(c.Redis.Addrs) > 0 && (c.Redis.Username == "" || c.Redis.Password == ""), "Redis without credentials")
 	return faults
+}
+
+func onLoopback(addr string) bool { return strings.HasPrefix(addr, "127.0.0.1:") }
+
+// closed is a configuration with everything on other machines and nothing open to them.
+func closed() config.Config {
+	c := config.Default()
+	c.Auth.Mode, c.Auth.Issuer, c.Auth.Audience = config.AuthJWT, "https://id.example", []string{"bridge"}
+	c.NATS.URL, c.NATS.User, c.NATS.Password = "tls://nats:4222", "bridge", "p"
+	c.Redis.Addrs, c.Redis.Username, c.Redis.Password = []string{"redis:6379"}, "bridge", "p"
+	c.Ops.Addr, c.Ops.Keys = ":3005", []string{goodEntry}
+	return c
 }
 
 // TestOpeningsAreFound: the check above sees each of them.
 func TestOpeningsAreFound(t *testing.T) {
 	t.Parallel()
-	for want, edit := range map[string]func(*Config){
-		"":                     func(*Config) {},
-		"auth.mode none on":    func(c *Config) { c.Auth = defaultAuth() },
-		"tokens of any issuer": func(c *Config) { c.Auth.Audience = nil },
-		"ops without keys":     func(c *Config) { c.Ops.Keys = nil },
-		"pprof":                func(c *Config) { c.Ops.Pprof = true },
-		"NATS without":         func(c *Config) { c.NATS.Password = "" },
-		"NATS with an inbox":   func(c *Config) { c.NATS.InboxPrefix = "" },
-		"the embedded NATS":    func(c *Config) { c.NATS.URL, c.NATS.User, c.NATS.Embedded.Addr = "", "", ":4222" },
-		"Redis without":        func(c *Config) { c.Redis.Username = "" },
+	for want, edit := range map[string]func(*config.Config){
+		"":                     func(*config.Config) {},
+		"auth.mode none on":    func(c *config.Config) { c.Auth = config.Default().Auth },
+		"tokens of any issuer": func(c *config.Config) { c.Auth.Audience = nil },
+		"ops without keys":     func(c *config.Config) { c.Ops.Keys = nil },
+		"pprof":                func(c *config.Config) { c.Ops.Pprof = true },
+		"NATS without":         func(c *config.Config) { c.NATS.Password = "" },
+		"NATS with an inbox":   func(c *config.Config) { c.NATS.InboxPrefix = "" },
+		"the embedded NATS":    func(c *config.Config) { c.NATS.URL, c.NATS.User, c.NATS.Embedded.Addr = "", "", ":4222" },
+		"Redis without":        func(c *config.Config) { c.Redis.Username = "" },
 	} {
-		c := safe()
+		c := closed()
 		c.NATS.InboxPrefix = "_INBOX.bridge"
 		edit(&c)
 		if got := strings.Join(openings(c), ", "); !strings.HasPrefix(got, want) || (want == "") != (got == "") {
@@ -91,18 +105,10 @@ func TestOpeningsAreFound(t *testing.T) {
 
 // loadWith loads the configuration that these variables make. Those that name a file
 // with a secret get one.
-func loadWith(t *testing.T, variables map[string]string) Config {
+func loadWith(t *testing.T, variables map[string]string) config.Config {
 	t.Helper()
 	clean(t)
-	known := []string{"GOMEMLIMIT", "PORT", "ORIGIN", "ALLOWED_ORIGINS", "REDIS_HOST", "REDIS_PORT", "SOCKET_TRANSPORTS", "SOCKET_PING_TIMEOUT", "SOCKET_PING_INTERVAL"}
-	usual := defaultConfig()
-	for _, s := range settingsOf(&usual) {
-		known = append(known, s.env())
-		if s.secret() {
-			known = append(known, s.env()+"_FILE")
-		}
-	}
-	known = append(known, "NODE_ENV")
+	known := append(config.Variables(), "GOMEMLIMIT")
 	for name, value := range variables {
 		if !slices.Contains(known, name) {
 			t.Errorf("there is no variable %s", name)

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/internal/config"
 	"github.com/codewar/socketbridge/subscriber"
 )
 
@@ -152,7 +153,7 @@ func envelope(user, topic string, payload []byte) ([]byte, error) {
 }
 
 func (s sending) overNATS(ctx context.Context, cmd *cobra.Command) (bridge.Receipt, error) {
-	cfg, err := loadConfig(cmd.Flags())
+	cfg, err := config.Load(cmd.Flags())
 	if err != nil {
 		return bridge.Receipt{}, err
 	}

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"time"
 
 	"github.com/codewar/socketbridge/bridge"
@@ -19,21 +18,22 @@ import (
 	"github.com/codewar/socketbridge/gateway/limit"
 	"github.com/codewar/socketbridge/gateway/ops"
 	"github.com/codewar/socketbridge/gateway/sio"
+	"github.com/codewar/socketbridge/internal/config"
 	"github.com/codewar/socketbridge/store"
 	"github.com/codewar/socketbridge/subscriber"
 )
 
 // serve starts everything, waits until ctx ends or something dies, and stops
 // everything in the reverse order.
-func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
+func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 	defer ballast()()
 	node := bridge.NodeID(cmp.Or(cfg.Node.ID, rand.Text()))
 	book := newLogBook(cfg.Log, stderr).WithAttrs([]slog.Attr{slog.String("node", string(node))}).(*logBook)
 	log := slog.New(book)
 	if n, known := descriptorLimit(); known {
-		cfg = cfg.fitDescriptors(n, log)
+		cfg = fitDescriptors(cfg, n, log)
 	}
-	for _, w := range cfg.warnings() {
+	for _, w := range cfg.Warnings() {
 		log.LogAttrs(ctx, slog.LevelWarn, "configuration", slog.String("warning", w))
 	}
 	asked := ctx
@@ -66,7 +66,7 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	index := bridge.NewIndex(bridge.IndexConfig{TTL: cfg.History.TTL, MaxPerUser: cfg.History.MaxPerUser, MaxMemory: cfg.History.MaxMemory})
 	history := sub.NewHistory(index)
 	hub := gateway.NewHub(st, history, gateway.HubConfig{
-		LatestOnly: cfg.Sockets.PerUser == perUserLatest,
+		LatestOnly: cfg.Sockets.PerUser == config.PerUserLatest,
 		MaxPending: cfg.Sockets.MaxPending,
 		SessionTTL: gateway.SessionTTL(cfg.History.TTL),
 		MaxLeft:    cmp.Or(cfg.Sockets.MaxConnections, 100_000),
@@ -81,7 +81,7 @@ func serve(ctx context.Context, cfg Config, stderr io.Writer) (err error) {
 	feed := ops.NewFeed(node)
 	var intake *subscriber.Intake
 	router := bridge.NewRouter(node, st, index, bridge.Routes{
-		LatestOnly: cfg.Sockets.PerUser == perUserLatest,
+		LatestOnly: cfg.Sockets.PerUser == config.PerUserLatest,
 		AckTimeout: cfg.Sockets.AckTimeout,
 		Traced:     cfg.History.Traces > 0,
 		Push:       hub.Push,
@@ -220,7 +220,7 @@ func ended(asked, ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-func storeLimits(cfg Config) store.Limits {
+func storeLimits(cfg config.Config) store.Limits {
 	return store.Limits{
 		HistoryTTL:  cfg.History.TTL,
 		MaxTraces:   cfg.History.Traces,
@@ -231,14 +231,14 @@ func storeLimits(cfg Config) store.Limits {
 	}
 }
 
-func openStore(ctx context.Context, cfg Config, node bridge.NodeID, m *metrics, log *slog.Logger) (bridge.Store, error) {
+func openStore(ctx context.Context, cfg config.Config, node bridge.NodeID, m *metrics, log *slog.Logger) (bridge.Store, error) {
 	limits := storeLimits(cfg)
 	if len(cfg.Redis.Addrs) == 0 {
 		memory := store.NewMemory(limits)
 		memory.Observe = m.observeStore
 		return memory.Node(node), nil
 	}
-	redis, err := store.OpenRedis(ctx, cfg.redis(), limits, node, log)
+	redis, err := store.OpenRedis(ctx, cfg.Store(), limits, node, log)
 	if err != nil {
 		return nil, err
 	}
@@ -246,11 +246,7 @@ func openStore(ctx context.Context, cfg Config, node bridge.NodeID, m *metrics, 
 	return redis, nil
 }
 
-func gatewayConfig(cfg Config, believed gateway.AuthConfig) gateway.Config {
-	proxies := make([]netip.Prefix, len(cfg.HTTP.TrustedProxies))
-	for i, p := range cfg.HTTP.TrustedProxies {
-		proxies[i], _ = parseNetwork(p) // Validate has tried
-	}
+func gatewayConfig(cfg config.Config, believed gateway.AuthConfig) gateway.Config {
 	return gateway.Config{
 		Sockets: sio.Config{
 			Transports:     cfg.Sockets.Transports,
@@ -283,13 +279,13 @@ func gatewayConfig(cfg Config, believed gateway.AuthConfig) gateway.Config {
 		ReadTimeout:       cfg.HTTP.ReadTimeout,
 		IdleTimeout:       cfg.HTTP.IdleTimeout,
 		MaxHeader:         cfg.HTTP.MaxHeader,
-		TrustedProxies:    proxies,
+		TrustedProxies:    cfg.HTTP.Proxies(),
 		PayloadsPerSecond: cfg.HTTP.PayloadsPerSecond,
 		PayloadBurst:      cfg.HTTP.PayloadBurst,
 		Connections:       gateway.ConnectionLimits{Most: cfg.HTTP.MaxConnections, Idle: cfg.HTTP.MaxIdleConnections, PerAddress: cfg.HTTP.MaxConnectionsPerAddress, Operators: cfg.Ops.MaxConnections},
 		OpsOnOwnListener:  cfg.Ops.Addr != "",
 		Profiles:          cfg.Ops.Pprof,
-		Development:       cfg.plainDevelopment(),
+		Development:       cfg.PlainDevelopment(),
 		Auth:              believed,
 		TryIt:             tryIt(cfg),
 
@@ -301,8 +297,8 @@ func gatewayConfig(cfg Config, believed gateway.AuthConfig) gateway.Config {
 
 // tryIt is the page for a newcomer, nil outside of a plain development start: it needs the
 // embedded server and publishes without a key.
-func tryIt(cfg Config) http.Handler {
-	if !cfg.plainDevelopment() {
+func tryIt(cfg config.Config) http.Handler {
+	if !cfg.PlainDevelopment() {
 		return nil
 	}
 	return console.TryIt{NATS: "nats://" + cfg.NATS.Embedded.Addr, SubjectPrefix: cfg.NATS.SubjectPrefix}

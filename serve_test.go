@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/codewar/socketbridge/internal/capture"
+	"github.com/codewar/socketbridge/internal/config"
 )
 
 // output is what the program writes, readable while it runs.
@@ -171,7 +172,7 @@ func TestTeardown(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel() // a stop function must not be given the signal's ended context
-	err := down.run(ended, newLogger(logConfig{}, io.Discard))
+	err := down.run(ended, newLogger(config.Log{}, io.Discard))
 	if d := cmp.Diff([]string{"last", "stuck", "first"}, order); d != "" {
 		t.Errorf("order (-want +got):\n%s", d)
 	}

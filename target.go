@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/internal/config"
 )
 
 // target is a bridge as a command reaches it over HTTP.
@@ -36,7 +37,7 @@ func publicTarget(cmd *cobra.Command, flag string) (target, error) {
 	if flag != "" {
 		return namedTarget("--url", flag)
 	}
-	cfg, err := loadConfig(cmd.Flags())
+	cfg, err := config.Load(cmd.Flags())
 	if err != nil {
 		return target{}, err
 	}
@@ -48,11 +49,11 @@ func opsTarget(cmd *cobra.Command, flag string) (target, error) {
 	if flag != "" {
 		return namedTarget("--ops-url", flag)
 	}
-	cfg, err := loadConfig(cmd.Flags())
+	cfg, err := config.Load(cmd.Flags())
 	switch {
 	case err != nil:
 		return target{}, err
-	case !cfg.operatorsRoutes():
+	case !cfg.OperatorsRoutes():
 		return target{}, usagef("the operators' routes are served nowhere: set ops.addr or ops.keys, or name another bridge with --ops-url")
 	case cfg.Ops.Addr == "":
 		return localTarget("http.addr", cfg.HTTP.Addr, "--ops-url", cfg.HTTP.TLS.Cert)
@@ -118,7 +119,7 @@ func trustOnly(file string) (*tls.Config, error) {
 // loopback reports whether the target is on this machine.
 func (t target) loopback() bool {
 	u, err := url.Parse(t.url)
-	return err == nil && isLoopback(u.Hostname())
+	return err == nil && config.IsLoopback(u.Hostname())
 }
 
 // httpError is an answer that is not what was asked for, as the bridge puts it.

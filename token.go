@@ -9,6 +9,7 @@ import (
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway/auth"
+	"github.com/codewar/socketbridge/internal/config"
 )
 
 // tokenJSON is what --json prints.
@@ -39,7 +40,7 @@ func newTokenCommand() *cobra.Command {
 	cmd.Flags().StringSliceVar(&scopes, "scope", nil, "`scopes` it has, such as payload:send")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as a JSON object")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := loadConfig(cmd.Flags())
+		cfg, err := config.Load(cmd.Flags())
 		if err != nil {
 			return err
 		}
@@ -53,7 +54,7 @@ func newTokenCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		token, err := signer.Sign(cfg.Auth.tokens(), user, ttl, scopes)
+		token, err := signer.Sign(cfg.Auth.Tokens(), user, ttl, scopes)
 		if err != nil {
 			return fmt.Errorf("sign: %w", err)
 		}
@@ -66,12 +67,12 @@ func newTokenCommand() *cobra.Command {
 	return cmd
 }
 
-func tokenSigner(cfg authConfig, keyFile string) (*auth.Signer, error) {
+func tokenSigner(cfg config.Auth, keyFile string) (*auth.Signer, error) {
 	if keyFile == "" {
-		if len(cfg.secrets()) == 0 {
+		if len(cfg.SecretEntries()) == 0 {
 			return nil, usagef("no key to sign with: set auth.secrets, or name a file with --key")
 		}
-		return auth.NewSecretSigner(cfg.secrets()[0])
+		return auth.NewSecretSigner(cfg.SecretEntries()[0])
 	}
 	text, err := os.ReadFile(keyFile)
 	if err != nil {

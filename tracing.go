@@ -20,20 +20,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/internal/config"
 )
-
-// tracesConfig says where the spans of messages that are followed go.
-type tracesConfig struct {
-	Endpoint string  `mapstructure:"endpoint"` // of OTLP over HTTP; empty: no message is followed
-	Ratio    float64 `mapstructure:"ratio"`    // of messages without a traceparent that are followed, 0 to 1
-}
-
-func (c Config) checkTraces(v *validation) {
-	u, err := url.Parse(c.Traces.Endpoint)
-	ok := err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
-	v.require(c.Traces.Endpoint == "" || ok, "traces.endpoint", c.Traces.Endpoint, "must be http://host:port or https://host:port; what else a collector wants to know is in OTEL_EXPORTER_OTLP_HEADERS")
-	v.require(0 <= c.Traces.Ratio && c.Traces.Ratio <= 1, "traces.ratio", c.Traces.Ratio, "must be 0 to 1")
-}
 
 // tracing follows messages.
 type tracing struct {
@@ -44,7 +32,7 @@ type tracing struct {
 
 // openTracing begins to send spans, or returns nil when none are wanted. It does not
 // wait for the collector: what that does not take is lost, and said.
-func openTracing(ctx context.Context, cfg tracesConfig, node bridge.NodeID, log *slog.Logger) (*tracing, error) {
+func openTracing(ctx context.Context, cfg config.Traces, node bridge.NodeID, log *slog.Logger) (*tracing, error) {
 	if cfg.Endpoint == "" {
 		return nil, nil
 	}

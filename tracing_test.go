@@ -22,6 +22,7 @@ import (
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway/siotest"
+	"github.com/codewar/socketbridge/internal/config"
 	"github.com/codewar/socketbridge/store/redistest"
 	"github.com/codewar/socketbridge/subscriber/natstest"
 )
@@ -287,7 +288,7 @@ func TestWhoIsFollowed(t *testing.T) {
 	const trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 	receiver := startReceiver(t)
 	open := func(ratio float64) *tracing {
-		tr, err := openTracing(t.Context(), tracesConfig{receiver.URL, ratio}, "n", slog.New(slog.DiscardHandler))
+		tr, err := openTracing(t.Context(), config.Traces{Endpoint: receiver.URL, Ratio: ratio}, "n", slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

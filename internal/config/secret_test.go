@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"bytes"
@@ -32,7 +32,7 @@ func TestSecretsFromFiles(t *testing.T) {
 		t.Errorf("secrets (-want +got):\n%s", d)
 	}
 	var out bytes.Buffer
-	if err := c.print(&out); err != nil {
+	if err := c.Print(&out); err != nil {
 		t.Fatal(err)
 	}
 	if want := "password: '***' # environment REDIS_PASSWORD_FILE\n"; !strings.Contains(out.String(), want) {
@@ -69,7 +69,7 @@ func TestSecretFilesThatDoNotWork(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			clean(t, dotenvFile, tt.env+"\n")
 			_, err := load(t)
-			if _, ok := errors.AsType[*ConfigError](err); !ok || err.Error() != tt.want {
+			if _, ok := errors.AsType[*Error](err); !ok || err.Error() != tt.want {
 				t.Errorf("got %v, want %s", err, tt.want)
 			}
 		})

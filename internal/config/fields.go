@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"encoding"
@@ -23,6 +23,29 @@ func (s setting) env() string { return strings.ToUpper(strings.ReplaceAll(s.key,
 
 // secret reports whether the value must not be shown.
 func (s setting) secret() bool { _, ok := s.field.Interface().(bridge.Secret); return ok }
+
+// oldVariables are the variables of each key whose names are not made from it.
+var oldVariables = map[string]string{
+	"http.addr":             "PORT",
+	"origins":               "ORIGIN, ALLOWED_ORIGINS",
+	"sockets.transports":    "SOCKET_TRANSPORTS",
+	"sockets.ping_interval": "SOCKET_PING_INTERVAL",
+	"sockets.ping_timeout":  "SOCKET_PING_TIMEOUT",
+	"redis.addrs":           "REDIS_HOST, REDIS_PORT",
+	"traces.endpoint":       "OTEL_EXPORTER_OTLP_ENDPOINT",
+}
+
+// Variables returns the names of all environment variables that [Load] reads.
+func Variables() (names []string) {
+	for _, s := range settingsOf(new(Config)) {
+		names = append(names, s.env())
+		if s.secret() {
+			names = append(names, s.env()+"_FILE")
+		}
+		names = append(names, list(oldVariables[s.key])...)
+	}
+	return names
+}
 
 // settingsOf lists the leaves of c in the order of their declaration.
 func settingsOf(c *Config) []setting { return appendSettings(nil, "", reflect.ValueOf(c).Elem()) }

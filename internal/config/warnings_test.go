@@ -1,9 +1,6 @@
-package main
+package config
 
 import (
-	"bytes"
-	"context"
-	"slices"
 	"strings"
 	"testing"
 
@@ -14,9 +11,9 @@ import (
 
 // safe is a configuration without a warning, with everything on other machines.
 func safe() Config {
-	c := defaultConfig()
+	c := Default()
 	c.Origins = []string{"https://a.io"}
-	c.Auth.Mode, c.Auth.JWKSURL, c.Auth.Issuer, c.Auth.Audience = authJWT, "https://id.example/jwks", "https://id.example", []string{"bridge"}
+	c.Auth.Mode, c.Auth.JWKSURL, c.Auth.Issuer, c.Auth.Audience = AuthJWT, "https://id.example/jwks", "https://id.example", []string{"bridge"}
 	c.NATS.URL, c.NATS.User, c.NATS.Password = "tls://nats:4222", "bridge", "p"
 	c.Redis.Addrs, c.Redis.Username, c.Redis.Password, c.Redis.TLS.Enabled = []string{"redis:6379"}, "bridge", "p", true
 	c.Ops.Addr, c.Ops.Keys = ":3005", []string{goodEntry}
@@ -31,7 +28,7 @@ func TestWarnings(t *testing.T) {
 		keys []string // that the warnings begin with, in order
 	}{
 		"safe":                         {func(*Config) {}, nil},
-		"defaults":                     {func(c *Config) { *c = defaultConfig() }, []string{"auth.mode", "auth.api_keys", "origins"}},
+		"defaults":                     {func(c *Config) { *c = Default() }, []string{"auth.mode", "auth.api_keys", "origins"}},
 		"mode none":                    {func(c *Config) { c.Auth = defaultAuth() }, []string{"auth.mode", "auth.api_keys"}},
 		"mode none with callers' keys": {func(c *Config) { c.Auth = defaultAuth(); c.Auth.APIKeys = []string{goodEntry} }, []string{"auth.mode"}},
 		"any issuer":                   {func(c *Config) { c.Auth.Issuer = "" }, []string{"auth.issuer"}},
@@ -41,7 +38,7 @@ func TestWarnings(t *testing.T) {
 		"every origin":                 {func(c *Config) { c.Origins = nil }, []string{"origins"}},
 		"ops without keys":             {func(c *Config) { c.Ops.Keys = nil }, []string{"ops.keys"}},
 		"ops without keys on loopback": {func(c *Config) { c.Ops.Addr, c.Ops.Keys = "127.0.0.1:3005", nil }, nil},
-		"no ops":                       {func(c *Config) { c.Ops = opsConfig{} }, []string{"ops.addr"}},
+		"no ops":                       {func(c *Config) { c.Ops = Ops{} }, []string{"ops.addr"}},
 		"pprof":                        {func(c *Config) { c.Ops.Pprof = true }, []string{"ops.pprof"}},
 		"pprof on loopback":            {func(c *Config) { c.Ops.Addr, c.Ops.Pprof = "[::1]:3005", true }, nil},
 		"nats without login":           {func(c *Config) { c.NATS.User, c.NATS.Password = "", "" }, []string{"nats.url"}},
@@ -53,7 +50,7 @@ func TestWarnings(t *testing.T) {
 		"bare nats":                    {func(c *Config) { c.NATS.URL, c.NATS.User = "nats", "" }, []string{"nats.url", "nats.url"}},
 		"bare nats on loopback":        {func(c *Config) { c.NATS.URL, c.NATS.User = "nats://127.0.0.1:4222,localhost", "" }, nil},
 		"embedded for others":          {func(c *Config) { c.NATS.URL, c.NATS.Embedded.Addr = "", ":4222" }, []string{"nats.embedded.addr"}},
-		"nats with memory":             {func(c *Config) { c.Redis = defaultConfig().Redis }, []string{"redis.addrs"}},
+		"nats with memory":             {func(c *Config) { c.Redis = Default().Redis }, []string{"redis.addrs"}},
 		"redis without login":          {func(c *Config) { c.Redis.Password = "" }, []string{"redis.addrs"}},
 		"redis without tls":            {func(c *Config) { c.Redis.TLS.Enabled = false }, []string{"redis.addrs"}},
 		"redis on loopback": {func(c *Config) {
@@ -64,7 +61,7 @@ func TestWarnings(t *testing.T) {
 		c := safe()
 		tt.edit(&c)
 		var keys []string
-		for _, w := range c.warnings() {
+		for _, w := range c.Warnings() {
 			key, _, _ := strings.Cut(w, " ")
 			keys = append(keys, key)
 			if strings.Contains(w, "hunter2") || strings.ContainsAny(w, "\n.") && strings.HasSuffix(w, ".") {
@@ -72,43 +69,7 @@ func TestWarnings(t *testing.T) {
 			}
 		}
 		if d := cmp.Diff(tt.keys, keys); d != "" {
-			t.Errorf("%s (-want +got):\n%s%s", name, d, strings.Join(c.warnings(), "\n"))
-		}
-	}
-}
-
-// TestWarningsAreShown: `check` prints them beside the configuration, and the process logs
-// the same ones when it starts.
-func TestWarningsAreShown(t *testing.T) {
-	clean(t)
-	t.Setenv("REDIS_HOST", "redis.example")
-	t.Setenv("NATS_URL", "nats://nats.example:4222")
-	t.Setenv("OPS_ADDR", "0.0.0.0:0")
-	t.Setenv("HTTP_ADDR", "127.0.0.1:0")
-	want := mustLoad(t).warnings()
-	if len(want) != 8 {
-		t.Fatalf("got %d warnings, want 8: %q", len(want), want)
-	}
-	for _, args := range [][]string{{"check"}, {"check", "--json"}} {
-		var out, diag bytes.Buffer
-		if code := run(t.Context(), args, &out, &diag); code != exitStopped {
-			t.Fatalf("%v: exit status %d: %s", args, code, &diag)
-		}
-		var got []string
-		for line := range strings.Lines(diag.String()) {
-			got = append(got, strings.TrimSpace(strings.TrimPrefix(line, "warning: ")))
-		}
-		if d := cmp.Diff(want, got); d != "" || strings.Contains(out.String(), "warning") {
-			t.Errorf("%v (-want +got):\n%s", args, d)
-		}
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel() // it stops at once
-	var log output
-	run(ctx, []string{"serve"}, &log, &log)
-	for _, w := range want {
-		if !slices.ContainsFunc(strings.Split(log.String(), "\n"), func(l string) bool { return strings.Contains(l, "level=WARN") && strings.Contains(l, w) }) {
-			t.Errorf("the log lacks %q:\n%s", w, &log)
+			t.Errorf("%s (-want +got):\n%s%s", name, d, strings.Join(c.Warnings(), "\n"))
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"bytes"
@@ -12,22 +12,11 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/internal/testutil/golden"
 )
 
-// oldVariables are the variables of each key whose names are not made from it. The
-// reference names them, and TestConfigReferenceNamesWhatWorks sets each one.
-var oldVariables = map[string]string{
-	"http.addr":             "PORT",
-	"origins":               "ORIGIN, ALLOWED_ORIGINS",
-	"sockets.transports":    "SOCKET_TRANSPORTS",
-	"sockets.ping_interval": "SOCKET_PING_INTERVAL",
-	"sockets.ping_timeout":  "SOCKET_PING_TIMEOUT",
-	"redis.addrs":           "REDIS_HOST, REDIS_PORT",
-	"traces.endpoint":       "OTEL_EXPORTER_OTLP_ENDPOINT",
-}
-
 // TestConfigReference holds docs/configuration.md against the code and the comments of
-// config.yaml: `go test . -run TestConfigReference -update` writes it.
+// config.yaml: `go test ./internal/config -run TestConfigReference -update` writes it.
 func TestConfigReference(t *testing.T) {
 	var b bytes.Buffer
 	b.WriteString(`# Configuration
@@ -39,7 +28,7 @@ Durations have their unit (` + "`500ms`, `10s`, `24h`" + `), except in the two o
 An unknown key in the file is an error that names it. A secret's variable with ` + "`_FILE`" + ` behind it names a file that holds the secret.
 ` + "`socketbridge check`" + ` shows what is in effect and who set it, secrets masked; what contradicts is refused there and at start, with exit status 2.
 `)
-	cfg := defaultConfig()
+	cfg := Default()
 	meanings, titles := commentsOf(t)
 	section := ""
 	for _, s := range settingsOf(&cfg) {
@@ -63,7 +52,7 @@ An unknown key in the file is an error that names it. A secret's variable with `
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", s.key, variable, typeOf(s), shownDefault(t, s), strings.NewReplacer("|", `\|`, "<", "&lt;").Replace(meanings[s.key]))
 	}
-	generated(t, "docs/configuration.md", b.Bytes())
+	golden.Check(t, root+"docs/configuration.md", b.Bytes())
 }
 
 // TestConfigReferenceNamesWhatWorks: each old variable sets the key that the reference
@@ -88,7 +77,7 @@ func TestConfigReferenceNamesWhatWorks(t *testing.T) {
 // commentsOf reads what config.yaml says above each key, and above each section.
 func commentsOf(t *testing.T) (keys, sections map[string]string) {
 	t.Helper()
-	text, err := os.ReadFile(configFile)
+	text, err := os.ReadFile(root + configFile)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"bytes"
@@ -16,6 +16,9 @@ import (
 	"github.com/spf13/pflag"
 )
 
+// root is the directory of go.mod.
+const root = "../../"
+
 // ignoreFrom leaves out who set what, which a comparison is rarely about.
 var ignoreFrom = cmpopts.IgnoreUnexported(Config{})
 
@@ -29,14 +32,7 @@ func clean(t testing.TB, files ...string) {
 			t.Fatal(err)
 		}
 	}
-	names := []string{
-		"PORT", "REDIS_HOST", "REDIS_PORT", "ORIGIN", "ALLOWED_ORIGINS",
-		"SOCKET_TRANSPORTS", "SOCKET_PING_TIMEOUT", "SOCKET_PING_INTERVAL", "OTEL_EXPORTER_OTLP_ENDPOINT",
-	}
-	for _, s := range settingsOf(new(Config)) {
-		names = append(names, s.env(), s.env()+"_FILE")
-	}
-	for _, n := range names {
+	for _, n := range Variables() {
 		t.Setenv(n, "")
 	}
 }
@@ -44,11 +40,11 @@ func clean(t testing.TB, files ...string) {
 func load(t testing.TB, args ...string) (Config, error) {
 	t.Helper()
 	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
-	addConfigFlags(flags)
+	AddFlags(flags)
 	if err := flags.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	return loadConfig(flags)
+	return Load(flags)
 }
 
 func mustLoad(t testing.TB, args ...string) Config {
@@ -62,19 +58,19 @@ func mustLoad(t testing.TB, args ...string) Config {
 
 func TestConfigNothingSet(t *testing.T) {
 	clean(t)
-	if diff := cmp.Diff(defaultConfig(), mustLoad(t), ignoreFrom); diff != "" {
+	if diff := cmp.Diff(Default(), mustLoad(t), ignoreFrom); diff != "" {
 		t.Errorf("without a file (-default +got):\n%s", diff)
 	}
 }
 
 func TestConfigFileEqualsDefaults(t *testing.T) {
-	path, err := filepath.Abs(configFile)
+	path, err := filepath.Abs(root + configFile)
 	if err != nil {
 		t.Fatal(err)
 	}
 	clean(t)
 	got := mustLoad(t, "--config", path)
-	if diff := cmp.Diff(defaultConfig(), got, ignoreFrom); diff != "" {
+	if diff := cmp.Diff(Default(), got, ignoreFrom); diff != "" {
 		t.Errorf("config.yaml (-default +file):\n%s", diff)
 	}
 	for _, s := range settingsOf(&got) {
@@ -95,12 +91,12 @@ func TestConfigFileExplainsEveryKey(t *testing.T) {
 
 // TestEnvExampleIsTheDefault: but for the address, which nobody else reaches.
 func TestEnvExampleIsTheDefault(t *testing.T) {
-	text, err := os.ReadFile(".env.example")
+	text, err := os.ReadFile(root + ".env.example")
 	if err != nil {
 		t.Fatal(err)
 	}
 	clean(t, dotenvFile, string(text))
-	want := defaultConfig()
+	want := Default()
 	want.HTTP.Addr = "127.0.0.1:3004"
 	if diff := cmp.Diff(want, mustLoad(t), ignoreFrom); diff != "" {
 		t.Errorf(".env.example (-default +got):\n%s", diff)
@@ -109,7 +105,7 @@ func TestEnvExampleIsTheDefault(t *testing.T) {
 	text = regexp.MustCompile(`(?m)^#([A-Z_]+=)`).ReplaceAll(text, []byte("$1"))
 	text = regexp.MustCompile(`(_FILE=).*`).ReplaceAll(text, []byte("${1}"+secretFile(t, goodSecret)))
 	clean(t, dotenvFile, string(text))
-	if c := mustLoad(t); c.NATS.URL == "" || len(c.Redis.Addrs) != 1 || len(c.Origins) != 3 || c.Auth.Mode != authJWT {
+	if c := mustLoad(t); c.NATS.URL == "" || len(c.Redis.Addrs) != 1 || len(c.Origins) != 3 || c.Auth.Mode != AuthJWT {
 		t.Errorf("all of .env.example: got %+v", c)
 	}
 }
@@ -123,7 +119,7 @@ func TestConfigOrder(t *testing.T) {
 	t.Setenv("HTTP_ADDR", "127.0.0.1:1003")
 	c := mustLoad(t, "--set", "http.max_body=4444", "--port", "1004", "--log-level", "warn")
 
-	want := defaultConfig()
+	want := Default()
 	want.History.TTL = time.Second                // file
 	want.HTTP.ReplyTimeout = 2 * time.Second      // .env over file
 	want.HTTP.ReadHeaderTimeout = 3 * time.Second // environment over .env
@@ -194,7 +190,7 @@ func TestConfigVariables(t *testing.T) {
 				if err := os.WriteFile(dotenvFile, []byte(file.String()), 0o600); err != nil {
 					t.Fatal(err)
 				}
-				want := defaultConfig()
+				want := Default()
 				test.edit(&want)
 				if diff := cmp.Diff(want, mustLoad(t), ignoreFrom); diff != "" {
 					t.Errorf("(-want +got):\n%s", diff)
@@ -312,8 +308,8 @@ func TestConfigProblems(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			clean(t, configFile, test.file, dotenvFile, test.env+"\n")
 			_, err := load(t, test.args...)
-			if _, ok := errors.AsType[*ConfigError](err); !ok {
-				t.Fatalf("got %v, want a ConfigError", err)
+			if _, ok := errors.AsType[*Error](err); !ok {
+				t.Fatalf("got %v, want a Error", err)
 			}
 			if diff := cmp.Diff(test.want, strings.Split(err.Error(), "\n")); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
@@ -324,7 +320,7 @@ func TestConfigProblems(t *testing.T) {
 
 func TestConfigSectionWithoutKeysHasDefaults(t *testing.T) {
 	clean(t, configFile, "http:\nnats:\n  stream:\nredis: {}\nhistory:\n  ttl:\n")
-	if diff := cmp.Diff(defaultConfig(), mustLoad(t), ignoreFrom); diff != "" {
+	if diff := cmp.Diff(Default(), mustLoad(t), ignoreFrom); diff != "" {
 		t.Errorf("(-default +got):\n%s", diff)
 	}
 }
@@ -342,10 +338,10 @@ func TestConfigErrorIsBounded(t *testing.T) {
 	}
 }
 
-// FuzzLoad reads arbitrary files: they end in a ConfigError or in a valid
+// FuzzLoad reads arbitrary files: they end in a Error or in a valid
 // configuration, never in a panic.
 func FuzzLoad(f *testing.F) {
-	example, err := os.ReadFile(configFile)
+	example, err := os.ReadFile(root + configFile)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -363,15 +359,15 @@ func FuzzLoad(f *testing.F) {
 		l.environment(".env", vars.GetString, vars.GetString)
 		c, err := l.finish()
 		if err != nil {
-			if _, ok := errors.AsType[*ConfigError](err); !ok {
-				t.Errorf("got %T, want a ConfigError", err)
+			if _, ok := errors.AsType[*Error](err); !ok {
+				t.Errorf("got %T, want a Error", err)
 			}
 			return
 		}
 		if err := c.Validate(); err != nil {
 			t.Errorf("loaded but not valid: %v", err)
 		}
-		if err := c.print(new(bytes.Buffer)); err != nil {
+		if err := c.Print(new(bytes.Buffer)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -388,7 +384,7 @@ func TestRedisKeysOfADeployment(t *testing.T) {
 		{[]string{"--set", "nats.subject_prefix=contest"}, "bridge:contest"},
 		{[]string{"--set", "nats.subject_prefix=contest", "--set", "redis.prefix=mine"}, "mine"},
 	} {
-		if got := mustLoad(t, tt.args...).redis().Prefix; got != tt.want {
+		if got := mustLoad(t, tt.args...).Store().Prefix; got != tt.want {
 			t.Errorf("%q: keys begin with %q, want %q", tt.args, got, tt.want)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 // warnings names each combination that starts and that a deployment should not have: the
 // key, the consequence, the remedy. `check` prints them, and the process logs them at
 // start. No secret is in them.
-func (c Config) warnings() []string {
+func (c Config) Warnings() []string {
 	var w warnings
 	c.warnAuth(&w)
 	c.warnOps(&w)
@@ -33,7 +33,7 @@ func (w *warnings) when(holds bool, format string, args ...any) {
 }
 
 func (c Config) warnAuth(w *warnings) {
-	a, none := c.Auth, c.Auth.Mode == authNone
+	a, none := c.Auth, c.Auth.Mode == AuthNone
 	reach := scope(c.HTTP.Addr)
 	w.when(none, "auth.mode is none: every client that reaches http.addr, on %s, may claim any user id; set auth.mode to jwt", reach)
 	w.when(none && len(a.APIKeys) == 0, "auth.api_keys is empty: every program that reaches http.addr, on %s, may send messages to any user; make a key with `socketbridge key`", reach)
@@ -48,7 +48,7 @@ func (c Config) warnOps(w *warnings) {
 	reach := scope(c.Ops.Addr)
 	w.when(public && len(c.Ops.Keys) == 0, "ops.keys is empty: every program that reaches ops.addr, on %s, sees users and messages and may send; make a key with `socketbridge key`", reach)
 	w.when(public && c.Ops.Pprof, "ops.pprof is true: profiles on ops.addr, on %s, show the inside of the process and slow it down; set it only while you need them", reach)
-	w.when(!c.operatorsRoutes(), "ops.addr and ops.keys are empty: the console, /api/v1, /metrics and /messages are not served, since this is not a plain development start")
+	w.when(!c.OperatorsRoutes(), "ops.addr and ops.keys are empty: the console, /api/v1, /metrics and /messages are not served, since this is not a plain development start")
 }
 
 func (c Config) warnNATS(w *warnings) {
@@ -63,7 +63,7 @@ func (c Config) warnNATS(w *warnings) {
 			server = "nats://" + server
 		}
 		u, err := url.Parse(server) // Validate has tried
-		if err != nil || isLoopback(u.Hostname()) {
+		if err != nil || IsLoopback(u.Hostname()) {
 			continue
 		}
 		login := u.User != nil || n.User != "" || n.Token != "" || n.Creds != "" || n.NKey != "" || n.TLS.Cert != ""
@@ -91,7 +91,7 @@ func (c Config) warnRedis(w *warnings) {
 func scope(addr string) string {
 	host, _, _ := net.SplitHostPort(addr) // Validate has tried
 	switch {
-	case isLoopback(host):
+	case IsLoopback(host):
 		return addr + " (this machine)"
 	case host == "" || host == "0.0.0.0" || host == "::":
 		return addr + " (all interfaces)"
@@ -101,11 +101,11 @@ func scope(addr string) string {
 
 func loopbackAddr(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
-	return err == nil && isLoopback(host)
+	return err == nil && IsLoopback(host)
 }
 
 // plainURL reports whether what is read from a URL could be changed on the way.
 func plainURL(text string) bool {
 	u, err := url.Parse(text)
-	return err == nil && u.Scheme == "http" && !isLoopback(u.Hostname())
+	return err == nil && u.Scheme == "http" && !IsLoopback(u.Hostname())
 }

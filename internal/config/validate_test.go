@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"bytes"
@@ -36,7 +36,7 @@ func TestValidate(t *testing.T) {
 		{"http.payload_burst", func(c *Config) { c.HTTP.PayloadBurst = -1 }},
 		{"http.shutdown_delay", func(c *Config) { c.HTTP.ShutdownDelay = -1 }},
 		{"http.tls.cert", func(c *Config) { c.HTTP.TLS.Key = "x.key" }},
-		{"", func(c *Config) { c.HTTP.TLS = tlsConfig{"x.pem", "x.key"} }},
+		{"", func(c *Config) { c.HTTP.TLS = TLS{"x.pem", "x.key"} }},
 		{"", func(c *Config) { c.Origins = []string{"https://a.io", "http://[::1]:80", "capacitor://localhost"} }},
 		{"origins", func(c *Config) { c.Origins = []string{"a.io"} }},
 		{"origins", func(c *Config) { c.Origins = []string{"https://a.io/"} }},
@@ -76,7 +76,7 @@ func TestValidate(t *testing.T) {
 		{"sockets.connects_per_second", func(c *Config) { c.Sockets.ConnectsPerSecond = -1 }},
 		{"sockets.connect_burst", func(c *Config) { c.Sockets.ConnectBurst = -1 }},
 		{"sockets.per_user", func(c *Config) { c.Sockets.PerUser = "first" }},
-		{"", func(c *Config) { c.Sockets.PerUser = perUserLatest }},
+		{"", func(c *Config) { c.Sockets.PerUser = PerUserLatest }},
 		{"sockets.user_connects_per_second", func(c *Config) { c.Sockets.UserConnectsPerSecond = -1 }},
 		{"sockets.user_connect_burst", func(c *Config) { c.Sockets.UserConnectBurst = -1 }},
 		{"history.ttl", func(c *Config) { c.History.TTL = 0 }},
@@ -121,14 +121,14 @@ func TestValidate(t *testing.T) {
 		{"traces.endpoint", func(c *Config) { c.Traces.Endpoint = "http://u:secret@c:4318" }},
 		{"traces.ratio", func(c *Config) { c.Traces.Ratio = 1.1 }},
 		{"auth.mode", func(c *Config) { c.Auth.Mode = "basic" }},
-		{"auth.mode", func(c *Config) { c.Auth.Mode = authJWT }},
-		{"auth.mode", func(c *Config) { c.Node.Env, c.Origins = production, []string{"https://a.io"} }},
+		{"auth.mode", func(c *Config) { c.Auth.Mode = AuthJWT }},
+		{"auth.mode", func(c *Config) { c.Node.Env, c.Origins = Production, []string{"https://a.io"} }},
 		{"origins", func(c *Config) {
-			c.Node.Env, c.Auth.Mode, c.Auth.Secrets = production, authJWT, bridge.Secret(goodSecret)
+			c.Node.Env, c.Auth.Mode, c.Auth.Secrets = Production, AuthJWT, bridge.Secret(goodSecret)
 		}},
-		{"", func(c *Config) { c.Node.Env, c.Auth.AllowInsecure = production, true }},
+		{"", func(c *Config) { c.Node.Env, c.Auth.AllowInsecure = Production, true }},
 		{"", func(c *Config) {
-			c.Node.Env, c.Auth.Mode, c.Auth.Secrets, c.Origins = production, authJWT, bridge.Secret(goodSecret), []string{"https://a.io"}
+			c.Node.Env, c.Auth.Mode, c.Auth.Secrets, c.Origins = Production, AuthJWT, bridge.Secret(goodSecret), []string{"https://a.io"}
 		}},
 		{"auth.secrets", func(c *Config) { c.Auth.Secrets = "k:short" }},
 		{"auth.secrets", func(c *Config) { c.Auth.Secrets = bridge.Secret(strings.Repeat("no-kid-", 9)) }},
@@ -154,12 +154,12 @@ func TestValidate(t *testing.T) {
 		{"", func(c *Config) { c.HTTP.Addr, c.Ops.Addr = "127.0.0.1:0", "127.0.0.1:0" }},
 		{"ops.pprof", func(c *Config) { c.Ops.Pprof = true }},
 		{"ops.tls", func(c *Config) { c.Ops.Addr, c.Ops.TLS = ":3005", true }},
-		{"", func(c *Config) { c.Ops.Addr, c.Ops.TLS, c.HTTP.TLS = ":3005", true, tlsConfig{"x.pem", "x.key"} }},
+		{"", func(c *Config) { c.Ops.Addr, c.Ops.TLS, c.HTTP.TLS = ":3005", true, TLS{"x.pem", "x.key"} }},
 		{"drain.duration", func(c *Config) { c.Drain.Duration = -1 }},
 		{"log.format", func(c *Config) { c.Log.Format = "xml" }},
 	}
 	for _, test := range tests {
-		c := defaultConfig()
+		c := Default()
 		test.edit(&c)
 		err := c.Validate()
 		got := ""
@@ -179,7 +179,7 @@ func TestPrintIsAConfigFile(t *testing.T) {
 	t.Setenv("ORIGIN", "https://a.io")
 	want := mustLoad(t)
 	var out bytes.Buffer
-	if err := want.print(&out); err != nil {
+	if err := want.Print(&out); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(out.String(), "  addr: :4000 # environment PORT\n") {
@@ -203,7 +203,7 @@ func TestPrintMasksSecrets(t *testing.T) {
 	t.Setenv("AUTH_SECRETS", "old:hunter2-"+strings.Repeat("x", 32)+",new:"+strings.Repeat("y", 32)+"hunter2")
 	t.Setenv("NATS_URL", "nats://me:hunter2@a:4222,nats://hunter2@b:4222,nats://c:4222")
 	var out bytes.Buffer
-	if err := mustLoad(t).print(&out); err != nil {
+	if err := mustLoad(t).Print(&out); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(out.String(), "hunter2") {

@@ -1,4 +1,5 @@
-package main
+// Package config loads, validates and prints the configuration of the process.
+package config
 
 import (
 	"cmp"
@@ -9,32 +10,32 @@ import (
 	"github.com/codewar/socketbridge/subscriber"
 )
 
-// Config is everything that can be set, one field for each key of config.yaml,
-// where each key is explained. The mapstructure tags are the key's parts:
-// HTTP.ReplyTimeout is `http.reply_timeout` in the file and HTTP_REPLY_TIMEOUT
-// in the environment. Read-only once loaded.
+// Config has one field for each key of config.yaml, which explains each key. The mapstructure
+// tags are the parts of the key: HTTP.ReplyTimeout is `http.reply_timeout` in the file and
+// HTTP_REPLY_TIMEOUT in the environment. It is read-only after [Load].
 type Config struct {
-	HTTP    httpConfig        `mapstructure:"http"`
+	HTTP    HTTP              `mapstructure:"http"`
 	Origins []string          `mapstructure:"origins"` // empty: every origin is let in
-	Sockets socketsConfig     `mapstructure:"sockets"`
-	History historyConfig     `mapstructure:"history"`
-	Intake  intakeConfig      `mapstructure:"intake"`
+	Sockets Sockets           `mapstructure:"sockets"`
+	History History           `mapstructure:"history"`
+	Intake  Intake            `mapstructure:"intake"`
 	NATS    subscriber.Config `mapstructure:"nats"`  // no URL: embedded server
 	Redis   store.Config      `mapstructure:"redis"` // no Addrs: in-memory store
-	Node    nodeConfig        `mapstructure:"node"`
-	Auth    authConfig        `mapstructure:"auth"`
-	Ops     opsConfig         `mapstructure:"ops"`
-	Drain   drainConfig       `mapstructure:"drain"`
-	Canary  canaryConfig      `mapstructure:"canary"`
-	Log     logConfig         `mapstructure:"log"`
-	Traces  tracesConfig      `mapstructure:"traces"`
+	Node    Node              `mapstructure:"node"`
+	Auth    Auth              `mapstructure:"auth"`
+	Ops     Ops               `mapstructure:"ops"`
+	Drain   Drain             `mapstructure:"drain"`
+	Canary  Canary            `mapstructure:"canary"`
+	Log     Log               `mapstructure:"log"`
+	Traces  Traces            `mapstructure:"traces"`
 
 	// from says where a key's value was set, such as "environment PORT". A key
 	// that is missing has its default.
 	from map[string]string
 }
 
-type httpConfig struct {
+// HTTP configures the public listener, http.addr.
+type HTTP struct {
 	Addr                     string        `mapstructure:"addr"`
 	ReplyTimeout             time.Duration `mapstructure:"reply_timeout"`
 	ReadHeaderTimeout        time.Duration `mapstructure:"read_header_timeout"`
@@ -52,16 +53,17 @@ type httpConfig struct {
 	MaxIdleConnections       int           `mapstructure:"max_idle_connections"`
 	MaxConnectionsPerAddress int           `mapstructure:"max_connections_per_address"`
 	ShutdownDelay            time.Duration `mapstructure:"shutdown_delay"`
-	TLS                      tlsConfig     `mapstructure:"tls"`
+	TLS                      TLS           `mapstructure:"tls"`
 }
 
-// tlsConfig names the PEM files of our certificate. Both or none.
-type tlsConfig struct {
+// TLS names the PEM files of our certificate. Both or none.
+type TLS struct {
 	Cert string `mapstructure:"cert"`
 	Key  string `mapstructure:"key"`
 }
 
-type socketsConfig struct {
+// Sockets configures the Socket.IO endpoint.
+type Sockets struct {
 	Transports      []string      `mapstructure:"transports"`
 	PingInterval    time.Duration `mapstructure:"ping_interval"`
 	PingTimeout     time.Duration `mapstructure:"ping_timeout"`
@@ -89,34 +91,38 @@ type socketsConfig struct {
 	UserConnectsPerSecond int `mapstructure:"user_connects_per_second"`
 	UserConnectBurst      int `mapstructure:"user_connect_burst"`
 
-	PerUser    string        `mapstructure:"per_user"` // perUserAll or perUserLatest
+	PerUser    string        `mapstructure:"per_user"` // PerUserAll or PerUserLatest
 	AckTimeout time.Duration `mapstructure:"ack_timeout"`
 }
 
 // Values of sockets.per_user.
 const (
-	perUserAll    = "all"    // every socket of a user gets every message
-	perUserLatest = "latest" // only the newest one, as the Node service had it
+	PerUserAll    = "all"    // every socket of a user gets every message
+	PerUserLatest = "latest" // only the newest one, as the Node service had it
 )
 
-type historyConfig struct {
+// History bounds what the index keeps of each user's messages.
+type History struct {
 	TTL        time.Duration `mapstructure:"ttl"`
 	MaxPerUser int           `mapstructure:"max_per_user"`
 	MaxMemory  int           `mapstructure:"max_memory"` // bytes
 	Traces     int           `mapstructure:"traces"`     // messages; 0: none
 }
 
-type intakeConfig struct {
+// Intake configures which nodes read the stream.
+type Intake struct {
 	Readers int `mapstructure:"readers"` // 0: every node
 }
 
-type nodeConfig struct {
+// Node configures the identity of this process.
+type Node struct {
 	ID    string        `mapstructure:"id"` // empty: a random one
 	Lease time.Duration `mapstructure:"lease"`
 	Env   string        `mapstructure:"env"` // NODE_ENV, as the Node service knew it
 }
 
-type opsConfig struct {
+// Ops configures the operators' routes.
+type Ops struct {
 	TLS            bool     `mapstructure:"tls"`  // with the certificate of http.tls
 	Addr           string   `mapstructure:"addr"` // empty: on http.addr
 	Keys           []string `mapstructure:"keys"` // name:sha256
@@ -124,26 +130,40 @@ type opsConfig struct {
 	Pprof          bool     `mapstructure:"pprof"` // /debug/pprof on Addr
 }
 
-type drainConfig struct {
+// Canary configures the message by which a node sees for itself that messages arrive.
+type Canary struct {
+	Interval time.Duration `mapstructure:"interval"` // 0: no canary
+	Limit    time.Duration `mapstructure:"limit"`    // the age at which the node is not ready
+}
+
+// Traces configures the export of spans.
+type Traces struct {
+	Endpoint string  `mapstructure:"endpoint"` // of OTLP over HTTP; empty: no spans
+	Ratio    float64 `mapstructure:"ratio"`    // of messages without a traceparent that are sampled, 0 to 1
+}
+
+// Drain configures how the process stops.
+type Drain struct {
 	Duration time.Duration `mapstructure:"duration"`
 }
 
-type logConfig struct {
+// Log configures what is logged, and how.
+type Log struct {
 	Level  slog.Level `mapstructure:"level"`
-	Format string     `mapstructure:"format"` // logText or logJSON
+	Format string     `mapstructure:"format"` // LogText or LogJSON
 }
 
 // Values of log.format.
 const (
-	logText = "text"
-	logJSON = "json"
+	LogText = "text"
+	LogJSON = "json"
 )
 
-// defaultConfig is the configuration of a newcomer who sets nothing: one node,
-// embedded NATS server, in-memory store. config.yaml spells the same values out.
-func defaultConfig() Config {
+// Default returns the configuration that applies when nothing is set: one node, embedded NATS
+// server, in-memory store. config.yaml lists the same values.
+func Default() Config {
 	return Config{
-		HTTP: httpConfig{
+		HTTP: HTTP{
 			Addr:                     ":3004",
 			ReplyTimeout:             5 * time.Second,
 			ReadHeaderTimeout:        10 * time.Second,
@@ -162,7 +182,7 @@ func defaultConfig() Config {
 			MaxConnectionsPerAddress: 30_000,
 		},
 		Origins: []string{},
-		Sockets: socketsConfig{
+		Sockets: Sockets{
 			Transports:      []string{"websocket", "polling"},
 			PingInterval:    25 * time.Second,
 			PingTimeout:     60 * time.Second,
@@ -190,24 +210,24 @@ func defaultConfig() Config {
 			UserConnectsPerSecond: 10,
 			UserConnectBurst:      200,
 
-			PerUser:    perUserAll,
+			PerUser:    PerUserAll,
 			AckTimeout: 3 * time.Second,
 		},
-		History: historyConfig{TTL: 10 * time.Minute, MaxPerUser: 1000, MaxMemory: 128 << 20, Traces: 500_000},
-		Intake:  intakeConfig{Readers: 3},
+		History: History{TTL: 10 * time.Minute, MaxPerUser: 1000, MaxMemory: 128 << 20, Traces: 500_000},
+		Intake:  Intake{Readers: 3},
 		NATS:    subscriber.DefaultConfig(),
 		Redis:   store.Config{Addrs: []string{}, Timeout: 500 * time.Millisecond},
-		Node:    nodeConfig{Lease: 10 * time.Second, Env: development},
+		Node:    Node{Lease: 10 * time.Second, Env: Development},
 		Auth:    defaultAuth(),
-		Ops:     opsConfig{Keys: []string{}, MaxConnections: 100},
-		Drain:   drainConfig{Duration: 5 * time.Second},
-		Canary:  canaryConfig{Interval: 2 * time.Second, Limit: 8 * time.Second},
-		Log:     logConfig{Level: slog.LevelInfo, Format: logText},
+		Ops:     Ops{Keys: []string{}, MaxConnections: 100},
+		Drain:   Drain{Duration: 5 * time.Second},
+		Canary:  Canary{Interval: 2 * time.Second, Limit: 8 * time.Second},
+		Log:     Log{Level: slog.LevelInfo, Format: LogText},
 	}
 }
 
-// redis is the store's configuration, with keys of this deployment's own.
-func (c Config) redis() store.Config {
+// Store returns the configuration of the store. Its key prefix is never empty.
+func (c Config) Store() store.Config {
 	r := c.Redis
 	r.Prefix = cmp.Or(r.Prefix, c.NATS.KeyPrefix())
 	return r

@@ -1,7 +1,8 @@
-package main
+package config
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -18,9 +19,9 @@ import (
 
 // print writes the configuration in effect as YAML that could be a config.yaml,
 // with secrets masked and, where a value is not the default, who set it.
-func (c Config) print(w io.Writer) error {
+func (c Config) Print(w io.Writer) error {
 	root := &yaml.Node{Kind: yaml.MappingNode}
-	usual := defaultConfig()
+	usual := Default()
 	defaults := settingsOf(&usual)
 	for i, s := range settingsOf(&c) {
 		path := strings.Split(s.key, ".")
@@ -48,16 +49,18 @@ func (c Config) print(w io.Writer) error {
 }
 
 // printJSON writes the same as one JSON object, without who set what.
-func (c Config) printJSON(w io.Writer) error {
+func (c Config) PrintJSON(w io.Writer) error {
 	var text bytes.Buffer
-	if err := c.print(&text); err != nil {
+	if err := c.Print(&text); err != nil {
 		return err
 	}
 	var sections map[string]any
 	if err := yaml.Unmarshal(text.Bytes(), &sections); err != nil {
 		return fmt.Errorf("read configuration back: %w", err)
 	}
-	return newJSONEncoder(w).Encode(sections)
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(sections)
 }
 
 // subsection returns the mapping under name, made at the end when it is not there.

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"fmt"
@@ -11,18 +11,19 @@ import (
 	"time"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/subscriber"
 )
 
-// ConfigError means that the configuration cannot be used. The program ends
+// Error means that the configuration cannot be used. The program ends
 // with exit status 2.
-type ConfigError struct{ problems problems }
+type Error struct{ problems problems }
 
 // maxProblems keeps a file that is wrong from end to end readable.
 const maxProblems = 10
 
 // Error has a line for each problem: the key, its value, where that came from,
 // and what it must be.
-func (e *ConfigError) Error() string {
+func (e *Error) Error() string {
 	var b strings.Builder
 	for i, p := range e.problems {
 		if i == maxProblems {
@@ -37,7 +38,7 @@ func (e *ConfigError) Error() string {
 	return b.String()
 }
 
-// problem is one line of a [ConfigError].
+// problem is one line of a [Error].
 type problem struct {
 	key   string
 	value string // quoted and without secrets, empty when it says nothing
@@ -66,11 +67,11 @@ func (p problems) err() error {
 	if len(p) == 0 {
 		return nil
 	}
-	return &ConfigError{p}
+	return &Error{p}
 }
 
 // Validate reports each value out of its range and each combination that cannot
-// work, as a [*ConfigError].
+// work, as a [*Error].
 func (c Config) Validate() error {
 	v := validation{from: c.from}
 	c.checkHTTP(&v)
@@ -141,7 +142,7 @@ func (c Config) checkHTTP(v *validation) {
 	v.require(!sameAddr, "ops.addr", c.Ops.Addr, "must be another address than http.addr, or nothing to serve it there")
 	v.require(!c.Ops.Pprof || c.Ops.Addr != "", "ops.pprof", c.Ops.Pprof, "needs ops.addr: profiles are never on http.addr")
 	v.require(!c.Ops.TLS || c.Ops.Addr != "" && c.HTTP.TLS.Cert != "", "ops.tls", c.Ops.TLS, "must be false without ops.addr and http.tls.cert")
-	v.require(slices.Contains([]string{logText, logJSON}, c.Log.Format), "log.format", c.Log.Format, "must be text or json")
+	v.require(slices.Contains([]string{LogText, LogJSON}, c.Log.Format), "log.format", c.Log.Format, "must be text or json")
 	v.require(c.Drain.Duration >= 0, "drain.duration", c.Drain.Duration, "must be 0s or more")
 }
 
@@ -180,7 +181,7 @@ func (c Config) checkSockets(v *validation) {
 	between(v, "sockets.connect_burst", s.ConnectBurst, 0, 1_000_000)
 	between(v, "sockets.user_connects_per_second", s.UserConnectsPerSecond, 0, 1_000_000)
 	between(v, "sockets.user_connect_burst", s.UserConnectBurst, 0, 1_000_000)
-	v.require(s.PerUser == perUserAll || s.PerUser == perUserLatest, "sockets.per_user", s.PerUser, "must be all or latest")
+	v.require(s.PerUser == PerUserAll || s.PerUser == PerUserLatest, "sockets.per_user", s.PerUser, "must be all or latest")
 	v.positive("sockets.ack_timeout", s.AckTimeout)
 
 	v.positive("history.ttl", c.History.TTL)
@@ -230,6 +231,19 @@ func (c Config) checkRedis(v *validation) {
 	v.require(tls.Enabled || tls.CA+tls.Cert+tls.Key+tls.ServerName == "", "redis.tls.enabled", tls.Enabled, "must be true when other keys of redis.tls are set")
 }
 
+func (c Config) checkCanary(v *validation) {
+	v.require(c.Canary.Interval == 0 || c.Canary.Interval >= 100*time.Millisecond, "canary.interval", c.Canary.Interval, "must be 100ms or more, or 0s for no canary")
+	v.require(c.Canary.Interval == 0 || c.Canary.Limit > c.Canary.Interval+subscriber.LeaderChange, "canary.limit", c.Canary.Limit,
+		"must be more than canary.interval and the 2s in which a leader is replaced, or all nodes would be unready at each change")
+}
+
+func (c Config) checkTraces(v *validation) {
+	u, err := url.Parse(c.Traces.Endpoint)
+	ok := err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
+	v.require(c.Traces.Endpoint == "" || ok, "traces.endpoint", c.Traces.Endpoint, "must be http://host:port or https://host:port; what else a collector wants to know is in OTEL_EXPORTER_OTLP_HEADERS")
+	v.require(0 <= c.Traces.Ratio && c.Traces.Ratio <= 1, "traces.ratio", c.Traces.Ratio, "must be 0 to 1")
+}
+
 // validAddr accepts what one can listen on.
 func validAddr(s string) bool {
 	_, port, err := net.SplitHostPort(s)
@@ -257,6 +271,15 @@ func validTransports(names []string) bool {
 func validOrigin(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && u.Scheme != "" && u.Host != "" && s == u.Scheme+"://"+u.Host
+}
+
+// Proxies returns the networks of http.trusted_proxies.
+func (h HTTP) Proxies() []netip.Prefix {
+	networks := make([]netip.Prefix, len(h.TrustedProxies))
+	for i, p := range h.TrustedProxies {
+		networks[i], _ = parseNetwork(p) // Validate has refused what is none
+	}
+	return networks
 }
 
 // parseNetwork reads a network, or an address as a network of its own.

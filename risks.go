@@ -5,13 +5,14 @@ import (
 	"log/slog"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/internal/config"
 	"github.com/codewar/socketbridge/store"
 	"github.com/codewar/socketbridge/subscriber"
 )
 
 // risks asks the servers of the configuration for settings that endanger delivery. The embedded
 // ones have none.
-func (c Config) risks(ctx context.Context, log *slog.Logger) (list []string, err error) {
+func risks(ctx context.Context, c config.Config, log *slog.Logger) (list []string, err error) {
 	if c.NATS.URL != "" {
 		if list, err = subscriber.Risks(ctx, c.NATS, log); err != nil {
 			return nil, err
@@ -20,7 +21,7 @@ func (c Config) risks(ctx context.Context, log *slog.Logger) (list []string, err
 	if len(c.Redis.Addrs) == 0 {
 		return list, nil
 	}
-	redis, err := store.OpenRedis(ctx, c.redis(), storeLimits(c), bridge.NodeID("check"), slog.New(slog.DiscardHandler)) // which would log them too
+	redis, err := store.OpenRedis(ctx, c.Store(), storeLimits(c), bridge.NodeID("check"), slog.New(slog.DiscardHandler)) // which would log them too
 	if err != nil {
 		return nil, err
 	}

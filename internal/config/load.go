@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"bytes"
@@ -23,19 +23,19 @@ const (
 	dotenvFile = ".env"
 )
 
-// addConfigFlags defines the flags that [loadConfig] reads. --set reaches every
+// AddFlags defines the flags that [Load] reads. --set reaches every
 // key; the others are shorthands for what is typed most.
-func addConfigFlags(flags *pflag.FlagSet) {
+func AddFlags(flags *pflag.FlagSet) {
 	flags.String("config", "", "configuration `file`; ./"+configFile+" if it is there")
 	flags.String("port", "", "`port` of http.addr")
 	flags.String("log-level", "", "log `level`: debug, info, warn or error")
 	flags.StringArray("set", nil, "any `key=value` of the configuration, such as http.addr=:3005; may be repeated")
 }
 
-// loadConfig reads the configuration, each step over the one before: defaults,
-// file, .env file, environment, flags. Its error is a [*ConfigError] that lists
+// Load reads the configuration, each step over the one before: defaults,
+// file, .env file, environment, flags. Its error is a [*Error] that lists
 // everything that is wrong.
-func loadConfig(flags *pflag.FlagSet) (Config, error) {
+func Load(flags *pflag.FlagSet) (Config, error) {
 	l := newLoader()
 	named, err := flags.GetString("config")
 	if err != nil {
@@ -65,7 +65,7 @@ type loader struct {
 }
 
 func newLoader() *loader {
-	l := &loader{cfg: defaultConfig(), v: viper.New(), from: map[string]string{}}
+	l := &loader{cfg: Default(), v: viper.New(), from: map[string]string{}}
 	l.settings = settingsOf(&l.cfg)
 	for _, s := range l.settings {
 		l.v.SetDefault(s.key, s.field.Interface())

@@ -1,7 +1,6 @@
-package main
+package config
 
 import (
-	"log/slog"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -10,12 +9,11 @@ import (
 	"unicode"
 
 	"github.com/codewar/socketbridge/bridge"
-	"github.com/codewar/socketbridge/gateway"
 	"github.com/codewar/socketbridge/gateway/auth"
 )
 
-type authConfig struct {
-	Mode          string        `mapstructure:"mode"`           // authNone or authJWT
+type Auth struct {
+	Mode          string        `mapstructure:"mode"`           // AuthNone or AuthJWT
 	AllowInsecure bool          `mapstructure:"allow_insecure"` // accept what is refused in production
 	Secrets       bridge.Secret `mapstructure:"secrets"`        // kid:secret, with commas or white space between
 	KeyFiles      []string      `mapstructure:"key_files"`
@@ -33,19 +31,19 @@ type authConfig struct {
 
 // Values of auth.mode.
 const (
-	authNone = "none" // every client is believed when it names a user
-	authJWT  = "jwt"  // a client is whom its token was made for
+	AuthNone = "none" // every client is believed when it names a user
+	AuthJWT  = "jwt"  // a client is whom its token was made for
 )
 
 // Values of node.env with a meaning. Others are only different from both.
 const (
-	development = "development" // part of a plain development start
-	production  = "production"  // nothing insecure starts by accident
+	Development = "development" // part of a plain development start
+	Production  = "production"  // nothing insecure starts by accident
 )
 
-func defaultAuth() authConfig {
-	return authConfig{
-		Mode:         authNone,
+func defaultAuth() Auth {
+	return Auth{
+		Mode:         AuthNone,
 		KeyFiles:     []string{},
 		JWKSRefresh:  15 * time.Minute,
 		Audience:     []string{},
@@ -58,49 +56,23 @@ func defaultAuth() authConfig {
 }
 
 // tokens is what the verifier, and who makes tokens for it, go by.
-func (a authConfig) tokens() auth.Config {
+func (a Auth) Tokens() auth.Config {
 	return auth.Config{
-		Secrets: a.secrets(), KeyFiles: a.KeyFiles, JWKSURL: a.JWKSURL, JWKSRefresh: a.JWKSRefresh,
+		Secrets: a.SecretEntries(), KeyFiles: a.KeyFiles, JWKSURL: a.JWKSURL, JWKSRefresh: a.JWKSRefresh,
 		Issuer: a.Issuer, Audience: a.Audience, UserClaim: a.UserClaim, Leeway: a.Leeway,
 	}
 }
 
-// openAuth makes what the gateway asks whom to believe. The verifier is nil with
-// auth.mode none.
-func openAuth(cfg Config, log *slog.Logger) (gateway.AuthConfig, error) {
-	a := gateway.AuthConfig{
-		Cookie: cfg.Auth.Cookie, WarnBefore: cfg.Auth.WarnBefore, PublishScope: cfg.Auth.PublishScope,
-		APIKeys: apiKeys(cfg.Auth.APIKeys), OpsKeys: apiKeys(cfg.Ops.Keys),
-		ConnectsPerSecond: cfg.Sockets.UserConnectsPerSecond, ConnectBurst: cfg.Sockets.UserConnectBurst,
-	}
-	if cfg.Auth.Mode == authNone {
-		return a, nil
-	}
-	var err error
-	a.Verifier, err = auth.Open(cfg.Auth.tokens(), log)
-	return a, err
-}
-
-// apiKeys reads entries that Validate has accepted.
-func apiKeys(entries []string) (keys []auth.APIKey) {
-	for _, e := range entries {
-		if k, err := auth.ParseAPIKey(e); err == nil {
-			keys = append(keys, k)
-		}
-	}
-	return keys
-}
-
 func (c Config) checkAuth(v *validation) {
 	a := c.Auth
-	hasKeys := len(a.secrets())+len(a.KeyFiles) > 0 || a.JWKSURL != ""
-	v.require(a.Mode == authNone || a.Mode == authJWT, "auth.mode", a.Mode, "must be none or jwt")
-	v.require(a.Mode != authJWT || hasKeys, "auth.mode", a.Mode, "needs keys: auth.secrets, auth.key_files or auth.jwks_url")
-	v.require(a.Mode != authNone || c.Node.Env != production || a.AllowInsecure, "auth.mode", a.Mode,
+	hasKeys := len(a.SecretEntries())+len(a.KeyFiles) > 0 || a.JWKSURL != ""
+	v.require(a.Mode == AuthNone || a.Mode == AuthJWT, "auth.mode", a.Mode, "must be none or jwt")
+	v.require(a.Mode != AuthJWT || hasKeys, "auth.mode", a.Mode, "needs keys: auth.secrets, auth.key_files or auth.jwks_url")
+	v.require(a.Mode != AuthNone || c.Node.Env != Production || a.AllowInsecure, "auth.mode", a.Mode,
 		"must be jwt in production (NODE_ENV), where nobody should be believed unasked; auth.allow_insecure: true accepts it")
-	v.require(len(c.Origins) > 0 || c.Node.Env != production || a.AllowInsecure, "origins", c.Origins,
+	v.require(len(c.Origins) > 0 || c.Node.Env != Production || a.AllowInsecure, "origins", c.Origins,
 		"must name the pages that may connect in production (NODE_ENV), such as https://codewar.example; auth.allow_insecure: true lets every page in")
-	for _, entry := range a.secrets() {
+	for _, entry := range a.SecretEntries() {
 		if _, err := auth.ParseSecret(entry); err != nil {
 			v.require(false, "auth.secrets", entry, err.Error())
 		}
@@ -131,21 +103,21 @@ func checkAPIKeys(v *validation, key string, entries []string) {
 }
 
 // secrets are the entries of auth.secrets.
-func (a authConfig) secrets() []string {
+func (a Auth) SecretEntries() []string {
 	return strings.FieldsFunc(a.Secrets.Reveal(), func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
 }
 
 // validJWKS accepts only what nobody on the way can change.
-func (a authConfig) validJWKS() bool {
+func (a Auth) validJWKS() bool {
 	u, err := url.Parse(a.JWKSURL)
 	if err != nil || u.Hostname() == "" || u.User != nil {
 		return false
 	}
-	return u.Scheme == "https" || u.Scheme == "http" && (a.AllowInsecure || isLoopback(u.Hostname()))
+	return u.Scheme == "https" || u.Scheme == "http" && (a.AllowInsecure || IsLoopback(u.Hostname()))
 }
 
-// isLoopback reports whether a host is this machine.
-func isLoopback(host string) bool {
+// IsLoopback reports whether a host is this machine.
+func IsLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }

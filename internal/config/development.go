@@ -1,0 +1,21 @@
+package config
+
+import "net"
+
+// PlainDevelopment reports whether the process is a plain development start: NATS server
+// and store are embedded, and nothing is configured that a service for others needs.
+// Only then does the public listener have the try-it page and, for this machine and
+// without a key, the operators' routes. docs/operators.md lists the conditions.
+func (c Config) PlainDevelopment() bool {
+	host, _, err := net.SplitHostPort(c.NATS.Embedded.Addr)
+	return c.NATS.URL == "" && err == nil && IsLoopback(host) && len(c.Redis.Addrs) == 0 &&
+		c.Node.Env == Development &&
+		c.Auth.Mode == AuthNone && !c.Auth.AllowInsecure && len(c.Auth.APIKeys) == 0 &&
+		len(c.Origins) == 0 && len(c.HTTP.TrustedProxies) == 0 && c.HTTP.TLS.Cert == "" &&
+		c.Ops.Addr == "" && len(c.Ops.Keys) == 0
+}
+
+// OperatorsRoutes reports whether the operators' routes are served at all.
+func (c Config) OperatorsRoutes() bool {
+	return c.Ops.Addr != "" || len(c.Ops.Keys) > 0 || c.PlainDevelopment()
+}
