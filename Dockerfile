@@ -7,7 +7,7 @@ RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
 ARG VERSION=dev
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=${VERSION}" -o /out/socketbridge . \
+    CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X github.com/codewar/socketbridge/internal/buildinfo.Version=${VERSION}" -o /out/socketbridge . \
     && mkdir /out/data
 
 FROM gcr.io/distroless/static-debian12:nonroot

@@ -17,7 +17,7 @@ run: ## serve with the embedded NATS server and the in-memory store
 	go run .
 
 build: ## build bin/socketbridge
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/socketbridge .
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X github.com/codewar/socketbridge/internal/buildinfo.Version=$(VERSION)' -o bin/socketbridge .
 
 console: gateway/console/web/node_modules/.package-lock.json ## build the pages in gateway/console/web, which the binary embeds
 	cd gateway/console/web && npm run build

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/internal/config"
 	"github.com/codewar/socketbridge/internal/drill"
+	"github.com/codewar/socketbridge/internal/logging"
 	"github.com/codewar/socketbridge/internal/sioclient"
 	"github.com/codewar/socketbridge/subscriber"
 )
@@ -135,7 +137,7 @@ func publishNATS(cmd *cobra.Command, _ target, far bool) (via string, publish pu
 	if err != nil {
 		return "", nil, nil, err
 	}
-	pub, err := subscriber.OpenPublisher(cfg.NATS, newLogger(cfg.Log, cmd.ErrOrStderr()))
+	pub, err := subscriber.OpenPublisher(cfg.NATS, slog.New(logging.New(cfg.Log, cmd.ErrOrStderr())))
 	if err != nil {
 		return "", nil, nil, fmt.Errorf("%w (--http publishes over HTTP)", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/internal/config"
+	"github.com/codewar/socketbridge/internal/logging"
 	"github.com/codewar/socketbridge/subscriber"
 )
 
@@ -249,7 +251,7 @@ func withDeadLetters(cmd *cobra.Command, use func(context.Context, *subscriber.D
 	if err != nil {
 		return err
 	}
-	d, err := subscriber.OpenDeadLetters(cmd.Context(), cfg.NATS, newLogger(cfg.Log, cmd.ErrOrStderr()))
+	d, err := subscriber.OpenDeadLetters(cmd.Context(), cfg.NATS, slog.New(logging.New(cfg.Log, cmd.ErrOrStderr())))
 	if err != nil {
 		return err
 	}

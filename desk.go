@@ -7,7 +7,9 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway"
 	"github.com/codewar/socketbridge/gateway/ops"
+	"github.com/codewar/socketbridge/internal/buildinfo"
 	"github.com/codewar/socketbridge/internal/config"
+	"github.com/codewar/socketbridge/internal/logging"
 	"github.com/codewar/socketbridge/subscriber"
 )
 
@@ -25,6 +27,7 @@ type parts struct {
 	intake *subscriber.Intake
 	feed   *ops.Feed
 	canary *bridge.Canary // nil: there is none
+	log    *logging.Handler
 }
 
 // deskConfig introduces the parts, which do not know each other, to the desk.
@@ -34,11 +37,11 @@ func deskConfig(cfg config.Config, p parts) ops.Config {
 		kind = "memory"
 	}
 	return ops.Config{
-		Node: p.node, Version: version, Revision: revision(), StoreKind: kind,
+		Node: p.node, Version: buildinfo.Version, Revision: buildinfo.Revision(), StoreKind: kind,
 		HistoryTTL: cfg.History.TTL, MaxPerUser: cfg.History.MaxPerUser,
 		Traces: cfg.History.Traces, TraceTTL: storeLimits(cfg).TraceTTL, SubjectPrefix: cfg.NATS.SubjectPrefix,
 		PingWindow: cfg.Sockets.PingInterval + cfg.Sockets.PingTimeout,
-		Hub:        p.hub, Server: p.srv, Ledger: p.router.Ledger(), Store: p.store, History: p.history, Feed: p.feed,
+		Hub:        p.hub, Server: p.srv, Ledger: p.router.Ledger(), Store: p.store, History: p.history, Feed: p.feed, Log: p.log,
 		Leading: func() (leading bool, read, last uint64) {
 			lag := p.intake.Lag()
 			return p.intake.Leading(), lag.Read, lag.Last

@@ -6,19 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/codewar/socketbridge/internal/buildinfo"
 	"github.com/codewar/socketbridge/internal/config"
+	"github.com/codewar/socketbridge/internal/logging"
 )
-
-// version is set by the release build: -ldflags "-X main.version=v1.2.3".
-var version = "dev"
 
 // Exit statuses, by contract.
 const (
@@ -132,7 +131,7 @@ func newCheckCommand() *cobra.Command {
 		}
 		warnings := cfg.Warnings()
 		if servers {
-			risks, err := risks(cmd.Context(), cfg, newLogger(cfg.Log, cmd.ErrOrStderr()))
+			risks, err := risks(cmd.Context(), cfg, slog.New(logging.New(cfg.Log, cmd.ErrOrStderr())))
 			if err != nil {
 				return err
 			}
@@ -155,24 +154,12 @@ func newVersionCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as a JSON object")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if asJSON {
-			return newJSONEncoder(cmd.OutOrStdout()).Encode(map[string]string{"version": version, "revision": revision(), "go": runtime.Version()})
+			return newJSONEncoder(cmd.OutOrStdout()).Encode(map[string]string{"version": buildinfo.Version, "revision": buildinfo.Revision(), "go": runtime.Version()})
 		}
-		_, err := fmt.Fprintf(cmd.OutOrStdout(), "socketbridge %s (%s)\n", version, revision())
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "socketbridge %s (%s)\n", buildinfo.Version, buildinfo.Revision())
 		return err
 	}
 	return cmd
-}
-
-// revision is the commit that the binary was built from, where the build knows it.
-func revision() string {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				return s.Value
-			}
-		}
-	}
-	return "unknown revision"
 }
 
 func serveCommand(cmd *cobra.Command, _ []string) error {

@@ -22,7 +22,7 @@ func TestImportDirection(t *testing.T) {
 	t.Parallel()
 	const module = "github.com/codewar/socketbridge"
 	mayImport := map[string][]string{ // of our own packages; nil: standard library only
-		"":                          {"/bridge", "/gateway", "/gateway/auth", "/gateway/console", "/gateway/limit", "/gateway/ops", "/gateway/sio", "/internal/config", "/internal/drill", "/internal/sioclient", "/store", "/subscriber"},
+		"":                          {"/bridge", "/gateway", "/gateway/auth", "/gateway/console", "/gateway/limit", "/gateway/ops", "/gateway/sio", "/internal/buildinfo", "/internal/config", "/internal/drill", "/internal/logging", "/internal/sioclient", "/internal/tracing", "/store", "/subscriber"},
 		"/bridge":                   {"/internal/varint"},
 		"/bridge/bridgetest":        {"/bridge", "/internal/wait"},
 		"/bridge/certtest":          nil,
@@ -30,7 +30,7 @@ func TestImportDirection(t *testing.T) {
 		"/gateway/auth":             {"/bridge"},
 		"/gateway/console":          nil,
 		"/gateway/limit":            {"/bridge"},
-		"/gateway/ops":              {"/bridge", "/gateway", "/gateway/console", "/gateway/limit", "/gateway/sio"},
+		"/gateway/ops":              {"/bridge", "/gateway", "/gateway/console", "/gateway/limit", "/gateway/sio", "/internal/logging"},
 		"/gateway/sio":              {"/gateway/limit"},
 		"/gateway/siotest":          {"/internal/npm"},
 		"/store":                    {"/bridge"},
@@ -46,13 +46,16 @@ func TestImportDirection(t *testing.T) {
 		"/e2e/compat":               nil,
 		"/e2e/observe":              nil,
 		"/e2e/procs":                nil,
+		"/internal/buildinfo":       nil,
 		"/internal/capture":         nil,
-		"/internal/config":          {"/bridge", "/gateway/auth", "/store", "/subscriber"},
+		"/internal/config":          {"/bridge", "/gateway/auth", "/internal/logging", "/internal/tracing", "/store", "/subscriber"},
 		"/internal/contract":        {"/internal/npm"},
 		"/internal/drill":           {"/internal/sioclient"},
+		"/internal/logging":         nil,
 		"/internal/npm":             nil,
 		"/internal/sioclient":       nil,
 		"/internal/testutil/golden": nil,
+		"/internal/tracing":         {"/bridge", "/internal/buildinfo"},
 		"/internal/varint":          nil,
 		"/internal/wait":            nil,
 	}

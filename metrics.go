@@ -11,6 +11,7 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway"
 	"github.com/codewar/socketbridge/gateway/sio"
+	"github.com/codewar/socketbridge/internal/buildinfo"
 	"github.com/codewar/socketbridge/store"
 )
 
@@ -71,7 +72,7 @@ func newMetrics() *metrics {
 		m.ended[reason] = ended.WithLabelValues(reason)
 	}
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "bridge_build_info", Help: "Always 1; the labels say which build this is."}, []string{"version", "revision", "goversion"})
-	build.WithLabelValues(version, revision(), runtime.Version()).Set(1)
+	build.WithLabelValues(buildinfo.Version, buildinfo.Revision(), runtime.Version()).Set(1)
 	m.registry.MustRegister(calls, failed, asks, lasted, ended, build,
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsScheduler)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

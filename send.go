@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/internal/config"
+	"github.com/codewar/socketbridge/internal/logging"
 	"github.com/codewar/socketbridge/subscriber"
 )
 
@@ -157,7 +159,7 @@ func (s sending) overNATS(ctx context.Context, cmd *cobra.Command) (bridge.Recei
 	if err != nil {
 		return bridge.Receipt{}, err
 	}
-	p, err := subscriber.OpenPublisher(cfg.NATS, newLogger(cfg.Log, cmd.ErrOrStderr()))
+	p, err := subscriber.OpenPublisher(cfg.NATS, slog.New(logging.New(cfg.Log, cmd.ErrOrStderr())))
 	if err != nil {
 		return bridge.Receipt{}, fmt.Errorf("%w (--url sends over HTTP)", err)
 	}

@@ -18,7 +18,10 @@ import (
 	"github.com/codewar/socketbridge/gateway/limit"
 	"github.com/codewar/socketbridge/gateway/ops"
 	"github.com/codewar/socketbridge/gateway/sio"
+	"github.com/codewar/socketbridge/internal/buildinfo"
 	"github.com/codewar/socketbridge/internal/config"
+	"github.com/codewar/socketbridge/internal/logging"
+	"github.com/codewar/socketbridge/internal/tracing"
 	"github.com/codewar/socketbridge/store"
 	"github.com/codewar/socketbridge/subscriber"
 )
@@ -28,8 +31,9 @@ import (
 func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 	defer ballast()()
 	node := bridge.NodeID(cmp.Or(cfg.Node.ID, rand.Text()))
-	book := newLogBook(cfg.Log, stderr).WithAttrs([]slog.Attr{slog.String("node", string(node))}).(*logBook)
-	log := slog.New(book)
+	handler := logging.New(cfg.Log, stderr)
+	handler.RequestID = gateway.RequestID
+	log := slog.New(handler).With("node", string(node))
 	if n, known := descriptorLimit(); known {
 		cfg = fitDescriptors(cfg, n, log)
 	}
@@ -56,12 +60,12 @@ func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error)
 	}
 	down.add("nats", 5*time.Second, sub.Close)
 
-	traces, err := openTracing(ctx, cfg.Traces, node, log)
+	traces, err := tracing.Open(ctx, cfg.Traces, node, log)
 	if err != nil {
 		return err
 	}
 	if traces != nil {
-		down.add("traces", 5*time.Second, traces.stop)
+		down.add("traces", 5*time.Second, traces.Shutdown)
 	}
 	index := bridge.NewIndex(bridge.IndexConfig{TTL: cfg.History.TTL, MaxPerUser: cfg.History.MaxPerUser, MaxMemory: cfg.History.MaxMemory})
 	history := sub.NewHistory(index)
@@ -74,7 +78,7 @@ func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error)
 		MaxBinding: cfg.Sockets.MaxBinding,
 		Stream:     sub,
 		Peers:      peers{sub},
-		Begin:      traces.begin(),
+		Begin:      traces.BeginFunc(),
 
 		Unregistered: sub.SetUnregistered,
 	}, log)
@@ -97,7 +101,7 @@ func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error)
 		DeadLetter: sub.DeadLetter,
 		Receipt:    sub.SendReceipt,
 		Settled:    feed.Settled,
-		Begin:      traces.begin(),
+		Begin:      traces.BeginFunc(),
 	}, log)
 	intake = sub.NewIntake(index, history, subscriber.IntakeConfig{Window: cfg.History.TTL, Readers: cfg.Intake.Readers}, subscriber.IntakeHandler{
 		Keep: router.Keep,
@@ -133,10 +137,9 @@ func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error)
 	serving.Sockets.Ended = m.observeEnd
 	serving.Unproven = sub.Unproven
 	srv := gateway.NewServer(serving, hub, st, asker(sub, m), checks, m.registry, log)
-	book.operate(srv)
 	redis, _ := st.(*store.Redis)
 	m.watch(&collector{hub: hub, srv: srv, router: router, intake: intake, sub: sub, redis: redis, index: index})
-	desk := ops.New(deskConfig(cfg, parts{node, sub, st, history, hub, srv, router, intake, feed, canary}), log)
+	desk := ops.New(deskConfig(cfg, parts{node, sub, st, history, hub, srv, router, intake, feed, canary, handler}), log)
 	var cert, opsCert *gateway.Certificate
 	if cfg.HTTP.TLS.Cert != "" {
 		if cert, err = gateway.OpenCertificate(cfg.HTTP.TLS.Cert, cfg.HTTP.TLS.Key, log); err != nil {
@@ -202,7 +205,7 @@ func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error)
 	down.add("readiness", cfg.HTTP.ShutdownDelay+time.Second, func(ctx context.Context) error {
 		return srv.Unready(ctx, cfg.HTTP.ShutdownDelay)
 	})
-	log.LogAttrs(ctx, slog.LevelInfo, "started", slog.String("version", version), slog.String("http", cfg.HTTP.Addr), slog.Bool("tls", cfg.HTTP.TLS.Cert != ""),
+	log.LogAttrs(ctx, slog.LevelInfo, "started", slog.String("version", buildinfo.Version), slog.String("http", cfg.HTTP.Addr), slog.Bool("tls", cfg.HTTP.TLS.Cert != ""),
 		slog.Bool("embedded_nats", cfg.NATS.URL == ""), slog.Bool("memory_store", len(cfg.Redis.Addrs) == 0))
 
 	<-ctx.Done()

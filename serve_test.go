@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -12,8 +13,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/codewar/socketbridge/internal/buildinfo"
 	"github.com/codewar/socketbridge/internal/capture"
-	"github.com/codewar/socketbridge/internal/config"
 )
 
 // output is what the program writes, readable while it runs.
@@ -138,8 +139,8 @@ func TestServeFails(t *testing.T) {
 func TestCommands(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, tt := range []struct{ command, says string }{
-		{"version", "socketbridge " + version},
-		{"version --json", `"version":"` + version + `"}`},
+		{"version", "socketbridge " + buildinfo.Version},
+		{"version --json", `"version":"` + buildinfo.Version + `"}`},
 		{"check", "addr: :3004"},
 		{"check --json", `"http":{"addr":":3004",`},
 		{"key judge --json", `"entry":"judge:`},
@@ -172,7 +173,7 @@ func TestTeardown(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel() // a stop function must not be given the signal's ended context
-	err := down.run(ended, newLogger(config.Log{}, io.Discard))
+	err := down.run(ended, slog.New(slog.DiscardHandler))
 	if d := cmp.Diff([]string{"last", "stuck", "first"}, order); d != "" {
 		t.Errorf("order (-want +got):\n%s", d)
 	}

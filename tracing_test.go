@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
 	"encoding/hex"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -22,7 +20,6 @@ import (
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway/siotest"
-	"github.com/codewar/socketbridge/internal/config"
 	"github.com/codewar/socketbridge/store/redistest"
 	"github.com/codewar/socketbridge/subscriber/natstest"
 )
@@ -282,70 +279,6 @@ func (p *program) postTraced(t testing.TB, body, header string) *http.Response {
 	}
 	_ = res.Body.Close()
 	return res
-}
-
-func TestWhoIsFollowed(t *testing.T) {
-	const trace, parent = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-	receiver := startReceiver(t)
-	open := func(ratio float64) *tracing {
-		tr, err := openTracing(t.Context(), config.Traces{Endpoint: receiver.URL, Ratio: ratio}, "n", slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = tr.stop(context.Background()) })
-		return tr
-	}
-	none, all := open(0), open(1)
-	for header, follows := range map[string]struct{ none, all bool }{
-		"":                                                        {false, true},
-		"nonsense":                                                {false, true},
-		"00-" + trace + "-" + parent + "-01":                      {true, true},
-		"00-" + trace + "-" + parent + "-03":                      {true, true},
-		"00-" + trace + "-" + parent + "-00":                      {false, false},
-		"00-" + trace + "-" + parent + "-02":                      {false, false},
-		"cc-" + trace + "-" + parent + "-01-new":                  {true, true},
-		"00-" + trace + "-" + parent + "-01-new":                  {false, true},
-		"ff-" + trace + "-" + parent + "-01":                      {false, true},
-		"00-" + strings.Repeat("0", 32) + "-" + parent + "-01":    {false, true},
-		"00-" + trace + "-" + strings.Repeat("0", 16) + "-01":     {false, true},
-		"00-" + strings.ToUpper(trace) + "-" + parent + "-01":     {false, true},
-		"00-00000000000000000000000000000001-0000000000000001-00": {false, false},
-	} {
-		for _, tt := range []struct {
-			tracing *tracing
-			want    bool
-		}{{none, follows.none}, {all, follows.all}} {
-			s := tt.tracing.span("deliver", header, time.Now())
-			if (s != nil) != tt.want {
-				t.Errorf("ratio %v, %q: followed %v, want %v", tt.tracing.ratio, header, s != nil, tt.want)
-			}
-			if s != nil {
-				if strings.HasSuffix(header, "1") && tt.tracing == none && !strings.HasPrefix(s.Traceparent(), "00-"+trace+"-") {
-					t.Errorf("%q became %q", header, s.Traceparent())
-				}
-				s.End(time.Now())
-			}
-		}
-	}
-	for _, header := range []string{"", "00-" + trace + "-" + parent + "-00"} {
-		if n := testing.AllocsPerRun(100, func() { none.span("deliver", header, time.Time{}) }); n != 0 {
-			t.Errorf("%q: %v allocations for a message that is not followed", header, n)
-		}
-	}
-	var off *tracing
-	if off.begin() != nil {
-		t.Error("without an endpoint somebody is followed")
-	}
-	var some int
-	half := open(0.5)
-	for range 1000 {
-		if s := half.span("deliver", "", time.Now()); s != nil {
-			some++
-		}
-	}
-	if some < 400 || some > 600 {
-		t.Errorf("ratio 0.5 follows %d of 1000", some)
-	}
 }
 
 // TestCollectorAway: a collector that is not there costs lines, nothing else.

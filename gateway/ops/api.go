@@ -32,6 +32,9 @@ func (d *Desk) serve() {
 	get("/api/v1/users/:id", d.getUser)
 	get("/api/v1/messages/:offset", d.getMessage)
 	get("/api/v1/dead", d.getDead)
+	get("/api/v1/logs", d.logs)
+	get("/api/v1/loglevel", d.logLevel)
+	d.cfg.Server.Operate(http.MethodPut, "/api/v1/loglevel", d.setLogLevel)
 }
 
 // clusterReport is the whole cluster at one moment.

@@ -12,6 +12,7 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway"
 	"github.com/codewar/socketbridge/gateway/sio"
+	"github.com/codewar/socketbridge/internal/logging"
 )
 
 // Config is whom a Desk asks.
@@ -34,6 +35,7 @@ type Config struct {
 	Store   Store
 	History bridge.History
 	Feed    *Feed
+	Log     *logging.Handler // of this process
 
 	// Leading says whether this node reads the stream, and how far it has come.
 	Leading func() (leading bool, read, last uint64)

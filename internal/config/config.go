@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/codewar/socketbridge/internal/logging"
+	"github.com/codewar/socketbridge/internal/tracing"
 	"github.com/codewar/socketbridge/store"
 	"github.com/codewar/socketbridge/subscriber"
 )
@@ -26,8 +28,8 @@ type Config struct {
 	Ops     Ops               `mapstructure:"ops"`
 	Drain   Drain             `mapstructure:"drain"`
 	Canary  Canary            `mapstructure:"canary"`
-	Log     Log               `mapstructure:"log"`
-	Traces  Traces            `mapstructure:"traces"`
+	Log     logging.Config    `mapstructure:"log"`
+	Traces  tracing.Config    `mapstructure:"traces"`
 
 	// from says where a key's value was set, such as "environment PORT". A key
 	// that is missing has its default.
@@ -136,28 +138,10 @@ type Canary struct {
 	Limit    time.Duration `mapstructure:"limit"`    // the age at which the node is not ready
 }
 
-// Traces configures the export of spans.
-type Traces struct {
-	Endpoint string  `mapstructure:"endpoint"` // of OTLP over HTTP; empty: no spans
-	Ratio    float64 `mapstructure:"ratio"`    // of messages without a traceparent that are sampled, 0 to 1
-}
-
 // Drain configures how the process stops.
 type Drain struct {
 	Duration time.Duration `mapstructure:"duration"`
 }
-
-// Log configures what is logged, and how.
-type Log struct {
-	Level  slog.Level `mapstructure:"level"`
-	Format string     `mapstructure:"format"` // LogText or LogJSON
-}
-
-// Values of log.format.
-const (
-	LogText = "text"
-	LogJSON = "json"
-)
 
 // Default returns the configuration that applies when nothing is set: one node, embedded NATS
 // server, in-memory store. config.yaml lists the same values.
@@ -222,7 +206,7 @@ func Default() Config {
 		Ops:     Ops{Keys: []string{}, MaxConnections: 100},
 		Drain:   Drain{Duration: 5 * time.Second},
 		Canary:  Canary{Interval: 2 * time.Second, Limit: 8 * time.Second},
-		Log:     Log{Level: slog.LevelInfo, Format: LogText},
+		Log:     logging.Config{Level: slog.LevelInfo, Format: logging.Text},
 	}
 }
 

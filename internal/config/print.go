@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/internal/logging"
 )
 
 // print writes the configuration in effect as YAML that could be a config.yaml,
@@ -89,7 +90,7 @@ func plain(value any) any {
 		}
 		return s
 	case slog.Level:
-		return strings.ToLower(v.String())
+		return logging.LevelName(v)
 	default:
 		return value
 	}

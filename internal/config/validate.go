@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/internal/logging"
 	"github.com/codewar/socketbridge/subscriber"
 )
 
@@ -142,7 +143,7 @@ func (c Config) checkHTTP(v *validation) {
 	v.require(!sameAddr, "ops.addr", c.Ops.Addr, "must be another address than http.addr, or nothing to serve it there")
 	v.require(!c.Ops.Pprof || c.Ops.Addr != "", "ops.pprof", c.Ops.Pprof, "needs ops.addr: profiles are never on http.addr")
 	v.require(!c.Ops.TLS || c.Ops.Addr != "" && c.HTTP.TLS.Cert != "", "ops.tls", c.Ops.TLS, "must be false without ops.addr and http.tls.cert")
-	v.require(slices.Contains([]string{LogText, LogJSON}, c.Log.Format), "log.format", c.Log.Format, "must be text or json")
+	v.require(slices.Contains([]string{logging.Text, logging.JSON}, c.Log.Format), "log.format", c.Log.Format, "must be text or json")
 	v.require(c.Drain.Duration >= 0, "drain.duration", c.Drain.Duration, "must be 0s or more")
 }
 
