@@ -16,17 +16,17 @@ import (
 	"github.com/codewar/socketbridge/internal/config"
 )
 
-// stopTime adds the limits of all steps of a stop, as serve.go has them: whoever stops the
+// stopTime adds the limits of all steps of a stop, as app.go has them: whoever stops the
 // process has to wait for longer.
 func stopTime(t *testing.T, c config.Config) (sum time.Duration) {
 	t.Helper()
-	source, err := os.ReadFile("serve.go")
+	source, err := os.ReadFile("internal/app/app.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	steps := regexp.MustCompile(`down\.add\("[^"]+", (?:cfg\.([\w.]+)\+)?(?:(\d+)\*)?time\.Second,`).FindAllSubmatch(source, -1)
 	if want := bytes.Count(source, []byte("down.add(")); len(steps) != want || want == 0 {
-		t.Fatalf("serve.go has %d steps, the limits of %d are understood", want, len(steps))
+		t.Fatalf("app.go has %d steps, the limits of %d are understood", want, len(steps))
 	}
 	configured := map[string]time.Duration{
 		"": 0, "HTTP.ShutdownDelay": c.HTTP.ShutdownDelay, "HTTP.ReplyTimeout": c.HTTP.ReplyTimeout, "Drain.Duration": c.Drain.Duration,

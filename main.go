@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/codewar/socketbridge/internal/app"
 	"github.com/codewar/socketbridge/internal/buildinfo"
 	"github.com/codewar/socketbridge/internal/config"
 	"github.com/codewar/socketbridge/internal/logging"
@@ -131,7 +132,7 @@ func newCheckCommand() *cobra.Command {
 		}
 		warnings := cfg.Warnings()
 		if servers {
-			risks, err := risks(cmd.Context(), cfg, slog.New(logging.New(cfg.Log, cmd.ErrOrStderr())))
+			risks, err := app.Risks(cmd.Context(), cfg, slog.New(logging.New(cfg.Log, cmd.ErrOrStderr())))
 			if err != nil {
 				return err
 			}
@@ -167,5 +168,5 @@ func serveCommand(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	return serve(cmd.Context(), cfg, cmd.ErrOrStderr())
+	return app.Run(cmd.Context(), cfg, cmd.ErrOrStderr())
 }

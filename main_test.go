@@ -22,7 +22,7 @@ func TestImportDirection(t *testing.T) {
 	t.Parallel()
 	const module = "github.com/codewar/socketbridge"
 	mayImport := map[string][]string{ // of our own packages; nil: standard library only
-		"":                          {"/bridge", "/gateway", "/gateway/auth", "/gateway/console", "/gateway/limit", "/gateway/ops", "/gateway/sio", "/internal/buildinfo", "/internal/config", "/internal/drill", "/internal/logging", "/internal/sioclient", "/internal/tracing", "/store", "/subscriber"},
+		"":                          {"/bridge", "/gateway/auth", "/internal/app", "/internal/buildinfo", "/internal/config", "/internal/drill", "/internal/logging", "/internal/sioclient", "/subscriber"},
 		"/bridge":                   {"/internal/varint"},
 		"/bridge/bridgetest":        {"/bridge", "/internal/wait"},
 		"/bridge/certtest":          nil,
@@ -46,6 +46,7 @@ func TestImportDirection(t *testing.T) {
 		"/e2e/compat":               nil,
 		"/e2e/observe":              nil,
 		"/e2e/procs":                nil,
+		"/internal/app":             {"/bridge", "/gateway", "/gateway/auth", "/gateway/console", "/gateway/limit", "/gateway/ops", "/gateway/sio", "/internal/buildinfo", "/internal/config", "/internal/logging", "/internal/tracing", "/store", "/subscriber"},
 		"/internal/buildinfo":       nil,
 		"/internal/capture":         nil,
 		"/internal/config":          {"/bridge", "/gateway/auth", "/internal/logging", "/internal/tracing", "/store", "/subscriber"},

@@ -1,4 +1,5 @@
-package main
+// Package app starts the parts of the program, connects them, and stops them in order.
+package app
 
 import (
 	"cmp"
@@ -26,9 +27,9 @@ import (
 	"github.com/codewar/socketbridge/subscriber"
 )
 
-// serve starts everything, waits until ctx ends or something dies, and stops
-// everything in the reverse order.
-func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
+// Run serves until ctx ends or a part fails, and then stops all parts in the reverse order of
+// their start.
+func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 	defer ballast()()
 	node := bridge.NodeID(cmp.Or(cfg.Node.ID, rand.Text()))
 	handler := logging.New(cfg.Log, stderr)
@@ -43,7 +44,7 @@ func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error)
 	asked := ctx
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	var down teardown
+	var down shutdown
 	defer func() { err = errors.Join(err, down.run(ctx, log)) }()
 
 	m := newMetrics()
@@ -113,7 +114,7 @@ func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error)
 		End:    router.End,
 		Handed: router.Progress,
 	})
-	believed, err := openAuth(cfg, log)
+	authConfig, err := openAuth(cfg, log)
 	if err != nil {
 		return fmt.Errorf("open auth: %w", err)
 	}
@@ -124,7 +125,7 @@ func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error)
 	}
 	free := make(chan struct{})
 	down.add("node id", time.Second, background(func(ctx context.Context) { sub.KeepIdentity(ctx, func() { close(free) }) }))
-	if v := believed.Verifier; v != nil {
+	if v := authConfig.Verifier; v != nil {
 		down.add("auth", 2*time.Second, background(v.Run))
 		checks = append(checks, gateway.Check{Name: "auth", Err: func(context.Context) error { return v.Ready() }})
 	}
@@ -133,13 +134,13 @@ func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error)
 		checks = append(checks, gateway.Check{Name: "canary", Err: func(context.Context) error { return canary.Err() }})
 		m.watchCanary(canary)
 	}
-	serving := gatewayConfig(cfg, believed)
+	serving := gatewayConfig(cfg, authConfig)
 	serving.Sockets.Ended = m.observeEnd
 	serving.Unproven = sub.Unproven
 	srv := gateway.NewServer(serving, hub, st, asker(sub, m), checks, m.registry, log)
 	redis, _ := st.(*store.Redis)
 	m.watch(&collector{hub: hub, srv: srv, router: router, intake: intake, sub: sub, redis: redis, index: index})
-	desk := ops.New(deskConfig(cfg, parts{node, sub, st, history, hub, srv, router, intake, feed, canary, handler}), log)
+	desk := ops.New(opsConfig(cfg, parts{node, sub, st, history, hub, srv, router, intake, feed, canary, handler}), log)
 	var cert, opsCert *gateway.Certificate
 	if cfg.HTTP.TLS.Cert != "" {
 		if cert, err = gateway.OpenCertificate(cfg.HTTP.TLS.Cert, cfg.HTTP.TLS.Key, log); err != nil {
@@ -152,6 +153,7 @@ func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error)
 		}
 	}
 	srv.Hold()
+	down.add("listeners", time.Second, func(ctx context.Context) error { return srv.Shutdown(ctx, 0) }) // if the start fails; otherwise the step gateway has closed them
 	if err := listen("http.addr", cfg.HTTP.Addr, func(l net.Listener) error { return srv.Serve(l, cert) }, fail, log); err != nil {
 		return err
 	}
@@ -165,19 +167,17 @@ func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error)
 	select {
 	case <-free:
 	case <-ctx.Done():
-		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		return errors.Join(ended(asked, ctx), srv.Shutdown(stop, 0))
+		return ended(asked, ctx)
 	}
 	down.add("hub", 2*time.Second, background(hub.Run))
 	if err := sub.ReceiveForwards(receiver(hub), func() { history.AskAgain(); hub.Resync() }); err != nil {
-		return errors.Join(fmt.Errorf("serve links: %w", err), srv.Shutdown(ctx, 0))
+		return fmt.Errorf("serve links: %w", err)
 	}
 	member := bridge.Member{Lease: cfg.Node.Lease, Beat: st.Beat, WentBack: st.WentBack, Rejoined: hub.Rejoined, Away: hub.StoreAway, Log: log}
 	down.add("lease", 2*time.Second, background(member.Run))
 	down.add("audit", time.Second, background(func(ctx context.Context) { router.Ledger().Audit(ctx, log) }))
 	if err := sub.ServeQueries(answering(hub, desk.Answer)); err != nil {
-		return errors.Join(err, srv.Shutdown(ctx, 0))
+		return err
 	}
 	down.add("desk", 2*time.Second, background(desk.Run))
 	down.add("gateway", cfg.Drain.Duration+10*time.Second, func(ctx context.Context) error {
@@ -197,7 +197,7 @@ func serve(ctx context.Context, cfg config.Config, stderr io.Writer) (err error)
 		return err
 	})
 	if canary != nil {
-		down.add("canary", 3*time.Second, background(fly(canary, node, hub)))
+		down.add("canary", 3*time.Second, background(runCanary(canary, node, hub)))
 	}
 	down.add("payloads", cfg.HTTP.ReplyTimeout+time.Second, srv.DrainPayloads)
 	down.add("serving", 2*time.Second, background(func(ctx context.Context) { srv.KeepServing(ctx, node, st) }))
@@ -249,7 +249,7 @@ func openStore(ctx context.Context, cfg config.Config, node bridge.NodeID, m *me
 	return redis, nil
 }
 
-func gatewayConfig(cfg config.Config, believed gateway.AuthConfig) gateway.Config {
+func gatewayConfig(cfg config.Config, authConfig gateway.AuthConfig) gateway.Config {
 	return gateway.Config{
 		Sockets: sio.Config{
 			Transports:     cfg.Sockets.Transports,
@@ -289,7 +289,7 @@ func gatewayConfig(cfg config.Config, believed gateway.AuthConfig) gateway.Confi
 		OpsOnOwnListener:  cfg.Ops.Addr != "",
 		Profiles:          cfg.Ops.Pprof,
 		Development:       cfg.PlainDevelopment(),
-		Auth:              believed,
+		Auth:              authConfig,
 		TryIt:             tryIt(cfg),
 
 		PayloadBytesPerSecond: cfg.HTTP.PayloadBytesPerSecond,

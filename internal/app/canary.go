@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -30,8 +30,8 @@ func newCanary(cfg config.Canary, node bridge.NodeID, sub *subscriber.Client, m 
 	})
 }
 
-// fly sends the canary and takes it back until ctx ends.
-func fly(c *bridge.Canary, node bridge.NodeID, hub *gateway.Hub) func(context.Context) {
+// runCanary sends the canary and receives it until ctx ends.
+func runCanary(c *bridge.Canary, node bridge.NodeID, hub *gateway.Hub) func(context.Context) {
 	return func(ctx context.Context) {
 		var wg sync.WaitGroup
 		wg.Go(func() { hub.Loopback(ctx, bridge.CanaryUser(node), c.Back) })

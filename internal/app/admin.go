@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"github.com/codewar/socketbridge/subscriber"
 )
 
-// parts are whom the operators' desk asks.
+// parts are what the operators' API asks.
 type parts struct {
 	node  bridge.NodeID
 	sub   *subscriber.Client
@@ -30,8 +30,8 @@ type parts struct {
 	log    *logging.Handler
 }
 
-// deskConfig introduces the parts, which do not know each other, to the desk.
-func deskConfig(cfg config.Config, p parts) ops.Config {
+// opsConfig connects the operators' API to the parts it asks.
+func opsConfig(cfg config.Config, p parts) ops.Config {
 	kind := "redis"
 	if len(cfg.Redis.Addrs) == 0 {
 		kind = "memory"

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -10,9 +10,9 @@ import (
 	"github.com/codewar/socketbridge/subscriber"
 )
 
-// risks asks the servers of the configuration for settings that endanger delivery. The embedded
-// ones have none.
-func risks(ctx context.Context, c config.Config, log *slog.Logger) (list []string, err error) {
+// Risks asks the servers of the configuration for settings that endanger delivery. The embedded
+// servers have none.
+func Risks(ctx context.Context, c config.Config, log *slog.Logger) (list []string, err error) {
 	if c.NATS.URL != "" {
 		if list, err = subscriber.Risks(ctx, c.NATS, log); err != nil {
 			return nil, err
