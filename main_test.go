@@ -22,7 +22,7 @@ func TestImportDirection(t *testing.T) {
 	t.Parallel()
 	const module = "github.com/codewar/socketbridge"
 	mayImport := map[string][]string{ // of our own packages; nil: standard library only
-		"":                          {"/bridge", "/gateway/auth", "/internal/app", "/internal/buildinfo", "/internal/config", "/internal/drill", "/internal/logging", "/internal/sioclient", "/subscriber"},
+		"":                          {"/internal/cli"},
 		"/bridge":                   {"/internal/varint"},
 		"/bridge/bridgetest":        {"/bridge", "/internal/wait"},
 		"/bridge/certtest":          nil,
@@ -49,6 +49,7 @@ func TestImportDirection(t *testing.T) {
 		"/internal/app":             {"/bridge", "/gateway", "/gateway/auth", "/gateway/console", "/gateway/limit", "/gateway/ops", "/gateway/sio", "/internal/buildinfo", "/internal/config", "/internal/logging", "/internal/tracing", "/store", "/subscriber"},
 		"/internal/buildinfo":       nil,
 		"/internal/capture":         nil,
+		"/internal/cli":             {"/bridge", "/gateway/auth", "/internal/app", "/internal/buildinfo", "/internal/config", "/internal/drill", "/internal/logging", "/internal/sioclient", "/subscriber"},
 		"/internal/config":          {"/bridge", "/gateway/auth", "/internal/logging", "/internal/tracing", "/store", "/subscriber"},
 		"/internal/contract":        {"/internal/npm"},
 		"/internal/drill":           {"/internal/sioclient"},
@@ -56,6 +57,7 @@ func TestImportDirection(t *testing.T) {
 		"/internal/npm":             nil,
 		"/internal/sioclient":       nil,
 		"/internal/testutil/golden": nil,
+		"/internal/testutil/launch": {"/internal/capture", "/internal/config"},
 		"/internal/tracing":         {"/bridge", "/internal/buildinfo"},
 		"/internal/varint":          nil,
 		"/internal/wait":            nil,

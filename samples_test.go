@@ -12,7 +12,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/codewar/socketbridge/internal/cli"
 	"github.com/codewar/socketbridge/internal/config"
+	"github.com/codewar/socketbridge/internal/testutil/launch"
 )
 
 // TestSamplesAreSafe loads what each sample configures as the process would: `check`
@@ -35,7 +37,7 @@ func TestSamplesAreSafe(t *testing.T) {
 				t.Error(fault)
 			}
 			var out, diag bytes.Buffer
-			if code := run(t.Context(), []string{"check"}, &out, &diag); code != exitStopped {
+			if code := cli.Run(t.Context(), []string{"check"}, &out, &diag); code != 0 {
 				t.Errorf("check: exit status %d", code)
 			}
 			var got []string
@@ -107,14 +109,14 @@ func TestOpeningsAreFound(t *testing.T) {
 // with a secret get one.
 func loadWith(t *testing.T, variables map[string]string) config.Config {
 	t.Helper()
-	clean(t)
+	launch.Clean(t)
 	known := append(config.Variables(), "GOMEMLIMIT")
 	for name, value := range variables {
 		if !slices.Contains(known, name) {
 			t.Errorf("there is no variable %s", name)
 		}
 		if strings.HasSuffix(name, "_FILE") {
-			value = secretFile(t, goodSecret)
+			value = launch.SecretFile(t, goodSecret)
 		}
 		t.Setenv(name, value)
 	}

@@ -1,0 +1,205 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/codewar/socketbridge/bridge"
+)
+
+// envOpsKey holds an operator's key.
+const envOpsKey = "OPS_KEY"
+
+// operator is what the commands that ask the operators' API have in common.
+type operator struct {
+	url, key string
+	asJSON   bool
+}
+
+func (o *operator) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.url, "ops-url", "", "`address` of a bridge's operators' routes; else ops.addr or http.addr of the configuration, on this machine")
+	cmd.Flags().StringVar(&o.key, "key", "", "an operators' `key`; better in the variable "+envOpsKey)
+	cmd.Flags().BoolVar(&o.asJSON, "json", false, "as a JSON object, as the API has it")
+}
+
+// askLimit is how long the API may take. It asks all nodes and searches for at
+// most two seconds.
+const askLimit = 15 * time.Second
+
+// ask gets one answer of the API.
+func (o *operator) ask(cmd *cobra.Command, path string, into any) error {
+	t, err := opsTarget(cmd, o.url)
+	if err != nil {
+		return err
+	}
+	t.key = bridge.Secret(cmp.Or(o.key, os.Getenv(envOpsKey)))
+	client, closeIdle := t.client()
+	defer closeIdle()
+	ctx, cancel := context.WithTimeoutCause(cmd.Context(), askLimit, fmt.Errorf("no answer within %v", askLimit))
+	defer cancel()
+	_, err = t.call(ctx, client, http.MethodGet, "/api/v1"+path, nil, into)
+	if e, ok := errors.AsType[*httpError](err); ok && (e.status == http.StatusNotFound || e.status == http.StatusUnauthorized) {
+		return fmt.Errorf("ask the operators' API at %s: %w (see --ops-url and %s)", t.url, err, envOpsKey)
+	}
+	return err
+}
+
+// verdictJSON is why a user did or did not get something.
+type verdictJSON struct {
+	Code string `json:"code"`
+	Text string `json:"text"`
+}
+
+// usersJSON lists connected users, as the API does.
+type usersJSON struct {
+	Users []struct {
+		UserID  string    `json:"userId"`
+		Sockets int       `json:"sockets"`
+		Nodes   []string  `json:"nodes"`
+		Since   time.Time `json:"since"`
+	} `json:"users"`
+	Total     int      `json:"total"`
+	Truncated bool     `json:"truncated"`
+	Missing   []string `json:"missing"` // nodes that did not answer
+}
+
+// userJSON is what is known of one user, as the API has it.
+type userJSON struct {
+	UserID  string      `json:"userId"`
+	Verdict verdictJSON `json:"verdict"`
+	Sockets []struct {
+		SocketID    string    `json:"socketId"`
+		Node        string    `json:"node"`
+		Since       time.Time `json:"since"`
+		Transport   string    `json:"transport"`
+		LastOffset  string    `json:"lastOffset"`
+		QueuedBytes int       `json:"queuedBytes"`
+	} `json:"sockets"`
+	Events []struct {
+		At         time.Time `json:"at"`
+		Event      string    `json:"event"`
+		SocketID   string    `json:"socketId"`
+		Node       string    `json:"node"`
+		Reason     string    `json:"reason"`
+		DurationMs float64   `json:"durationMs"`
+	} `json:"events"`
+	Taken    string `json:"taken"`
+	Last     string `json:"last"`
+	Messages []struct {
+		Offset  string      `json:"offset"`
+		Topic   string      `json:"topic"`
+		At      *time.Time  `json:"at"`
+		Outcome string      `json:"outcome"`
+		Verdict verdictJSON `json:"verdict"`
+		Sockets int         `json:"sockets"`
+	} `json:"messages"`
+	Dead []struct {
+		Seq     uint64    `json:"seq"`
+		At      time.Time `json:"at"`
+		Code    string    `json:"code"`
+		Reason  string    `json:"reason"`
+		Subject string    `json:"subject"`
+	} `json:"dead"`
+	Missed []struct { // calls of /sendPayload that were answered with 404
+		At    time.Time `json:"at"`
+		Topic string    `json:"topic"`
+		Node  string    `json:"node"`
+	} `json:"missed"`
+	Missing []string `json:"missing"`
+	Partial []string `json:"partial"` // what could not be asked, and why
+}
+
+func newUsersCommand() *cobra.Command {
+	var o operator
+	var prefix string
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "users",
+		Short: "List the users who are connected, to any node",
+		Example: "  socketbridge users\n" +
+			"  socketbridge users --prefix team_7 --json",
+		Args: noArgs,
+	}
+	o.flags(cmd)
+	cmd.Flags().StringVar(&prefix, "prefix", "", "only users whose id begins with `text`")
+	cmd.Flags().IntVar(&limit, "limit", 100, "at most `n` of them")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if limit < 1 {
+			return usagef("--limit %d: must be 1 or more", limit)
+		}
+		query := url.Values{"prefix": {prefix}, "limit": {strconv.Itoa(limit)}}
+		return answer(&o, cmd, "/users?"+query.Encode(), printUsers)
+	}
+	return cmd
+}
+
+func newUserCommand() *cobra.Command {
+	var o operator
+	var topic string
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "user ID",
+		Short: "Say why a user did or did not get a message",
+		Long: "Begins with the answer: never published, broke the rules, nobody there, still waiting, given to a page\n" +
+			"that was dead, a page that was too slow, beyond the history. Then the user's sockets, what happened to\n" +
+			"them, and the user's last messages with what became of each. --json has every verdict in words.",
+		Example: "  socketbridge user user_123\n" +
+			"  socketbridge user user_123 --topic evaluationComplete\n" +
+			"  OPS_KEY=oncall.… socketbridge user user_123 --ops-url https://bridge.example --json",
+		Args: oneUser,
+	}
+	o.flags(cmd)
+	cmd.ValidArgsFunction = o.completeUser
+	cmd.Flags().StringVar(&topic, "topic", "", "only messages of this `topic`")
+	cmd.Flags().IntVar(&limit, "limit", 20, "at most `n` messages")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if limit < 1 {
+			return usagef("--limit %d: must be 1 or more", limit)
+		}
+		query := url.Values{"topic": {topic}, "limit": {strconv.Itoa(limit)}}
+		return answer(&o, cmd, "/users/"+url.PathEscape(args[0])+"?"+query.Encode(), printUser)
+	}
+	return cmd
+}
+
+// completeUser offers the ids of connected users.
+func (o *operator) completeUser(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	const most = 50
+	var a usersJSON
+	query := url.Values{"prefix": {begun}, "limit": {strconv.Itoa(most)}}
+	if len(args) > 0 || o.ask(cmd, "/users?"+query.Encode(), &a) != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp // a shell in the middle of a line is no place for errors
+	}
+	var ids []cobra.Completion
+	for _, u := range a.Users {
+		ids = append(ids, cobra.CompletionWithDesc(u.UserID, count(u.Sockets, "socket")))
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}
+
+// answer prints what the API says: as it is, or for people.
+func answer[A any](o *operator, cmd *cobra.Command, path string, show func(io.Writer, A, time.Time) error) error {
+	if o.asJSON {
+		var raw json.RawMessage
+		if err := o.ask(cmd, path, &raw); err != nil {
+			return err
+		}
+		return newJSONEncoder(cmd.OutOrStdout()).Encode(raw)
+	}
+	var a A
+	if err := o.ask(cmd, path, &a); err != nil {
+		return err
+	}
+	return show(cmd.OutOrStdout(), a, time.Now())
+}
