@@ -302,7 +302,7 @@ func decide(c Count, unsure, onlyIfPresent, withdrawn bool) (o Outcome, final bo
 	return Inboxed, true
 }
 
-// close enters the outcome in the ledger, sends the receipt, and leaves a trace.
+// close enters the outcome in the ledger, sends the receipt, and records the delivery.
 func (r *Router) close(b *batch, i int, o Outcome, sum Count, unsure bool) {
 	f := &b.flights[i]
 	r.ledger.settle(o)
@@ -318,20 +318,20 @@ func (r *Router) close(b *batch, i int, o Outcome, sum Count, unsure bool) {
 	if r.routes.Settled != nil {
 		r.routes.Settled(Settlement{Offset: f.Offset, User: f.User, Topic: f.Topic, Outcome: o, Sockets: sum.Took, Read: b.read})
 	}
-	r.trace(func(t *Trace) { b.trace(t, i, o) })
+	r.recorder.add(func(d *DeliveryRecord) { b.record(d, i, o) })
 	if r.log.Enabled(context.Background(), slog.LevelDebug) {
 		r.log.LogAttrs(context.Background(), slog.LevelDebug, "settled", slog.String("user", string(f.User)), slog.String("topic", f.Topic),
 			slog.Uint64("stream_seq", f.Offset.Seq), slog.String("outcome", string(o)), slog.Int("sockets", sum.Took))
 	}
 }
 
-// trace tells what happened to a flight.
-func (b *batch) trace(t *Trace, i int, o Outcome) {
+// record tells what happened to a flight.
+func (b *batch) record(d *DeliveryRecord, i int, o Outcome) {
 	f := &b.flights[i]
-	t.Offset, t.Subject, t.User, t.Read, t.Settled, t.Outcome = f.Offset, f.msg.Subject, f.User, b.read, time.Now(), o
+	d.Offset, d.Subject, d.User, d.Read, d.Settled, d.Outcome = f.Offset, f.msg.Subject, f.User, b.read, time.Now(), o
 	for _, try := range f.tries {
-		t.Tries = append(t.Tries, Try{Node: try.node, Took: try.Took, Seen: try.Seen, Acked: try.Acked})
-		told := &t.Tries[len(t.Tries)-1]
+		d.Nodes = append(d.Nodes, NodeDelivery{Node: try.node, Took: try.Took, Seen: try.Seen, Acked: try.Acked})
+		told := &d.Nodes[len(d.Nodes)-1]
 		if try.err != nil {
 			told.Error = try.err.Error()
 		}

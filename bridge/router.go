@@ -17,8 +17,6 @@ type Routes struct {
 	LatestOnly bool
 	// AckTimeout is how long a page has to confirm a message whose sender asks for that.
 	AckTimeout time.Duration
-	// Traced says whether each message is to leave a trace.
-	Traced bool
 	// Push gives an envelope to this node's sockets of its user; Flush writes what
 	// was pushed, and comes after each batch.
 	Push  func(*Envelope) Count
@@ -45,6 +43,8 @@ type Routes struct {
 	// Settled is told of each message that has its outcome, for operators who
 	// watch. It must not wait. Nil: no operator does.
 	Settled func(Settlement)
+	// Records keeps what happened to each message. Nil: nothing is kept.
+	Records RecordSaver
 	// Begin follows messages through their steps. Nil: none is followed.
 	Begin BeginSpan
 	// Receipt tells the subject what became of a message.
@@ -54,7 +54,6 @@ type Routes struct {
 // routerStore is the part of the store that routing needs.
 type routerStore interface {
 	Locate(ctx context.Context, users []UserID) []Located
-	SaveTraces(ctx context.Context, blocks []TraceBlock) error
 }
 
 // Router takes the stream's messages in batches, in order, puts each into the index, and
@@ -74,7 +73,8 @@ type Router struct {
 	log    *slog.Logger
 	ledger Ledger
 	counts routerCounters
-	traces traces
+
+	recorder recorder
 
 	handed       atomic.Pointer[Offset] // of the last batch of the term that was handed on; nil before
 	unlocated    Quiet                  // lines of look-ups that failed
@@ -86,7 +86,8 @@ type Router struct {
 
 // NewRouter makes the router of one node.
 func NewRouter(self NodeID, store routerStore, index *Index, routes Routes, log *slog.Logger) *Router {
-	return &Router{self: self, store: store, index: index, routes: routes, log: log.With("component", "router")}
+	log = log.With("component", "router")
+	return &Router{self: self, store: store, index: index, routes: routes, log: log, recorder: recorder{saver: routes.Records, log: log}}
 }
 
 // Ledger is the account of every message this node has routed.
@@ -98,7 +99,7 @@ type routerTerm struct {
 	stop    context.CancelFunc
 	batches chan *batch    // sender: Route; receiver: hand; closed by End
 	queued  atomic.Int64   // batches that hand has, or will have
-	running sync.WaitGroup // hand, beat, keepTraces, pushes and forwards that wait for their answer, withdrawals
+	running sync.WaitGroup // hand, beat, recorder, pushes and forwards that wait for their answer, withdrawals
 }
 
 // Begin starts a term.
@@ -109,7 +110,7 @@ func (r *Router) Begin(term uint64) {
 	r.handed.Store(nil)
 	t.running.Go(func() { r.hand(t) })
 	t.running.Go(func() { r.beat(ctx, term) })
-	t.running.Go(func() { r.keepTraces(ctx) })
+	t.running.Go(func() { r.recorder.run(ctx) })
 }
 
 // End waits until what was routed is handed on and answered for.
@@ -118,7 +119,7 @@ func (r *Router) End(uint64) {
 	close(t.batches)
 	t.stop()
 	t.running.Wait()
-	r.saveTraces()
+	r.recorder.save()
 	r.term = nil
 }
 
@@ -164,8 +165,8 @@ func (r *Router) Route(ctx context.Context, term uint64, msgs []Message) error {
 		if r.routes.Settled != nil {
 			r.routes.Settled(Settlement{Offset: d.msg.Offset, User: user, Topic: d.msg.Topic, Outcome: Dead, Code: d.why.Code, Read: b.read})
 		}
-		r.trace(func(t *Trace) {
-			t.Offset, t.Subject, t.User, t.Read, t.Settled, t.Outcome, t.Code = d.msg.Offset, d.msg.Subject, user, b.read, time.Now(), Dead, d.why.Code
+		r.recorder.add(func(r *DeliveryRecord) {
+			r.Offset, r.Subject, r.User, r.Read, r.Settled, r.Outcome, r.Code = d.msg.Offset, d.msg.Subject, user, b.read, time.Now(), Dead, d.why.Code
 		})
 	}
 	r.handOn(b)

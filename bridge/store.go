@@ -16,7 +16,6 @@ import (
 type Store interface {
 	Registry
 	Sessions
-	Traces
 	Leases
 	// Ping reports whether the store answers.
 	Ping(ctx context.Context) error
@@ -157,20 +156,6 @@ type Sessions interface {
 
 // ErrNoSession means that a private session id is unknown.
 var ErrNoSession = errors.New("no such session")
-
-// Traces keep what happened to each message, for longer than the history keeps
-// the message itself.
-type Traces interface {
-	// SaveTraces adds to what is kept of each block. It keeps nothing of what it is given.
-	SaveTraces(ctx context.Context, blocks []TraceBlock) error
-	// Trace returns ErrNoTrace when nothing is known of the message.
-	Trace(ctx context.Context, at Offset) (Trace, error)
-	// TracesOf looks backwards for what is known of a user's messages, beginning
-	// with the block that from is in and no further back than [TraceWindow] blocks,
-	// so that one call costs the store little. found is newest first. next is where
-	// to look on, zero when nothing older is kept.
-	TracesOf(ctx context.Context, user UserID, from Offset) (found []Trace, next Offset, err error)
-}
 
 // Leases is how nodes know of each other. Who leads is decided in NATS. All deadlines are by
 // the store's clock.

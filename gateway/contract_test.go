@@ -32,7 +32,7 @@ func TestContractsAreOpenAPI(t *testing.T) {
 func contractServer(t *testing.T, cfg Config, st contractStore, ask AskFunc) *Server {
 	t.Helper()
 	log, s := slog.New(slog.DiscardHandler), store.NewMemory(store.Limits{}).Node("n")
-	cfg.MaxBody, cfg.ReplyTimeout = 4096, time.Second
+	cfg.MaxBody, cfg.ReplyTimeout, cfg.Records = 4096, time.Second, st
 	cfg.Sockets.Transports = []string{"websocket", "polling"}
 	srv := NewServer(cfg, NewHub(s, newIndex(), HubConfig{}, log), st, orPushed(ask), nil, prometheus.NewRegistry(), log)
 	t.Cleanup(func() {
@@ -43,7 +43,7 @@ func contractServer(t *testing.T, cfg Config, st contractStore, ask AskFunc) *Se
 	return srv
 }
 
-// contractStore knows the user "here" and one trace, unless it is broken.
+// contractStore knows the user "here" and one delivery record, unless it is broken.
 type contractStore struct{ broken bool }
 
 func (s contractStore) Locate(_ context.Context, users []bridge.UserID) []bridge.Located {
@@ -56,17 +56,17 @@ func (s contractStore) Locate(_ context.Context, users []bridge.UserID) []bridge
 	return found
 }
 
-func (s contractStore) Trace(_ context.Context, at bridge.Offset) (bridge.Trace, error) {
+func (s contractStore) Record(_ context.Context, at bridge.Offset) (bridge.DeliveryRecord, error) {
 	switch {
 	case s.broken:
-		return bridge.Trace{}, errors.New("broken")
+		return bridge.DeliveryRecord{}, errors.New("broken")
 	case at.Seq != 1:
-		return bridge.Trace{}, bridge.ErrNoTrace
+		return bridge.DeliveryRecord{}, bridge.ErrNoRecord
 	}
 	now := time.Now().UTC()
-	return bridge.Trace{
+	return bridge.DeliveryRecord{
 		Offset: at, Subject: "codewar.t", User: "here", Read: now, Settled: now, Outcome: bridge.Pushed,
-		Tries: []bridge.Try{{Node: "n", Sockets: []bridge.SocketID{"s"}, Took: 1}},
+		Nodes: []bridge.NodeDelivery{{Node: "n", Sockets: []bridge.SocketID{"s"}, Took: 1}},
 	}, nil
 }
 

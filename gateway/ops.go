@@ -41,24 +41,25 @@ const processCheck = "process"
 // publicReason stands for the text of each failed check where the client is no operator.
 const publicReason = "failed"
 
-// traces answers what happened to one message.
-type traces struct {
-	find func(context.Context, bridge.Offset) (bridge.Trace, error)
-}
+// messageRecords answers what happened to one message.
+type messageRecords struct{ cfg Config }
 
-func (tr *traces) handle(c echo.Context) error {
+func (r *messageRecords) handle(c echo.Context) error {
 	at, err := bridge.ParseOffset(c.Param("offset"))
 	if err != nil {
 		return c.JSON(http.StatusBadRequest, newErrorBody(err.Error(), codeInvalidOffset, map[string]any{"action": "message"}))
 	}
-	trace, err := tr.find(c.Request().Context(), at)
+	record, err := bridge.DeliveryRecord{}, bridge.ErrNoRecord
+	if r.cfg.Records != nil {
+		record, err = r.cfg.Records.Record(c.Request().Context(), at)
+	}
 	switch {
-	case errors.Is(err, bridge.ErrNoTrace):
+	case errors.Is(err, bridge.ErrNoRecord):
 		return c.JSON(http.StatusNotFound, newErrorBody("No trace: not read yet, or longer ago than the history goes back", codeNotFound, map[string]any{"action": "message", "offset": at}))
 	case err != nil:
 		return c.JSON(http.StatusServiceUnavailable, newErrorBody("The store does not answer", codeUnavailable, map[string]any{"action": "message", "offset": at}))
 	}
-	return c.JSON(http.StatusOK, trace)
+	return c.JSON(http.StatusOK, record)
 }
 
 // routes are what a balancer asks. operator reports whether a request may see why a

@@ -53,6 +53,10 @@ type Config struct {
 	// Unproven reports whether a node may have sockets that the store does not know of: then the
 	// leader decides whether a user without sockets in the store is offline. Nil: no node has.
 	Unproven func() bool
+	// Records answers /messages/<offset>. Nil: nothing is recorded.
+	Records interface {
+		Record(ctx context.Context, at bridge.Offset) (bridge.DeliveryRecord, error)
+	}
 	// TryIt answers / and what is below /tryit/, where a newcomer looks first. Nil: nothing is there.
 	TryIt http.Handler
 }
@@ -92,14 +96,8 @@ type Server struct {
 	log      *slog.Logger
 }
 
-// serverStore is the part of the store that the routes need.
-type serverStore interface {
-	locator
-	Trace(ctx context.Context, at bridge.Offset) (bridge.Trace, error)
-}
-
 // NewServer wires the routes. Checks say what keeps the node from being ready.
-func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Check, metrics *prometheus.Registry, log *slog.Logger) *Server {
+func NewServer(cfg Config, hub *Hub, store locator, ask AskFunc, checks []Check, metrics *prometheus.Registry, log *slog.Logger) *Server {
 	log = log.With("component", "gateway")
 	refusals, client := limit.NewTally(log, requestLimits...), clientAddr(cfg.TrustedProxies)
 	pages := pages{cfg.Origins, cfg.TrustedProxies}
@@ -153,7 +151,7 @@ func NewServer(cfg Config, hub *Hub, store serverStore, ask AskFunc, checks []Ch
 		s.profiles()
 	}
 	s.Operate(http.MethodGet, "/metrics", metricsHandler(metrics))
-	s.Operate(http.MethodGet, "/messages/:offset", (&traces{store.Trace}).handle)
+	s.Operate(http.MethodGet, "/messages/:offset", (&messageRecords{cfg}).handle)
 	s.Operate(http.MethodPost, "/api/v1/send", s.payloads.send, middleware.BodyLimit(bytesText(cfg.MaxBody)))
 	s.Operate(http.MethodGet, "/api/v1/openapi.json", document(operatorsContract))
 	s.http = s.newHTTP(s.socketsFirst(public), cfg)

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/codewar/socketbridge/bridge"
-	"github.com/codewar/socketbridge/bridge/bridgetest"
 	"github.com/codewar/socketbridge/store"
 	"github.com/codewar/socketbridge/store/redistest"
 )
@@ -106,43 +105,4 @@ func cpuOf(b *testing.B, pid int) time.Duration {
 		ticks += n
 	}
 	return time.Duration(ticks) * 10 * time.Millisecond
-}
-
-// BenchmarkTracesOf searches half a million traces, all that are kept by default,
-// for a user who has a hundred of them.
-func BenchmarkTracesOf(b *testing.B) {
-	const blocks, perBlock, users = 977, 512, 5000
-	search := func(b *testing.B, s bridge.Store) {
-		for block := range blocks {
-			traces := make([]bridge.Trace, perBlock)
-			for i := range traces {
-				seq := block*perBlock + i
-				traces[i] = bridge.Trace{
-					Offset: bridge.Offset{Epoch: 1, Seq: uint64(seq)}, Subject: "codewar.submissionUpdate", User: bridge.UserID(fmt.Sprint("user_", seq%users)),
-					Read: time.Now(), Settled: time.Now(), Outcome: bridge.Pushed,
-					Tries: []bridge.Try{{Node: "ABCDEFGHIJKLMNOPQRSTUVWXYZ", Took: 1, Sockets: []bridge.SocketID{"ABCDEFGHIJKLMNOPQRST"}}},
-				}
-			}
-			if err := s.SaveTraces(b.Context(), []bridge.TraceBlock{bridge.NewTraceBlock(traces...)}); err != nil {
-				b.Fatal(err)
-			}
-		}
-		b.ReportAllocs()
-		for b.Loop() {
-			n := 0
-			for from := (bridge.Offset{Epoch: 1, Seq: blocks*perBlock - 1}); !from.IsZero(); {
-				found, next, err := s.TracesOf(b.Context(), "user_7", from)
-				if err != nil {
-					b.Fatal(err)
-				}
-				n += len(found)
-				from = next
-			}
-			if n != 101 {
-				b.Fatalf("%d found", n)
-			}
-		}
-	}
-	b.Run("memory", func(b *testing.B) { search(b, store.NewMemory(store.Limits{}).Node("a")) })
-	b.Run("redis", func(b *testing.B) { search(b, opener(b, redistest.Server(b), bridgetest.Limits{})("a")) })
 }

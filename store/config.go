@@ -51,8 +51,6 @@ type TLS struct {
 // Limits bound what a store keeps and for how long.
 type Limits struct {
 	HistoryTTL  time.Duration // for how long messages are of use; default 10m
-	MaxTraces   int           // about how many messages leave a trace; default 500,000
-	TraceTTL    time.Duration // how long a message's trace is kept; default an hour more than HistoryTTL
 	NodeLease   time.Duration // how long a silent node is believed; default 10s. Beat every third of it.
 	SessionTTL  time.Duration // how long a session can be resumed after it was last saved; default 3/2 of HistoryTTL
 	MaxSessions int           // how many sessions are kept for a user, the newest ones; default 200
@@ -61,16 +59,10 @@ type Limits struct {
 // marksTTL is how long a user's delivered offset is kept after it has moved.
 func (l Limits) marksTTL() time.Duration { return max(l.HistoryTTL, 7*24*time.Hour) }
 
-// traceLonger is how much longer than the history traces are kept: a message that
-// nobody took in time can then be told from one that was never published.
-const traceLonger = time.Hour
-
 func (l Limits) withDefaults() Limits {
 	history := cmp.Or(l.HistoryTTL, 10*time.Minute)
 	return Limits{
 		HistoryTTL:  history,
-		MaxTraces:   cmp.Or(l.MaxTraces, 500_000),
-		TraceTTL:    cmp.Or(l.TraceTTL, history+traceLonger),
 		NodeLease:   cmp.Or(l.NodeLease, 10*time.Second),
 		SessionTTL:  cmp.Or(l.SessionTTL, history*3/2),
 		MaxSessions: cmp.Or(l.MaxSessions, 200),

@@ -12,7 +12,6 @@ import (
 //	<prefix>:marks:{<user>}        hash    taken: the user's delivered offset
 //	<prefix>:session:{<pid>}       string  JSON
 //	<prefix>:sessions:{<user>}     zset    private id of a session -> when it was saved, µs
-//	<prefix>:traces:{<block>}      list    see bridge.TraceBlock
 //	<prefix>:canary:{<n>}:<node>   string  see canaries; n so that each master has one
 //	<prefix>:{cluster}:nodes       zset    incarnation -> lease deadline, ms by the server's clock
 //	<prefix>:{cluster}:joins       string  the newest join number ever given out

@@ -25,7 +25,6 @@ type Memory struct {
 	users     map[bridge.UserID]*memoryUser
 	mostUsers int // mostMemoryUsers; a test has fewer
 	sessions  map[string]memorySession
-	traces    []*memoryTraces // oldest first
 	nodes     map[bridge.NodeID]*memoryLease
 	joins     uint64 // the newest join number
 	canaries  map[bridge.NodeID]uint64

@@ -13,7 +13,7 @@ import (
 func Ops() []string {
 	return []string{
 		"beat", "delivered", "drop_session", "leave", "locate", "nodes", "ping", "reap", "register", "renew",
-		"save_sessions", "save_traces", "serving", "session", "taken", "trace", "traces_of", "unregister", "went_back",
+		"save_sessions", "serving", "session", "taken", "unregister", "went_back",
 	}
 }
 

@@ -18,22 +18,13 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-const (
-	// deadLettersFetched is how many letters, without bodies, one fetch returns at most.
-	deadLettersFetched = 200
-	// deadLetterReaderIdle is when the server removes a consumer that fetches nothing. It is longer
-	// than a caller takes for the letters of one fetch; a replay takes longest.
-	deadLetterReaderIdle = 10 * time.Minute
-	// recentLimit bounds reading the newest letters: an operator waits for the answer.
-	recentLimit = 2 * time.Second
-)
+// recentLimit bounds reading the newest letters: an operator waits for the answer.
+const recentLimit = 2 * time.Second
 
 var (
 	// ErrNoLetter means that no dead letter has that sequence, or that it was deleted.
 	ErrNoLetter = errors.New("no such dead letter")
 
-	errSilent    = fmt.Errorf("%w: stored letters do not arrive", bridge.ErrUnavailable)
-	errLetter    = fmt.Errorf("%w: a letter was lost between nats and this process", bridge.ErrUnavailable)
 	errNoLetters = fmt.Errorf("%w: no answer within %v", bridge.ErrUnavailable, recentLimit)
 )
 
@@ -114,12 +105,10 @@ type Selection struct {
 func (d *DeadLetters) List(ctx context.Context, s Selection) iter.Seq2[Letter, error] {
 	return func(yield func(Letter, error) bool) {
 		now := time.Now()
-		info, err := d.stream.Info(ctx)
-		if err == nil {
-			err = readLetters(ctx, d.stream, s.consumer(d.cfg.deadSubjects(), now), func(l Letter) bool {
-				return l.Seq <= info.State.LastSeq && (s.Older <= 0 || now.Sub(l.At) >= s.Older) && yield(l, nil)
-			})
-		}
+		err := readStream(ctx, d.stream, s.consumer(d.cfg.deadSubjects(), now), func(m storedMsg) bool {
+			l := bodyless(m)
+			return (s.Older <= 0 || now.Sub(l.At) >= s.Older) && yield(l, nil)
+		})
 		if err != nil {
 			yield(Letter{}, fmt.Errorf("list dead letters: %w", fault(ctx, err)))
 		}
@@ -159,8 +148,8 @@ func (c *Client) recentLetters(ctx context.Context, limit uint64) (newest []Lett
 	config := Selection{}.consumer(c.cfg.deadSubjects(), state.LastTime)
 	config.DeliverPolicy = jetstream.DeliverByStartSequencePolicy
 	config.OptStartSeq = max(state.FirstSeq, state.LastSeq+1-min(limit, state.LastSeq))
-	err = readLetters(ctx, stream, config, func(l Letter) bool {
-		newest = append(newest, l)
+	err = readStream(ctx, stream, config, func(m storedMsg) bool {
+		newest = append(newest, bodyless(m))
 		return uint64(len(newest)) < limit
 	})
 	slices.Reverse(newest)
@@ -171,8 +160,7 @@ func (c *Client) recentLetters(ctx context.Context, limit uint64) (newest []Lett
 func (s Selection) consumer(subjects string, now time.Time) jetstream.ConsumerConfig {
 	c := jetstream.ConsumerConfig{
 		FilterSubject: subjects + cmp.Or(strings.ToLower(s.Code), ">"),
-		AckPolicy:     jetstream.AckNonePolicy, HeadersOnly: true,
-		MemoryStorage: true, InactiveThreshold: deadLetterReaderIdle,
+		HeadersOnly:   true,
 	}
 	if s.Newer > 0 {
 		from := now.Add(-s.Newer)
@@ -181,75 +169,8 @@ func (s Selection) consumer(subjects string, now time.Time) jetstream.ConsumerCo
 	return c
 }
 
-// readLetters calls yield for each letter of a new consumer, until yield returns false.
-func readLetters(ctx context.Context, stream jetstream.Stream, config jetstream.ConsumerConfig, yield func(Letter) bool) error {
-	consumer, err := stream.CreateConsumer(ctx, config)
-	if err != nil {
-		return err
-	}
-	defer func() { // the server would remove it later
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		_ = stream.DeleteConsumer(ctx, consumer.CachedInfo().Name)
-	}()
-	r := letterReader{consumer: consumer, pending: consumer.CachedInfo().NumPending}
-	for r.pending > 0 {
-		letters, err := r.next(ctx)
-		if err != nil {
-			return err
-		}
-		for _, l := range letters {
-			if !yield(l) {
-				return nil
-			}
-		}
-	}
-	return nil
-}
-
-// letterReader reads a consumer to its end.
-type letterReader struct {
-	consumer jetstream.Consumer
-	seen     uint64 // consumer sequence of the last letter
-	pending  uint64 // letters that follow it
-}
-
-// next fetches the next letters. The library takes one second without a message for the end. When
-// letters are missing, next therefore asks the server whether they were deleted or lost.
-func (r *letterReader) next(ctx context.Context) ([]Letter, error) {
-	want := int(min(deadLettersFetched, r.pending))
-	batch, err := r.consumer.FetchNoWait(want)
-	if err != nil {
-		return nil, err
-	}
-	letters := make([]Letter, 0, want)
-	for m := range batch.Messages() {
-		meta, err := m.Metadata()
-		if err != nil {
-			return nil, err
-		}
-		if meta.Sequence.Consumer != r.seen+1 {
-			return nil, errLetter
-		}
-		r.seen, r.pending = meta.Sequence.Consumer, meta.NumPending
-		size, _ := strconv.Atoi(m.Headers().Get(nats.MsgSize)) // of the body, which the server does not send
-		letters = append(letters, readLetter(meta.Sequence.Stream, meta.Timestamp, m.Subject(), m.Headers(), size))
-	}
-	if err := batch.Error(); err != nil {
-		return nil, err
-	}
-	if len(letters) == want {
-		return letters, nil
-	}
-	info, err := r.consumer.Info(ctx)
-	switch {
-	case err != nil:
-		return nil, err
-	case info.Delivered.Consumer != r.seen:
-		return nil, errLetter
-	case info.NumPending > 0 && len(letters) == 0:
-		return nil, errSilent
-	}
-	r.pending = info.NumPending
-	return letters, nil
+// bodyless is a letter that came without its body: the server says its size in a header.
+func bodyless(m storedMsg) Letter {
+	size, _ := strconv.Atoi(m.Headers().Get(nats.MsgSize))
+	return readLetter(m.Sequence.Stream, m.Timestamp, m.Subject(), m.Headers(), size)
 }

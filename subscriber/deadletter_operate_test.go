@@ -178,7 +178,7 @@ func TestGraveyardSelects(t *testing.T) {
 func TestGraveyardListsPages(t *testing.T) {
 	t.Parallel()
 	_, c, d := graveyard(t)
-	const n = 2*deadLettersFetched + 10
+	const n = 2*readBatch + 10
 	for i := range n {
 		poison(t, c, "codewar.t", bridge.CodeInvalidJSON, fmt.Sprint(i), nil)
 	}
@@ -191,16 +191,16 @@ func TestGraveyardListsPages(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got = append(got, l.Seq); len(got) == 1 {
-			for seq := range uint64(deadLettersFetched) { // the whole second page and no more
-				if err := d.Delete(t.Context(), deadLettersFetched+1+seq); err != nil {
+			for seq := range uint64(readBatch) { // the whole second page and no more
+				if err := d.Delete(t.Context(), readBatch+1+seq); err != nil {
 					t.Fatal(err)
 				}
 			}
 			poison(t, c, "codewar.t", bridge.CodeInvalidJSON, "later", nil)
 		}
 	}
-	if len(got) != n-deadLettersFetched || got[len(got)-1] != n {
-		t.Errorf("%d letters up to %d, want %d up to %d", len(got), got[len(got)-1], n-deadLettersFetched, n)
+	if len(got) != n-readBatch || got[len(got)-1] != n {
+		t.Errorf("%d letters up to %d, want %d up to %d", len(got), got[len(got)-1], n-readBatch, n)
 	}
 	for l := range d.List(t.Context(), Selection{}) { // may be left early
 		if l.Seq != 1 {

@@ -80,6 +80,10 @@ func (c Config) historySubject() string { return c.internalSubject("history") }
 func (c Config) withdrawnStream() string  { return c.ownName("BRIDGE_WITHDRAWN") }
 func (c Config) withdrawnSubject() string { return c.internalSubject("withdrawn") }
 
+// recordStream keeps delivery records; recordSubjects is the prefix, with its dot, of its subjects.
+func (c Config) recordStream() string   { return c.ownName("BRIDGE_RECORDS") }
+func (c Config) recordSubjects() string { return c.internalSubject("records.") }
+
 // deadSubjects is the prefix, with its dot, of the subjects of dead letters.
 func (c Config) deadSubjects() string {
 	if c.SubjectPrefix == defaultPrefix {

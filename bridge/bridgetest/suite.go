@@ -15,8 +15,6 @@ import (
 // Limits is how the store of a test is to be configured.
 type Limits struct {
 	HistoryTTL  time.Duration
-	MaxTraces   int // a store may keep some more
-	TraceTTL    time.Duration
 	NodeLease   time.Duration
 	SessionTTL  time.Duration
 	MaxSessions int
@@ -29,8 +27,7 @@ type Open func(t testing.TB, limits Limits) func(node bridge.NodeID) bridge.Stor
 // long outlives every test, so that only what a test makes short can lapse.
 func long() Limits {
 	return Limits{
-		HistoryTTL: time.Hour, MaxTraces: 100_000, TraceTTL: time.Hour,
-		NodeLease: time.Hour, SessionTTL: time.Hour, MaxSessions: 100,
+		HistoryTTL: time.Hour, NodeLease: time.Hour, SessionTTL: time.Hour, MaxSessions: 100,
 	}
 }
 
@@ -48,7 +45,6 @@ func TestStore(t *testing.T, open Open) {
 		{"renewal", open, renewalTests},
 		{"node", open, nodeTests},
 		{"session", open, sessionTests},
-		{"trace", open, traceTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for name, test := range group.tests {

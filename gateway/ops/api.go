@@ -137,7 +137,7 @@ func (d *Desk) getMessage(c echo.Context) error {
 	}
 	r, err := d.message(c.Request().Context(), at)
 	switch {
-	case errors.Is(err, bridge.ErrNoTrace):
+	case errors.Is(err, bridge.ErrNoRecord):
 		return gateway.Refuse(c, http.StatusNotFound, codeNotFound, "No trace: never in the stream, or longer ago than traces go back", action)
 	case err != nil:
 		return gateway.Refuse(c, http.StatusServiceUnavailable, codeUnavailable, "The store does not answer", action)

@@ -54,7 +54,7 @@ type Config struct {
 
 // Store is the part of the store that look-ups need.
 type Store interface {
-	bridge.Traces
+	bridge.Records
 	Ping(ctx context.Context) error
 	Nodes(ctx context.Context) ([]bridge.NodeID, error)
 	Delivered(ctx context.Context, user bridge.UserID) (bridge.Offset, error)

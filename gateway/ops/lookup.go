@@ -106,15 +106,15 @@ type userReport struct {
 
 // message is one message of a user.
 type message struct {
-	Offset  bridge.Offset  `json:"offset"`
-	Topic   string         `json:"topic"`
-	At      *time.Time     `json:"at"`      // when the leader read it; null without a trace
-	Outcome bridge.Outcome `json:"outcome"` // empty without a trace
-	Code    string         `json:"code,omitempty"`
-	Verdict Verdict        `json:"verdict"`
-	Sockets int            `json:"sockets"`
-	Tries   []bridge.Try   `json:"tries"`
-	Kept    bool           `json:"kept"` // the history still has it
+	Offset  bridge.Offset         `json:"offset"`
+	Topic   string                `json:"topic"`
+	At      *time.Time            `json:"at"`      // when the leader read it; null without a trace
+	Outcome bridge.Outcome        `json:"outcome"` // empty without a trace
+	Code    string                `json:"code,omitempty"`
+	Verdict Verdict               `json:"verdict"`
+	Sockets int                   `json:"sockets"`
+	Tries   []bridge.NodeDelivery `json:"tries"`
+	Kept    bool                  `json:"kept"` // the history still has it
 }
 
 // topicOf is the topic of a subject, whose first token, or more, is the prefix.
@@ -154,7 +154,7 @@ func (d *Desk) whereabouts(ctx context.Context, user bridge.UserID) (k known) {
 }
 
 // evidence puts together what is known of one message.
-func (d *Desk) evidence(k *known, offset bridge.Offset, trace *bridge.Trace, kept bool) evidence {
+func (d *Desk) evidence(k *known, offset bridge.Offset, trace *bridge.DeliveryRecord, kept bool) evidence {
 	return evidence{
 		now: time.Now(), trace: trace, offset: offset, kept: kept, taken: k.taken, sockets: k.sockets, events: k.events,
 		missing: k.missing, pingWindow: d.cfg.PingWindow, historyTTL: d.cfg.HistoryTTL, topic: d.topicOf,
@@ -185,8 +185,8 @@ func (d *Desk) report(ctx context.Context, user bridge.UserID, topic string, lim
 		_, still := kept[t.Offset]
 		delete(kept, t.Offset)
 		at := moment(t.Read)
-		m := message{Offset: t.Offset, Topic: d.topicOf(t.Subject), At: &at, Outcome: t.Outcome, Code: t.Code, Tries: t.Tries, Kept: still}
-		for _, try := range t.Tries {
+		m := message{Offset: t.Offset, Topic: d.topicOf(t.Subject), At: &at, Outcome: t.Outcome, Code: t.Code, Tries: t.Nodes, Kept: still}
+		for _, try := range t.Nodes {
 			m.Sockets += try.Took
 		}
 		m.Verdict = judge(d.evidence(&k, t.Offset, t, still))
@@ -201,7 +201,7 @@ func (d *Desk) report(ctx context.Context, user bridge.UserID, topic string, lim
 	r.Messages = r.Messages[:min(len(r.Messages), limit)]
 	for i := range r.Messages {
 		if r.Messages[i].Tries == nil {
-			r.Messages[i].Tries = []bridge.Try{}
+			r.Messages[i].Tries = []bridge.NodeDelivery{}
 		}
 	}
 	dead, err := letters()
@@ -288,7 +288,7 @@ type keptMessages struct {
 
 // messagesOf finds a user's messages: those that left a trace, newest first, and
 // those that the history has.
-func (d *Desk) messagesOf(ctx context.Context, user bridge.UserID, topic string, limit int) (traces []bridge.Trace, kept keptMessages, reach string, partial []string) {
+func (d *Desk) messagesOf(ctx context.Context, user bridge.UserID, topic string, limit int) (traces []bridge.DeliveryRecord, kept keptMessages, reach string, partial []string) {
 	traces, reach, err := d.tracesOf(ctx, user, topic, limit)
 	if err != nil {
 		partial = append(partial, "traces: "+err.Error())
@@ -306,7 +306,7 @@ func (d *Desk) messagesOf(ctx context.Context, user bridge.UserID, topic string,
 
 // unsaved reports whether the user's last message is of this moment and its trace
 // waits to be saved.
-func (d *Desk) unsaved(newest bridge.Offset, traces []bridge.Trace) bool {
+func (d *Desk) unsaved(newest bridge.Offset, traces []bridge.DeliveryRecord) bool {
 	const moment = 10_000 // messages
 	if d.cfg.Traces == 0 {
 		return false
@@ -318,7 +318,7 @@ func (d *Desk) unsaved(newest bridge.Offset, traces []bridge.Trace) bool {
 
 // tracesOf searches the traces backwards from the newest message for those of a
 // user. reach says in words how far back that was.
-func (d *Desk) tracesOf(ctx context.Context, user bridge.UserID, topic string, limit int) (found []bridge.Trace, reach string, err error) {
+func (d *Desk) tracesOf(ctx context.Context, user bridge.UserID, topic string, limit int) (found []bridge.DeliveryRecord, reach string, err error) {
 	if d.cfg.Traces == 0 {
 		return nil, "traces are not kept (history.traces is 0)", nil
 	}
@@ -329,7 +329,7 @@ func (d *Desk) tracesOf(ctx context.Context, user bridge.UserID, topic string, l
 	from := bridge.Offset{Epoch: nats.Epoch, Seq: nats.Last}
 	began := time.Now()
 	for !from.IsZero() {
-		traces, next, err := d.cfg.Store.TracesOf(ctx, user, from)
+		traces, next, err := d.cfg.Store.RecordsOf(ctx, user, from)
 		if err != nil {
 			return found, "the traces could not be read to their end", err
 		}
@@ -381,7 +381,7 @@ func (d *Desk) keptOf(ctx context.Context, user bridge.UserID, after bridge.Offs
 
 // messageReport is what happened to one message.
 type messageReport struct {
-	bridge.Trace
+	bridge.DeliveryRecord
 	Topic   string          `json:"topic"`
 	Verdict Verdict         `json:"verdict"`
 	Missing []bridge.NodeID `json:"missing"`
@@ -390,24 +390,24 @@ type messageReport struct {
 // saveDelay is longer than traces wait to be saved.
 const saveDelay = 200 * time.Millisecond
 
-// message looks one message up. [bridge.ErrNoTrace] means that nothing is known of it.
+// message looks one message up. [bridge.ErrNoRecord] means that nothing is known of it.
 func (d *Desk) message(ctx context.Context, at bridge.Offset) (messageReport, error) {
-	trace, err := d.cfg.Store.Trace(ctx, at)
-	if errors.Is(err, bridge.ErrNoTrace) {
+	trace, err := d.cfg.Store.Record(ctx, at)
+	if errors.Is(err, bridge.ErrNoRecord) {
 		select { // it may have come this very moment
 		case <-time.After(saveDelay):
 		case <-ctx.Done():
 		}
-		trace, err = d.cfg.Store.Trace(ctx, at)
+		trace, err = d.cfg.Store.Record(ctx, at)
 	}
-	if errors.Is(err, bridge.ErrNoTrace) && d.isAhead(ctx, at) {
+	if errors.Is(err, bridge.ErrNoRecord) && d.isAhead(ctx, at) {
 		e := evidence{offset: at}
-		return messageReport{Trace: bridge.Trace{Offset: at}, Verdict: judge(e), Missing: []bridge.NodeID{}}, nil
+		return messageReport{DeliveryRecord: bridge.DeliveryRecord{Offset: at}, Verdict: judge(e), Missing: []bridge.NodeID{}}, nil
 	}
 	if err != nil {
 		return messageReport{}, err
 	}
-	r := messageReport{Trace: trace, Topic: d.topicOf(trace.Subject), Missing: []bridge.NodeID{}}
+	r := messageReport{DeliveryRecord: trace, Topic: d.topicOf(trace.Subject), Missing: []bridge.NodeID{}}
 	k := known{}
 	if trace.User != "" {
 		k = d.whereabouts(ctx, trace.User)

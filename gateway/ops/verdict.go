@@ -35,7 +35,7 @@ type Verdict struct {
 // evidence is what is known of one message and its user.
 type evidence struct {
 	now     time.Time
-	trace   *bridge.Trace // nil: none was left, or not yet
+	trace   *bridge.DeliveryRecord // nil: none was left, or not yet
 	offset  bridge.Offset
 	kept    bool          // the history still has it
 	taken   bridge.Offset // up to here a socket of the user has received
@@ -133,7 +133,7 @@ func (e evidence) pushed() Verdict {
 	var took, acked, tried int
 	fates := make(map[fate][]string)
 	ends := make(map[fate]Event)
-	for _, try := range t.Tries {
+	for _, try := range t.Nodes {
 		took, acked = took+try.Took, acked+try.Acked
 		if try.Took == 0 {
 			continue
@@ -200,7 +200,7 @@ func (e evidence) fateOf(s bridge.SocketID) (fate, Event) {
 // closedSlow finds a socket that was to have the message and was closed at that
 // moment because it was slow.
 func (e evidence) closedSlow() (bridge.SocketID, Event, bool) {
-	for _, try := range e.trace.Tries {
+	for _, try := range e.trace.Nodes {
 		for _, s := range try.Sockets {
 			for _, event := range e.events {
 				if event.Socket == s && event.Reason == reasonSlow && event.At.After(e.trace.Read.Add(-time.Second)) && event.At.Before(e.trace.Settled.Add(slowWindow)) {

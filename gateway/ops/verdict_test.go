@@ -18,11 +18,11 @@ func TestJudge(t *testing.T) {
 	read := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	at := func(s float64) time.Time { return read.Add(time.Duration(s * float64(time.Second))) }
 	o := func(seq uint64) bridge.Offset { return bridge.Offset{Epoch: 1, Seq: seq} }
-	trace := func(outcome bridge.Outcome, tries ...bridge.Try) *bridge.Trace {
-		return &bridge.Trace{Offset: o(5), Subject: "codewar.result", User: "u", Read: read, Settled: at(0.01), Outcome: outcome, Code: "TOPIC_MISMATCH", Tries: tries}
+	trace := func(outcome bridge.Outcome, tries ...bridge.NodeDelivery) *bridge.DeliveryRecord {
+		return &bridge.DeliveryRecord{Offset: o(5), Subject: "codewar.result", User: "u", Read: read, Settled: at(0.01), Outcome: outcome, Code: "TOPIC_MISMATCH", Nodes: tries}
 	}
-	took := bridge.Try{Node: "a", Sockets: []bridge.SocketID{"s"}, Took: 1}
-	full := bridge.Try{Node: "a", Sockets: []bridge.SocketID{"s"}}
+	took := bridge.NodeDelivery{Node: "a", Sockets: []bridge.SocketID{"s"}, Took: 1}
+	full := bridge.NodeDelivery{Node: "a", Sockets: []bridge.SocketID{"s"}}
 	ended := func(s float64, reason string) Event {
 		return Event{At: at(s), Event: "disconnected", Socket: "s", Node: "a", Reason: reason, Given: o(5)}
 	}
@@ -48,14 +48,14 @@ func TestJudge(t *testing.T) {
 		"socket overflowed":             {evidence{trace: trace(bridge.Inboxed, full), kept: true, taken: o(4), events: []Event{ended(0, slow)}}, SlowSocket, "socket s did not read"},
 		"waits behind a slow socket":    {evidence{trace: trace(bridge.Inboxed), kept: true, taken: o(4), events: []Event{ended(-1, slow)}}, SlowSocket, "had been closed as slow"},
 		"waits, slow long ago":          {evidence{trace: trace(bridge.Inboxed), kept: true, taken: o(4), events: []Event{ended(-100, slow)}}, Queued, "(slow)"},
-		"pushed and confirmed":          {evidence{trace: trace(bridge.Pushed, bridge.Try{Node: "a", Sockets: []bridge.SocketID{"s"}, Took: 1, Acked: 1}), events: []Event{ended(30, ping)}}, Pushed, "confirmed"},
+		"pushed and confirmed":          {evidence{trace: trace(bridge.Pushed, bridge.NodeDelivery{Node: "a", Sockets: []bridge.SocketID{"s"}, Took: 1, Acked: 1}), events: []Event{ended(30, ping)}}, Pushed, "confirmed"},
 		"pushed, still there":           {evidence{trace: trace(bridge.Pushed, took), sockets: []Socket{{Socket: "s", Node: "a"}}}, Pushed, "still connected"},
 		"pushed, left later":            {evidence{trace: trace(bridge.Pushed, took), events: []Event{ended(3, "transport close")}}, Pushed, "open until"},
 		"pushed, ping timeout":          {evidence{trace: trace(bridge.Pushed, took), events: []Event{ended(30, ping)}}, DeadTab, "29.99s later"},
 		"pushed, ping timeout, resumed": {evidence{trace: trace(bridge.Pushed, took), events: []Event{came(40, "resumed", "s"), ended(30, ping)}}, Pushed, "came back"},
 		"pushed, ping timeout, other":   {evidence{trace: trace(bridge.Pushed, took), events: []Event{came(40, "connected", "t"), ended(30, ping)}}, DeadTab, "no ping"},
 		"pushed, ping timeout hours on": {evidence{trace: trace(bridge.Pushed, took), events: []Event{ended(7200, ping)}}, Pushed, "open until"},
-		"pushed, one of two dead":       {evidence{trace: trace(bridge.Pushed, bridge.Try{Node: "a", Sockets: []bridge.SocketID{"s", "t"}, Took: 2}), sockets: []Socket{{Socket: "t"}}, events: []Event{ended(30, ping)}}, Pushed, "t is still"},
+		"pushed, one of two dead":       {evidence{trace: trace(bridge.Pushed, bridge.NodeDelivery{Node: "a", Sockets: []bridge.SocketID{"s", "t"}, Took: 2}), sockets: []Socket{{Socket: "t"}}, events: []Event{ended(30, ping)}}, Pushed, "t is still"},
 		"pushed, slow":                  {evidence{trace: trace(bridge.Pushed, took), events: []Event{ended(3, slow)}}, SlowSocket, "closed as slow"},
 		"pushed, slow, resumed":         {evidence{trace: trace(bridge.Pushed, took), events: []Event{came(4, "resumed", "s"), ended(3, slow)}}, Pushed, "came back"},
 		"pushed before an earlier end":  {evidence{trace: trace(bridge.Pushed, took), events: []Event{ended(-30, ping)}}, Pushed, "not known"},

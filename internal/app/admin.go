@@ -17,7 +17,7 @@ import (
 type parts struct {
 	node  bridge.NodeID
 	sub   *subscriber.Client
-	store bridge.Store
+	store lookUps
 
 	history bridge.History
 
@@ -39,7 +39,7 @@ func opsConfig(cfg config.Config, p parts) ops.Config {
 	return ops.Config{
 		Node: p.node, Version: buildinfo.Version, Revision: buildinfo.Revision(), StoreKind: kind,
 		HistoryTTL: cfg.History.TTL, MaxPerUser: cfg.History.MaxPerUser,
-		Traces: cfg.History.Traces, TraceTTL: storeLimits(cfg).TraceTTL, SubjectPrefix: cfg.NATS.SubjectPrefix,
+		Traces: cfg.History.Traces, TraceTTL: recordTTL(cfg), SubjectPrefix: cfg.NATS.SubjectPrefix,
 		PingWindow: cfg.Sockets.PingInterval + cfg.Sockets.PingTimeout,
 		Hub:        p.hub, Server: p.srv, Ledger: p.router.Ledger(), Store: p.store, History: p.history, Feed: p.feed, Log: p.log,
 		Leading: func() (leading bool, read, last uint64) {

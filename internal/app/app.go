@@ -84,11 +84,15 @@ func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 		Unregistered: sub.SetUnregistered,
 	}, log)
 	feed := ops.NewFeed(node)
+	records := sub.NewRecords(subscriber.RecordsConfig{Most: cfg.History.Traces, TTL: recordTTL(cfg)})
+	var saver bridge.RecordSaver // nil: nothing is recorded
+	if cfg.History.Traces > 0 {
+		saver = records
+	}
 	var intake *subscriber.Intake
 	router := bridge.NewRouter(node, st, index, bridge.Routes{
 		LatestOnly: cfg.Sockets.PerUser == config.PerUserLatest,
 		AckTimeout: cfg.Sockets.AckTimeout,
-		Traced:     cfg.History.Traces > 0,
 		Push:       hub.Push,
 		Flush:      hub.Flush,
 		PushAcked:  hub.PushAcked,
@@ -103,6 +107,7 @@ func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 		Receipt:    sub.SendReceipt,
 		Settled:    feed.Settled,
 		Begin:      traces.BeginFunc(),
+		Records:    saver,
 	}, log)
 	intake = sub.NewIntake(index, history, subscriber.IntakeConfig{Window: cfg.History.TTL, Readers: cfg.Intake.Readers}, subscriber.IntakeHandler{
 		Keep: router.Keep,
@@ -136,11 +141,11 @@ func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 	}
 	serving := gatewayConfig(cfg, authConfig)
 	serving.Sockets.Ended = m.observeEnd
-	serving.Unproven = sub.Unproven
+	serving.Unproven, serving.Records = sub.Unproven, records
 	srv := gateway.NewServer(serving, hub, st, asker(sub, m), checks, m.registry, log)
 	redis, _ := st.(*store.Redis)
 	m.watch(&collector{hub: hub, srv: srv, router: router, intake: intake, sub: sub, redis: redis, index: index})
-	desk := ops.New(opsConfig(cfg, parts{node, sub, st, history, hub, srv, router, intake, feed, canary, handler}), log)
+	desk := ops.New(opsConfig(cfg, parts{node, sub, lookUps{st, records}, history, hub, srv, router, intake, feed, canary, handler}), log)
 	var cert, opsCert *gateway.Certificate
 	if cfg.HTTP.TLS.Cert != "" {
 		if cert, err = gateway.OpenCertificate(cfg.HTTP.TLS.Cert, cfg.HTTP.TLS.Key, log); err != nil {
@@ -223,11 +228,19 @@ func ended(asked, ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
+// lookUps is what the look-ups of operators read.
+type lookUps struct {
+	bridge.Store
+	bridge.Records
+}
+
+// recordTTL is longer than the history, so that a message that was not received in time can be
+// told from one that was never published.
+func recordTTL(cfg config.Config) time.Duration { return cfg.History.TTL + time.Hour }
+
 func storeLimits(cfg config.Config) store.Limits {
 	return store.Limits{
 		HistoryTTL:  cfg.History.TTL,
-		MaxTraces:   cfg.History.Traces,
-		TraceTTL:    cfg.History.TTL + time.Hour, // so that what nobody took in time is known as that
 		NodeLease:   cfg.Node.Lease,
 		SessionTTL:  gateway.SessionTTL(cfg.History.TTL),
 		MaxSessions: max(200, 2*cfg.Sockets.MaxPerUser), // so that those of connected sockets are never evicted

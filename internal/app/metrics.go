@@ -80,7 +80,7 @@ func newMetrics() *metrics {
 }
 
 func (m *metrics) observeStore(op string, took time.Duration, err error) {
-	if errors.Is(err, bridge.ErrNotLeader) || errors.Is(err, bridge.ErrNoSession) || errors.Is(err, bridge.ErrNoTrace) {
+	if errors.Is(err, bridge.ErrNotLeader) || errors.Is(err, bridge.ErrNoSession) || errors.Is(err, bridge.ErrNoRecord) {
 		err = nil // an answer, not a failure
 	}
 	if m.store[op] == nil {
