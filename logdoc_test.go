@@ -66,7 +66,7 @@ func TestLogsAreDocumented(t *testing.T) {
 // logLines finds the calls of a [slog.Logger] from info on in what is built into the program.
 func logLines(t *testing.T) (lines []logLine) {
 	t.Helper()
-	skip := []string{"e2e", "bench", "node_modules", "bridgetest", "certtest", "natstest", "redistest", "siotest", ".git"}
+	skip := []string{"e2e", "bench", "node_modules", "bridgetest", "certtest", "natstest", "redistest", "siotest", "testutil", ".git"}
 	files := gotoken.NewFileSet()
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		switch {

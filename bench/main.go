@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/codewar/socketbridge/internal/npm"
+	"github.com/codewar/socketbridge/internal/testutil/npm"
 )
 
 func main() {

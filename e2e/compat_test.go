@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/codewar/socketbridge/e2e/compat"
-	"github.com/codewar/socketbridge/internal/npm"
+	"github.com/codewar/socketbridge/internal/testutil/npm"
 )
 
 // TestProtocol compares the bridge with Socket.IO's own server, in each behaviour of the

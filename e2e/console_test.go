@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/codewar/socketbridge/internal/npm"
+	"github.com/codewar/socketbridge/internal/testutil/npm"
 )
 
 // chromium finds the browser that the pages are tested in.

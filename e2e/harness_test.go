@@ -23,8 +23,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
-	"github.com/codewar/socketbridge/internal/capture"
-	"github.com/codewar/socketbridge/internal/wait"
+	"github.com/codewar/socketbridge/internal/testutil/capture"
+	"github.com/codewar/socketbridge/internal/testutil/wait"
 )
 
 // binaries are built once for the whole package: the bridge with the race

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/codewar/socketbridge/internal/npm"
+	"github.com/codewar/socketbridge/internal/testutil/npm"
 )
 
 // interaction is what node_service/compare.mjs prints for each.

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/codewar/socketbridge/internal/npm"
+	"github.com/codewar/socketbridge/internal/testutil/npm"
 )
 
 // fenced finds the blocks of code of a document, by their language.

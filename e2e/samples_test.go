@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/codewar/socketbridge/bridge"
-	"github.com/codewar/socketbridge/internal/npm"
+	"github.com/codewar/socketbridge/internal/testutil/npm"
 )
 
 const samples = "../docs/samples"

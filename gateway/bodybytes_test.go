@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/codewar/socketbridge/bridge"
-	"github.com/codewar/socketbridge/internal/wait"
+	"github.com/codewar/socketbridge/internal/testutil/wait"
 )
 
 // pad is a good body of so many bytes.

@@ -16,7 +16,7 @@ import (
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway/auth"
-	"github.com/codewar/socketbridge/internal/contract"
+	"github.com/codewar/socketbridge/internal/testutil/contract"
 	"github.com/codewar/socketbridge/store"
 )
 

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/codewar/socketbridge/gateway/siotest"
-	"github.com/codewar/socketbridge/internal/capture"
+	"github.com/codewar/socketbridge/internal/testutil/capture"
 )
 
 // TestUnknownEvent: an event that the bridge does not have is answered, and the log has

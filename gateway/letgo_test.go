@@ -11,7 +11,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/codewar/socketbridge/gateway/siotest"
-	"github.com/codewar/socketbridge/internal/wait"
+	"github.com/codewar/socketbridge/internal/testutil/wait"
 	"github.com/codewar/socketbridge/store"
 )
 

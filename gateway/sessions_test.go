@@ -16,7 +16,7 @@ import (
 
 	"github.com/codewar/socketbridge/gateway/auth"
 	"github.com/codewar/socketbridge/gateway/siotest"
-	"github.com/codewar/socketbridge/internal/wait"
+	"github.com/codewar/socketbridge/internal/testutil/wait"
 	"github.com/codewar/socketbridge/store"
 )
 

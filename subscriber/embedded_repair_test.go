@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/codewar/socketbridge/bridge"
-	"github.com/codewar/socketbridge/internal/wait"
+	"github.com/codewar/socketbridge/internal/testutil/wait"
 )
 
 // TestEmbeddedStoresAgain: an embedded server that could not write its files for a

@@ -14,8 +14,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/codewar/socketbridge/bridge"
-	"github.com/codewar/socketbridge/internal/capture"
-	"github.com/codewar/socketbridge/internal/wait"
+	"github.com/codewar/socketbridge/internal/testutil/capture"
+	"github.com/codewar/socketbridge/internal/testutil/wait"
 	"github.com/codewar/socketbridge/subscriber/natstest"
 )
 

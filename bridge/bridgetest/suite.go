@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/codewar/socketbridge/bridge"
-	"github.com/codewar/socketbridge/internal/wait"
+	"github.com/codewar/socketbridge/internal/testutil/wait"
 )
 
 // Limits is how the store of a test is to be configured.

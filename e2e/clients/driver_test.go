@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/codewar/socketbridge/internal/capture"
+	"github.com/codewar/socketbridge/internal/testutil/capture"
 )
 
 // command is what a driver is told; doc.go says what each field is.

@@ -12,7 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/codewar/socketbridge/e2e/procs"
-	"github.com/codewar/socketbridge/internal/npm"
+	"github.com/codewar/socketbridge/internal/testutil/npm"
 )
 
 // python is Debian's, which has python3-socketio; another one in the PATH may not.

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/codewar/socketbridge/e2e/compat"
-	"github.com/codewar/socketbridge/internal/npm"
+	"github.com/codewar/socketbridge/internal/testutil/npm"
 )
 
 // client is a client on one of its transports.

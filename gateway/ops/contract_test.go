@@ -13,7 +13,7 @@ import (
 
 	"github.com/codewar/socketbridge/bridge/bridgetest"
 	"github.com/codewar/socketbridge/gateway"
-	"github.com/codewar/socketbridge/internal/contract"
+	"github.com/codewar/socketbridge/internal/testutil/contract"
 	"github.com/codewar/socketbridge/store"
 )
 

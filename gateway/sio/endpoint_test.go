@@ -12,7 +12,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"github.com/codewar/socketbridge/internal/capture"
+	"github.com/codewar/socketbridge/internal/testutil/capture"
 )
 
 // requestFrom makes a request as a page of that origin does; empty: as no page.

@@ -14,7 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/codewar/socketbridge/internal/wait"
+	"github.com/codewar/socketbridge/internal/testutil/wait"
 )
 
 // TestMain runs the tests, or, in the process that a test has started for it, the

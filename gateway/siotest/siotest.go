@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/codewar/socketbridge/internal/npm"
+	"github.com/codewar/socketbridge/internal/testutil/npm"
 )
 
 //go:embed client.js

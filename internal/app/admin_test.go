@@ -16,7 +16,7 @@ import (
 
 	"github.com/codewar/socketbridge/gateway/siotest"
 	"github.com/codewar/socketbridge/internal/testutil/launch"
-	"github.com/codewar/socketbridge/internal/wait"
+	"github.com/codewar/socketbridge/internal/testutil/wait"
 )
 
 // deskProgram runs the program and asks its operators' routes.

@@ -20,10 +20,10 @@ import (
 
 	"github.com/codewar/socketbridge/gateway/auth"
 	"github.com/codewar/socketbridge/gateway/siotest"
-	"github.com/codewar/socketbridge/internal/capture"
 	"github.com/codewar/socketbridge/internal/cli"
+	"github.com/codewar/socketbridge/internal/testutil/capture"
 	"github.com/codewar/socketbridge/internal/testutil/launch"
-	"github.com/codewar/socketbridge/internal/wait"
+	"github.com/codewar/socketbridge/internal/testutil/wait"
 )
 
 // hmacSecret is the one that the tests' programs believe, under the kid "main".

@@ -19,10 +19,10 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/codewar/socketbridge/internal/cli"
-	"github.com/codewar/socketbridge/internal/contract"
 	"github.com/codewar/socketbridge/internal/sioclient"
+	"github.com/codewar/socketbridge/internal/testutil/contract"
 	"github.com/codewar/socketbridge/internal/testutil/launch"
-	"github.com/codewar/socketbridge/internal/wait"
+	"github.com/codewar/socketbridge/internal/testutil/wait"
 )
 
 // talk is a conversation with a running bridge in which every message is held

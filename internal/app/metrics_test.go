@@ -20,8 +20,8 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/codewar/socketbridge/bridge/certtest"
-	"github.com/codewar/socketbridge/internal/capture"
 	"github.com/codewar/socketbridge/internal/cli"
+	"github.com/codewar/socketbridge/internal/testutil/capture"
 	"github.com/codewar/socketbridge/internal/testutil/golden"
 	"github.com/codewar/socketbridge/internal/testutil/launch"
 	"github.com/codewar/socketbridge/store/redistest"

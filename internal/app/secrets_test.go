@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/codewar/socketbridge/bridge/certtest"
-	"github.com/codewar/socketbridge/internal/capture"
 	"github.com/codewar/socketbridge/internal/cli"
+	"github.com/codewar/socketbridge/internal/testutil/capture"
 	"github.com/codewar/socketbridge/internal/testutil/launch"
 	"github.com/codewar/socketbridge/store/redistest"
 	"github.com/codewar/socketbridge/subscriber/natstest"

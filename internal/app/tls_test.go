@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"github.com/codewar/socketbridge/bridge/certtest"
-	"github.com/codewar/socketbridge/internal/capture"
 	"github.com/codewar/socketbridge/internal/cli"
+	"github.com/codewar/socketbridge/internal/testutil/capture"
 	"github.com/codewar/socketbridge/internal/testutil/launch"
-	"github.com/codewar/socketbridge/internal/wait"
+	"github.com/codewar/socketbridge/internal/testutil/wait"
 )
 
 // TestServeTLS: both listeners encrypt with the one certificate, answer nothing

@@ -19,7 +19,7 @@ import (
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/internal/config"
-	"github.com/codewar/socketbridge/internal/drill"
+	"github.com/codewar/socketbridge/internal/loadtest"
 	"github.com/codewar/socketbridge/internal/logging"
 	"github.com/codewar/socketbridge/internal/sioclient"
 	"github.com/codewar/socketbridge/subscriber"
@@ -46,7 +46,7 @@ type loadJSON struct {
 }
 
 func newBenchCommand() *cobra.Command {
-	p := drill.Plan{Settle: 5 * time.Second}
+	p := loadtest.Plan{Settle: 5 * time.Second}
 	var to, key string
 	var overHTTP, yes, asJSON bool
 	cmd := &cobra.Command{
@@ -75,12 +75,12 @@ func newBenchCommand() *cobra.Command {
 	flags.BoolVar(&asJSON, "json", false, "as a JSON object")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		switch {
-		case p.Users < 1 || p.Users > drill.MaxUsers:
-			return usagef("--users %d: must be 1 to %d", p.Users, drill.MaxUsers)
-		case p.Rate < 1 || p.Rate > drill.MaxRate:
-			return usagef("--rate %d: must be 1 to %d", p.Rate, drill.MaxRate)
-		case p.For < time.Second || p.For > drill.MaxFor:
-			return usagef("--for %v: must be 1s to %v", p.For, drill.MaxFor)
+		case p.Users < 1 || p.Users > loadtest.MaxUsers:
+			return usagef("--users %d: must be 1 to %d", p.Users, loadtest.MaxUsers)
+		case p.Rate < 1 || p.Rate > loadtest.MaxRate:
+			return usagef("--rate %d: must be 1 to %d", p.Rate, loadtest.MaxRate)
+		case p.For < time.Second || p.For > loadtest.MaxFor:
+			return usagef("--for %v: must be 1s to %v", p.For, loadtest.MaxFor)
 		case key != "" && !overHTTP:
 			return usagef("--key: is for --http; NATS has its own, see nats.token and nats.user")
 		}
@@ -107,7 +107,7 @@ func newBenchCommand() *cobra.Command {
 		if !asJSON {
 			fmt.Fprintf(cmd.OutOrStdout(), "%d users at %s, %d messages a second over %s for %v\n", p.Users, t.url, p.Rate, via, p.For)
 		}
-		r, err := drill.Run(cmd.Context(), p)
+		r, err := loadtest.Run(cmd.Context(), p)
 		if err != nil {
 			return err
 		}
@@ -147,11 +147,11 @@ func publishNATS(cmd *cobra.Command, _ target, far bool) (via string, publish pu
 		return "", nil, nil, usagef("NATS at %s is not on this machine: --yes says that you mean it", via)
 	}
 	return via, func(ctx context.Context, body []byte) error {
-		return pub.Publish(ctx, subscriber.Publication{Topic: drill.Topic, Body: body})
+		return pub.Publish(ctx, subscriber.Publication{Topic: loadtest.Topic, Body: body})
 	}, pub.Close, nil
 }
 
-func newLoadJSON(url, via string, r drill.Result) loadJSON {
+func newLoadJSON(url, via string, r loadtest.Result) loadJSON {
 	at := func(percentile float64) float64 {
 		return millis(time.Duration(r.Latency.ValueAtPercentile(percentile)))
 	}

@@ -11,7 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/codewar/socketbridge/internal/buildinfo"
-	"github.com/codewar/socketbridge/internal/capture"
+	"github.com/codewar/socketbridge/internal/testutil/capture"
 	"github.com/codewar/socketbridge/internal/testutil/launch"
 )
 

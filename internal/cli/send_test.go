@@ -11,9 +11,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/codewar/socketbridge/internal/capture"
+	"github.com/codewar/socketbridge/internal/testutil/capture"
 	"github.com/codewar/socketbridge/internal/testutil/launch"
-	"github.com/codewar/socketbridge/internal/wait"
+	"github.com/codewar/socketbridge/internal/testutil/wait"
 )
 
 // listening runs "socketbridge listen" until it ends, and waits until it is connected.

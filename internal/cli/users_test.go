@@ -16,7 +16,7 @@ import (
 	"github.com/codewar/socketbridge/gateway/auth"
 	"github.com/codewar/socketbridge/internal/config"
 	"github.com/codewar/socketbridge/internal/testutil/launch"
-	"github.com/codewar/socketbridge/internal/wait"
+	"github.com/codewar/socketbridge/internal/testutil/wait"
 )
 
 // operators is a stand-in for the operators' API: it answers one request, and

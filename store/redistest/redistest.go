@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/codewar/socketbridge/internal/capture"
-	"github.com/codewar/socketbridge/internal/wait"
+	"github.com/codewar/socketbridge/internal/testutil/capture"
+	"github.com/codewar/socketbridge/internal/testutil/wait"
 )
 
 // Redis is one redis-server without persistence. Its methods are for one

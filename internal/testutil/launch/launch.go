@@ -14,8 +14,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/codewar/socketbridge/internal/capture"
 	"github.com/codewar/socketbridge/internal/config"
+	"github.com/codewar/socketbridge/internal/testutil/capture"
 )
 
 // MainFunc is the program: it returns the exit status.

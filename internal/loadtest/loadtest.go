@@ -1,7 +1,7 @@
-// Package drill puts a small, bounded load on a running bridge: users who listen,
+// Package loadtest puts a small, bounded load on a running bridge: users who listen,
 // messages for them, and an account of each: whether it came, once, in order, and
 // after what time.
-package drill
+package loadtest
 
 import (
 	"context"
