@@ -157,20 +157,30 @@ func (c *conn) hasEnded() bool {
 	return c.ended
 }
 
-// end ends the connection; the first call decides the reason, a later abort
-// still cuts the farewell short. It does not wait: the Handler and the
-// network are told from other goroutines.
+// end ends the connection. The first call decides the reason; a later call with abort
+// discards what the first one left to be written. It does not wait: other goroutines call
+// the Handler, write to the network and write the log.
 func (c *conn) end(reason string, how farewell) {
+	reason, first := c.tryEnd(reason, how)
+	if first && c.srv.cfg.Ended != nil {
+		c.srv.cfg.Ended(reason, time.Since(c.since)) // without c.mu, which each push takes
+	}
+}
+
+// tryEnd does the work of end. It reports whether this call ended the connection, and for
+// which reason.
+func (c *conn) tryEnd(reason string, how farewell) (string, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	first := !c.ended
 	switch {
-	case !c.ended:
-		c.close(reason, how == sayGoodbye)
+	case first:
+		reason = c.close(reason, how == sayGoodbye)
 	case how == abort:
 		c.cutProbe()
 		c.letGo = false
 	default:
-		return
+		return "", false
 	}
 	if how == abort {
 		c.dropQueue()
@@ -180,10 +190,12 @@ func (c *conn) end(reason string, how farewell) {
 	} else {
 		c.endPolling()
 	}
+	return reason, first
 }
 
-// close takes nothing more from either side, and has everybody told of it. With c.mu held.
-func (c *conn) close(reason string, goodbye bool) {
+// close takes nothing more from either side, and queues Disconnect. It returns the reason
+// that counts. With c.mu held.
+func (c *conn) close(reason string, goodbye bool) string {
 	c.unsent = c.queued
 	if goodbye && c.sock != nil {
 		c.append(disconnectPacket)
@@ -198,16 +210,14 @@ func (c *conn) close(reason string, goodbye bool) {
 		c.late.Stop()
 	}
 	c.signal()
-	c.srv.stats.ended(c.kind, reason, c.from)
-	if c.srv.cfg.Ended != nil {
-		c.srv.cfg.Ended(reason, time.Since(c.since))
-	}
+	c.srv.countEnd(c.kind, reason, c.from)
 	if c.sock != nil {
 		c.sock.seal(reason)
 	}
 	if !c.letGo {
 		c.cutProbe() // else the client is on its way: see endPolling
 	}
+	return reason
 }
 
 // finish is called when nothing of the connection is left but its Socket's

@@ -30,7 +30,8 @@
 // nothing else, so no packet can be lost, doubled or overtaken by it; the library
 // does not hear of it.
 //
-// Locks, in the order in which they may be taken: conn.inbound, conn.mu, then
-// one of Server.mu, acks.mu and calls.mu. None is held while the Handler or
-// the library is called, except conn.inbound.
+// Locks, in the order in which they may be taken: conn.inbound, evictor.mu, conn.mu, then one
+// of Server.mu, acks.mu, calls.mu, dirty.mu and newcomers.mu. The locks of gateway/limit come
+// last. No lock is held during a call of the Handler or the library, except conn.inbound.
+// The log is written without conn.mu.
 package sio

@@ -1,6 +1,8 @@
 package sio
 
 import (
+	"context"
+	"log/slog"
 	"net/netip"
 	"sync/atomic"
 
@@ -57,11 +59,19 @@ func (c *counters) moved(from, to string) {
 	c.gauge(to).Add(1)
 }
 
-func (c *counters) ended(transport, reason string, from netip.Addr) {
-	c.gauge(transport).Add(-1)
+// countEnd counts the end of a connection. The log has a line for each reason in ten
+// seconds, except for a ping timeout, which is ordinary for phones. A goroutine of its own
+// writes the line: the caller holds conn.mu, and the log may block.
+func (s *Server) countEnd(transport, reason string, from netip.Addr) {
+	s.stats.gauge(transport).Add(-1)
 	if reason == ReasonPingTimeout {
-		c.drops.Count(reason) // phones in tunnels are no news
+		s.stats.drops.Count(reason)
 		return
 	}
-	c.drops.Add(reason, from)
+	if times, due := s.stats.drops.Due(reason); due {
+		s.work.Go(func() {
+			s.log.LogAttrs(context.Background(), slog.LevelWarn, "connection dropped",
+				slog.String("reason", reason), slog.Int("times", times), slog.Any("address", from))
+		})
+	}
 }
