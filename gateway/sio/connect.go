@@ -6,6 +6,39 @@ import (
 	"unicode/utf8"
 )
 
+// join lets a client join the namespace "/". It is called once for each connection.
+func (c *conn) join(a Auth) {
+	s := newSocket(c)
+	if !c.setSocket(s) {
+		return
+	}
+	c.present(a)
+	if refusal := c.srv.admitClient(s); refusal != nil {
+		c.refuseJoin(refusal)
+		return
+	}
+	a.Token = "" // no later call needs the secret
+	c.present(a)
+	restored := c.srv.restore(s)
+	c.srv.Turn(c.ctx, func() { // not called when the connection has ended, and with it the socket
+		if !restored {
+			s.pid = newSecretID()
+			c.srv.claim(newSocketID(), s)
+		}
+		c.srv.library.join(c)
+		c.writeHeld() // the client waits for it
+	})
+}
+
+// joined is called when the answer to CONNECT is queued.
+func (c *conn) joined() {
+	s := c.socket()
+	if !s.calls.open(func() { c.srv.connect(s) }) {
+		c.srv.forgetSocket(s) // the connection has ended meanwhile
+	}
+	c.arrived()
+}
+
 // largeConnect reports whether an Engine.IO packet is a CONNECT of more than most bytes.
 func largeConnect(text []byte, most int) bool {
 	return len(text) > most && text[1] == byte(connectType)

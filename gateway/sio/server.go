@@ -2,6 +2,7 @@ package sio
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -126,6 +127,22 @@ func (s *Server) handshake(r *request, remoteAddr string, from netip.Addr, trans
 		c.end(ReasonShutdown, abort)
 	}
 	return c
+}
+
+// openData returns the data of the OPEN packet, by which the client learns about its session.
+func (s *Server) openData(sid, transport string) string {
+	upgrades := []string{}
+	if transport == pollingTransport && s.allows(websocketTransport) {
+		upgrades = append(upgrades, websocketTransport)
+	}
+	data, _ := json.Marshal(struct { // cannot fail
+		Sid          string   `json:"sid"`
+		Upgrades     []string `json:"upgrades"`
+		PingInterval int64    `json:"pingInterval"`
+		PingTimeout  int64    `json:"pingTimeout"`
+		MaxPayload   int64    `json:"maxPayload"`
+	}{sid, upgrades, s.cfg.PingInterval.Milliseconds(), s.cfg.PingTimeout.Milliseconds(), s.cfg.MaxInbound})
+	return string(data)
 }
 
 func (s *Server) conn(sid string) *conn {
