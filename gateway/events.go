@@ -19,7 +19,7 @@ type events struct {
 	auth     AuthConfig
 	verdicts *verdicts
 	expiries *expiries
-	refusals *limit.Tally
+	refusals *limit.RefusalCounter
 	unknown  bridge.Quiet
 	journal  *journal
 	joins    joins

@@ -242,7 +242,7 @@ func (h *Hub) Flush() {
 // ends before, nobody is left to do it for.
 func (h *Hub) turn(ctx context.Context, do func()) {
 	if s := h.server.Load(); s != nil {
-		s.Turn(ctx, do)
+		s.WithConnectSlot(ctx, do)
 	}
 }
 

@@ -54,9 +54,9 @@ func (s *Server) KeepServing(ctx context.Context, self bridge.NodeID, nodes Serv
 		without := slices.DeleteFunc(slices.Sorted(maps.Keys(reasons)), func(name string) bool { return !slices.Contains(letGoFor, name) })
 		switch {
 		case taken:
-			s.sio.Leave()
+			s.sio.Pause()
 		case len(without) == 0:
-			s.sio.Return()
+			s.sio.Resume()
 		}
 		serving, err := nodes.Serving(ctx, len(reasons) == 0)
 		var all []bridge.NodeID
@@ -68,7 +68,7 @@ func (s *Server) KeepServing(ctx context.Context, self bridge.NodeID, nodes Serv
 		}
 		if decision.Decide(time.Now(), self, len(without) == 0, serving, all) {
 			s.log.LogAttrs(ctx, slog.LevelWarn, "clients are let go, other nodes serve", slog.String("reason", strings.Join(without, ",")), slog.Int("nodes", len(serving)))
-			s.sio.LetGo(ctx, letGoOver)
+			s.sio.Evacuate(ctx, letGoOver)
 		}
 	}
 }

@@ -36,11 +36,11 @@ type pace struct {
 	rates    *limit.Rates[caller]
 	bytes    *limit.Rates[caller]
 	largest  int64 // body that may come
-	refusals *limit.Tally
+	refusals *limit.RefusalCounter
 	client   limit.AddrFunc
 }
 
-func newPace(cfg Config, client limit.AddrFunc, refusals *limit.Tally) *pace {
+func newPace(cfg Config, client limit.AddrFunc, refusals *limit.RefusalCounter) *pace {
 	return &pace{
 		rates:   limit.NewRates[caller](cfg.PayloadsPerSecond, cfg.PayloadBurst),
 		bytes:   limit.NewRates[caller](cfg.PayloadBytesPerSecond, max(cfg.PayloadBytesBurst, int(cfg.MaxBody))),

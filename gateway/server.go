@@ -84,7 +84,7 @@ type Server struct {
 	sio      *sio.Server
 	events   *events
 	conns    connections
-	refusals *limit.Tally
+	refusals *limit.RefusalCounter
 	client   limit.AddrFunc
 	payloads *payloads
 	health   *health
@@ -99,7 +99,7 @@ type Server struct {
 // NewServer wires the routes. Checks say what keeps the node from being ready.
 func NewServer(cfg Config, hub *Hub, store locator, ask AskFunc, checks []Check, metrics *prometheus.Registry, log *slog.Logger) *Server {
 	log = log.With("component", "gateway")
-	refusals, client := limit.NewTally(log, requestLimits...), clientAddr(cfg.TrustedProxies)
+	refusals, client := limit.NewRefusalCounter(log, requestLimits...), clientAddr(cfg.TrustedProxies)
 	pages := pages{cfg.Origins, cfg.TrustedProxies}
 	cfg.Sockets.AllowOrigin = cfg.Origins.Allow
 	cfg.Sockets.AllowRequest = func(r *http.Request) error {
@@ -249,7 +249,7 @@ func (s *Server) Serve(l net.Listener, cert *Certificate) error {
 	if cert != nil {
 		l = cert.Over(l)
 	}
-	return serve(s.http, s.sio.Entrance(l, socketPath, cmp.Or(s.http.ReadHeaderTimeout, s.http.ReadTimeout)))
+	return serve(s.http, s.sio.WebsocketListener(l, socketPath, cmp.Or(s.http.ReadHeaderTimeout, s.http.ReadTimeout)))
 }
 
 // ServeOps serves the operators' routes on a listener of their own until Shutdown.
@@ -275,13 +275,13 @@ func (s *Server) Stats() sio.Stats { return s.sio.Stats() }
 // another process may have.
 func (s *Server) Hold() {
 	s.payloads.hold(true)
-	s.sio.Leave()
+	s.sio.Pause()
 }
 
 // SetReady opens the node for traffic, as far as its checks allow.
 func (s *Server) SetReady() {
 	s.payloads.hold(false)
-	s.sio.Return()
+	s.sio.Resume()
 	s.health.serving.Store(true)
 }
 

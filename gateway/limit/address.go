@@ -5,23 +5,22 @@ import (
 	"net/netip"
 )
 
-// AddrFunc tells the address that a request comes from. The zero address stands
-// for one that cannot be told.
+// AddrFunc returns the address that a request comes from, or the zero address when it is
+// unknown.
 type AddrFunc func(*http.Request) netip.Addr
 
-// Peer is the other end of the network connection: a proxy, if there is one.
+// Peer returns the other end of the network connection, which may be a proxy.
 func Peer(r *http.Request) netip.Addr {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		return netip.Addr{} // a unix socket has none
+		return netip.Addr{} // a unix socket
 	}
 	return peer.Addr().Unmap()
 }
 
-// Shared is the address as the limits see it: an IPv6 customer has a /64, and so
-// more addresses than any table. It reports false for this machine's own, which
-// is never limited: it is where a proxy that nobody has named comes from, with
-// everybody behind it. A unix socket has no address, and is of this machine too.
+// Shared returns the address by which limits count: for IPv6 its /64, which one customer has.
+// It reports false for loopback and unknown addresses, such as those of unix sockets. These are
+// never limited, because a proxy on this machine forwards the requests of all its clients.
 func Shared(a netip.Addr) (netip.Addr, bool) {
 	a = a.Unmap().WithZone("")
 	if !a.IsValid() || a.IsLoopback() {

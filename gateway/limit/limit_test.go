@@ -62,10 +62,10 @@ func TestRatesAreBounded(t *testing.T) {
 	}
 }
 
-func TestCounts(t *testing.T) {
+func TestConcurrencyLimiter(t *testing.T) {
 	t.Parallel()
 	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
-	c := NewCounts(2)
+	c := NewConcurrencyLimiter(2)
 	for n, want := range []bool{true, true, false} {
 		if got := c.Take(a); got != want {
 			t.Errorf("number %d: %v, want %v", n, got, want)
@@ -87,19 +87,19 @@ func TestCounts(t *testing.T) {
 	}
 }
 
-func TestTally(t *testing.T) {
+func TestRefusalCounter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		tally := NewTally(slog.New(slog.NewTextHandler(&out, nil)), "rate", "never")
+		counter := NewRefusalCounter(slog.New(slog.NewTextHandler(&out, nil)), "rate", "never")
 		from := netip.MustParseAddr("192.0.2.1")
 		for range 5 {
-			tally.Add("rate", from)
+			counter.Add("rate", from)
 		}
 		time.Sleep(10 * time.Second)
-		tally.Add("rate", from)
-		tally.Add("unknown", from)
-		if diff := cmp.Diff(map[string]uint64{"rate": 6, "never": 0}, tally.Counts()); diff != "" {
+		counter.Add("rate", from)
+		counter.Add("unknown", from)
+		if diff := cmp.Diff(map[string]uint64{"rate": 6, "never": 0}, counter.Counts()); diff != "" {
 			t.Error(diff)
 		}
 		lines := strings.Split(strings.TrimSpace(out.String()), "\n")

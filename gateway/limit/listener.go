@@ -13,10 +13,10 @@ type ListenerConfig struct {
 	Most       int // connections at a time; 0 is no limit
 	Idle       int // idle connections at a time; 0 is no limit
 	PerAddress int // connections of one address at a time; 0 is no limit
-	// Exempt tells the addresses to which PerAddress does not apply, beside those of
-	// this machine: proxies, with everybody behind them. Nil: no others.
+	// Exempt reports addresses to which PerAddress does not apply, beside those of this
+	// machine: proxies, which forward the requests of many clients. Nil: no others.
 	Exempt func(netip.Addr) bool
-	// Reached is told of each connection that was closed for a limit. It must not wait.
+	// Reached is called for each connection that a limit has closed. It must not block.
 	Reached func(l ListenerLimit, from netip.Addr)
 }
 
@@ -33,18 +33,17 @@ const (
 	IdleEvicted
 )
 
-// Listener accepts a bounded number of connections, whatever they are for and
-// whatever comes on them, or nothing. When there are too many, the connection that
-// has been idle for the longest time is closed for a new one; without an idle one the
-// new one is closed. A connection is idle until its owner says otherwise with
-// [Conn.SetIdle], which it does when a request has been read.
+// Listener accepts a limited number of connections. When there are too many, it closes the
+// connection that has been idle for the longest time for a new one; without an idle connection
+// it closes the new one. A connection is idle until its owner calls [Conn.SetIdle] with false,
+// when a request has been read.
 //
-// What it accepts are [*Conn]. A net.Listener below it must return *net.TCPConn;
-// anything else is passed on and not counted.
+// Accept returns a [*Conn] for each *net.TCPConn of the listener below; other connections are
+// passed on and not counted.
 type Listener struct {
 	net.Listener
 	cfg       ListenerConfig
-	addresses *Counts
+	addresses *ConcurrencyLimiter
 	peer      func(net.Conn) netip.Addr // of a connection; tests have others
 
 	mu   sync.Mutex // guards what follows
@@ -57,10 +56,10 @@ func Listen(l net.Listener, cfg ListenerConfig) *Listener {
 	if cfg.Reached == nil {
 		cfg.Reached = func(ListenerLimit, netip.Addr) {}
 	}
-	return &Listener{Listener: l, cfg: cfg, addresses: NewCounts(cfg.PerAddress), peer: peerOf}
+	return &Listener{Listener: l, cfg: cfg, addresses: NewConcurrencyLimiter(cfg.PerAddress), peer: peerOf}
 }
 
-// Open is how many connections are open.
+// Open returns how many connections are open.
 func (l *Listener) Open() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -82,40 +81,47 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// admit counts a connection, or returns nil when it must not stay.
+// admit counts a connection, or returns nil when a limit refuses it.
 func (l *Listener) admit(tcp *net.TCPConn) *Conn {
 	c := &Conn{TCPConn: tcp, l: l}
 	from := l.peer(tcp)
-	if shared, limited := Shared(from); limited && (l.cfg.Exempt == nil || !l.cfg.Exempt(from)) {
-		if !l.addresses.Take(shared) {
+	if l.cfg.Exempt == nil || !l.cfg.Exempt(from) {
+		if !l.addresses.Take(from) {
 			l.cfg.Reached(AddressReached, from)
 			return nil
 		}
-		c.shares = shared
+		c.from = from
 	}
 	oldest, ok := l.enter(c)
-	switch {
-	case !ok:
-		if c.shares.IsValid() {
-			l.addresses.Release(c.shares)
-		}
+	if !ok {
+		l.addresses.Release(c.from)
 		l.cfg.Reached(TotalReached, from)
 		return nil
-	case oldest != nil:
-		l.evict(oldest)
 	}
+	l.evict(oldest)
 	return c
 }
 
-// evict closes a connection that [Listener.oldest] has returned.
-func (l *Listener) evict(c *Conn) {
-	l.cfg.Reached(IdleEvicted, l.peer(c.TCPConn))
-	_ = c.Close() // its reader sees that
+// enter counts c as open and idle. When there are too many connections, oldest is to be closed
+// for it; until then there is one more than the limit. When none can be closed, c is not
+// counted and ok is false.
+func (l *Listener) enter(c *Conn) (oldest *Conn, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	full := l.cfg.Most > 0 && l.open >= l.cfg.Most
+	if full || l.tooManyIdle() {
+		if oldest = l.takeOldest(); oldest == nil && full {
+			return nil, false
+		}
+	}
+	l.open++
+	c.open, c.place = true, l.idle.PushBack(c)
+	return oldest, true
 }
 
-// oldest takes the connection that has been idle the longest out of the idle ones, nil
-// when there is none. It is called with l.mu held.
-func (l *Listener) oldest() *Conn {
+// takeOldest removes the connection that has been idle the longest from the idle ones. It
+// returns nil when there is none. With l.mu held.
+func (l *Listener) takeOldest() *Conn {
 	front := l.idle.Front()
 	if front == nil {
 		return nil
@@ -125,27 +131,18 @@ func (l *Listener) oldest() *Conn {
 	return c
 }
 
-// tooManyIdle reports whether one more would be too many. It is called with l.mu held.
+// tooManyIdle reports whether one more exceeds the limit. With l.mu held.
 func (l *Listener) tooManyIdle() bool { return l.cfg.Idle > 0 && l.idle.Len() >= l.cfg.Idle }
 
-// enter counts c as open and idle. When there are too many, oldest is the one to be
-// closed for it; until it is closed, there is one more than the limit. When none can
-// be closed, c is not counted and ok is false.
-func (l *Listener) enter(c *Conn) (oldest *Conn, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	full := l.cfg.Most > 0 && l.open >= l.cfg.Most
-	if full || l.tooManyIdle() {
-		if oldest = l.oldest(); oldest == nil && full {
-			return nil, false
-		}
+// evict closes a connection from takeOldest, if there is one.
+func (l *Listener) evict(c *Conn) {
+	if c != nil {
+		l.cfg.Reached(IdleEvicted, l.peer(c.TCPConn))
+		_ = c.Close() // its reader fails
 	}
-	l.open++
-	c.open, c.place = true, l.idle.PushBack(c)
-	return oldest, true
 }
 
-// leave counts c no more. It may be called again.
+// leave stops counting c. It may be called again.
 func (l *Listener) leave(c *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -158,17 +155,15 @@ func (l *Listener) leave(c *Conn) {
 		l.idle.Remove(c.place)
 		c.place = nil
 	}
-	if c.shares.IsValid() {
-		l.addresses.Release(c.shares)
-	}
+	l.addresses.Release(c.from)
 }
 
 // Conn is a connection that a [Listener] counts until it is closed. Safe for concurrent
 // use, as a net.Conn is.
 type Conn struct {
 	*net.TCPConn
-	l      *Listener
-	shares netip.Addr // the address for which it is counted; zero: for none
+	l    *Listener
+	from netip.Addr // the address for which it counts; zero when that is exempt
 
 	// Guarded by l.mu.
 	open  bool
@@ -193,51 +188,48 @@ func ConnOf(nc net.Conn) *Conn {
 // connKey is the key of a [Conn] in a context.
 type connKey struct{}
 
-// WithConn is the ConnContext of an HTTP server, whose requests [ConnFrom] then finds
-// the connection of.
+// WithConn is a ConnContext for an HTTP server: [ConnFrom] then returns the connection of a
+// request.
 func WithConn(ctx context.Context, nc net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, ConnOf(nc))
 }
 
-// ConnFrom returns the [Conn] on which a request came, or nil.
+// ConnFrom returns the [Conn] of a request, or nil.
 func ConnFrom(ctx context.Context) *Conn {
 	c, _ := ctx.Value(connKey{}).(*Conn)
 	return c
 }
 
 // SetIdle says whether the connection may be closed for a new one.
-func (c *Conn) SetIdle(idle bool) {
-	if oldest := c.setIdle(idle); oldest != nil {
-		c.l.evict(oldest)
-	}
-}
+func (c *Conn) SetIdle(idle bool) { c.l.evict(c.setIdle(idle)) }
 
-// setIdle returns the connection that is to be closed because too many are idle, or nil.
+// setIdle returns the connection that must be closed because too many are idle, or nil.
 func (c *Conn) setIdle(idle bool) (oldest *Conn) {
-	c.l.mu.Lock()
-	defer c.l.mu.Unlock()
+	l := c.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	switch {
 	case !c.open || idle == (c.place != nil):
 	case idle:
-		if c.l.tooManyIdle() {
-			oldest = c.l.oldest()
+		if l.tooManyIdle() {
+			oldest = l.takeOldest()
 		}
-		c.place = c.l.idle.PushBack(c)
+		c.place = l.idle.PushBack(c)
 	default:
-		c.l.idle.Remove(c.place)
+		l.idle.Remove(c.place)
 		c.place = nil
 	}
 	return oldest
 }
 
-// Close closes the connection, which then counts no more.
+// Close closes the connection and stops counting it.
 func (c *Conn) Close() error {
 	err := c.TCPConn.Close() // first, so that its descriptor is free when it is not counted
 	c.l.leave(c)
 	return err
 }
 
-// peerOf is the other end of a connection.
+// peerOf returns the other end of a connection.
 func peerOf(nc net.Conn) netip.Addr {
 	peer, _ := nc.RemoteAddr().(*net.TCPAddr)
 	return peer.AddrPort().Addr().Unmap() // of nil the zero address

@@ -20,7 +20,7 @@ func (c *conn) join(a Auth) {
 	a.Token = "" // no later call needs the secret
 	c.present(a)
 	restored := c.srv.restore(s)
-	c.srv.Turn(c.ctx, func() { // not called when the connection has ended, and with it the socket
+	c.srv.WithConnectSlot(c.ctx, func() { // not called when the connection has ended, and with it the socket
 		if !restored {
 			s.pid = newSecretID()
 			c.srv.claim(newSocketID(), s)

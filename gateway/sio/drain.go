@@ -22,21 +22,21 @@ func (s *Server) Drain(ctx context.Context, over time.Duration) {
 	s.letGo(ctx, over)
 }
 
-// LetGo does the same but takes connections again after [Server.Return].
-func (s *Server) LetGo(ctx context.Context, over time.Duration) {
-	s.Leave()
+// Evacuate does the same but takes connections again after [Server.Resume].
+func (s *Server) Evacuate(ctx context.Context, over time.Duration) {
+	s.Pause()
 	s.letGo(ctx, over)
 }
 
-// Leave takes no new connections until [Server.Return], and keeps those there are.
-func (s *Server) Leave() {
+// Pause takes no new connections until [Server.Resume], and keeps those there are.
+func (s *Server) Pause() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.away = true
 }
 
-// Return takes new connections again.
-func (s *Server) Return() {
+// Resume takes new connections again.
+func (s *Server) Resume() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.away = false

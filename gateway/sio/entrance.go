@@ -43,12 +43,12 @@ type arrival struct {
 	err  error
 }
 
-// Entrance serves those connections of l that begin with a request for a websocket
+// WebsocketListener serves those connections of l that begin with a request for a websocket
 // at path, and leaves the others to whoever accepts from the listener it returns. What is
 // not plain TCP, such as TLS, is among the others, and so are all after [Server.Close].
 // A connection on which nothing comes within patience is closed; 0 means that it may
 // take for ever. Close closes l.
-func (s *Server) Entrance(l net.Listener, path string, patience time.Duration) net.Listener {
+func (s *Server) WebsocketListener(l net.Listener, path string, patience time.Duration) net.Listener {
 	e := &entrance{Listener: l, srv: s, path: path, patience: patience, others: make(chan arrival), done: make(chan struct{})}
 	e.close = sync.OnceValue(func() error {
 		close(e.done)

@@ -136,7 +136,7 @@ func TestNewcomers(t *testing.T) {
 	web := &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
 	serve := func(l net.Listener, patience time.Duration) (url string, done chan error) {
 		done = make(chan error, 1)
-		entrance := s.Entrance(l, "/socket.io/", patience)
+		entrance := s.WebsocketListener(l, "/socket.io/", patience)
 		go func() { done <- web.Serve(entrance) }()
 		return "http://" + l.Addr().String(), done
 	}

@@ -19,7 +19,7 @@ var pieces = sync.Pool{New: func() any { return new([limit.PieceBytes]byte) }}
 // peers who send such messages would keep the processors from everybody else.
 // One goroutine reads.
 type inflow struct {
-	limit.Flow
+	rate  *limit.ByteRate
 	piece *[limit.PieceBytes]byte // nil when nothing is left in it
 	left  []byte                  // of piece
 	wire  int64                   // bytes read so far
@@ -28,9 +28,9 @@ type inflow struct {
 
 func (f *inflow) read(nc net.Conn, b []byte) (int, error) {
 	if f.piece == nil {
-		f.Pause()
+		f.rate.Pause()
 		// The reader of a piece must not wait long for it: see that something is there.
-		if !f.more || len(b) >= limit.PieceBytes || !f.Bulk() {
+		if !f.more || len(b) >= limit.PieceBytes || !f.rate.Bulk() {
 			n, err := nc.Read(b[:min(len(b), limit.PieceBytes)])
 			f.count(n)
 			f.more = n == len(b)
@@ -57,7 +57,7 @@ func (f *inflow) read(nc net.Conn, b []byte) (int, error) {
 // count counts bytes that were read.
 func (f *inflow) count(n int) {
 	f.wire += int64(n)
-	f.Count(n)
+	f.rate.Count(n)
 }
 
 // pacedBody is what comes with a POST, at Config.InboundRate and up to Config.MaxInbound.

@@ -29,7 +29,7 @@ var handshakeLimits = []string{
 // limits is what handshakes are held against.
 type limits struct {
 	rates *limit.Rates[netip.Addr]
-	held  *limit.Counts
+	held  *limit.ConcurrencyLimiter
 	open  *atomic.Int64 // connections that tooMany has let in and that are not gone
 
 	turns   turns         // of all that connects cost
@@ -39,7 +39,7 @@ type limits struct {
 func newLimits(cfg Config) limits {
 	return limits{
 		rates: limit.NewRates[netip.Addr](cfg.ConnectsPerSecond, cfg.ConnectBurst),
-		held:  limit.NewCounts(cfg.MaxPerAddress),
+		held:  limit.NewConcurrencyLimiter(cfg.MaxPerAddress),
 		open:  new(atomic.Int64),
 
 		turns:   newTurns(max(runtime.GOMAXPROCS(0)/2, 1)),
@@ -61,9 +61,7 @@ func (s *Server) takeTurn(ctx context.Context) *turn {
 // release gives back what tooMany has taken.
 func (l limits) release(from netip.Addr) {
 	l.open.Add(-1)
-	if shared, limited := limit.Shared(from); limited {
-		l.held.Release(shared)
-	}
+	l.held.Release(from)
 }
 
 // tooFast refuses a handshake of an address that makes too many. It is asked
@@ -93,7 +91,7 @@ func (s *Server) tooMany(w http.ResponseWriter, from netip.Addr) bool {
 		s.refuseBusy(w, http.StatusServiceUnavailable, LimitConnections, from, soon)
 		return true
 	}
-	if shared, limited := limit.Shared(from); limited && !s.limits.held.Take(shared) {
+	if !s.limits.held.Take(from) {
 		s.limits.open.Add(-1)
 		s.refuseBusy(w, http.StatusTooManyRequests, LimitPerAddress, from, soon)
 		return true

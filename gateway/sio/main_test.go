@@ -103,7 +103,7 @@ func newServer(t testing.TB, cfg Config, h Handler) (*Server, string) {
 	t.Helper()
 	s := New(cfg, h, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
 	web := httptest.NewUnstartedServer(s)
-	web.Listener = s.Entrance(web.Listener, "/socket.io/", 10*time.Second)
+	web.Listener = s.WebsocketListener(web.Listener, "/socket.io/", 10*time.Second)
 	web.Start()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

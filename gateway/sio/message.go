@@ -124,9 +124,9 @@ func (in *incoming) message(l *link) error {
 	tooLarge := false
 	err = in.read(&capped{r, most, &tooLarge}, keep, 0, func(read int64) {
 		if more := read - (l.in.wire - wire) - paid; more > 0 { // it was compressed
-			l.in.Count(int(more))
+			l.in.rate.Count(int(more))
 			paid += more
-			l.in.Pause()
+			l.in.rate.Pause()
 		}
 	})
 	if tooLarge {

@@ -50,9 +50,9 @@ func New(cfg Config, h Handler, log *slog.Logger) *Server {
 		sockets: make(map[string]*Socket),
 		memory:  limit.NewMemory(cfg.Memory),
 	}
-	s.stats.drops = limit.NewTally(s.log, drops...)
-	s.stats.refusals = limit.NewTally(s.log, handshakeLimits...)
-	s.stats.handshakes = limit.NewTally(s.log, refusalNames...)
+	s.stats.drops = limit.NewRefusalCounter(s.log, drops...)
+	s.stats.refusals = limit.NewRefusalCounter(s.log, handshakeLimits...)
+	s.stats.handshakes = limit.NewRefusalCounter(s.log, refusalNames...)
 	s.limits = newLimits(s.cfg)
 	s.library = newLibrary(s)
 	return s

@@ -25,8 +25,8 @@ type counters struct {
 	websocket, polling atomic.Int64
 	all                atomic.Uint64 // connections since the start
 	panics             atomic.Uint64
-	drops, refusals    *limit.Tally
-	handshakes         *limit.Tally // refused, by refusalNames
+	drops, refusals    *limit.RefusalCounter
+	handshakes         *limit.RefusalCounter // refused, by refusalNames
 }
 
 // Stats returns the counts at this moment.

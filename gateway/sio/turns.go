@@ -65,9 +65,9 @@ func (t turns) end(mine *turn) {
 	time.AfterFunc(mine.debt, func() { t.free <- mine })
 }
 
-// Turn calls do, which must not wait for anything, when it is its turn among what connects
+// WithConnectSlot calls do, which must not wait for anything, when it is its turn among what connects
 // cost. It reports false, and has not called it, when ctx ends before.
-func (s *Server) Turn(ctx context.Context, do func()) bool {
+func (s *Server) WithConnectSlot(ctx context.Context, do func()) bool {
 	t := s.limits.turns.take(ctx)
 	if t == nil {
 		return false

@@ -81,7 +81,7 @@ func (w *withholding) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if b, ok := nc.(*begun); ok && len(b.first) == 0 {
 		nc = b.tcpConn
 	}
-	return &heldConn{Conn: nc, holds: true, in: inflow{Flow: limit.Flow{PerSecond: w.inboundRate}}}, rw, nil
+	return &heldConn{Conn: nc, holds: true, in: inflow{rate: limit.NewByteRate(w.inboundRate)}}, rw, nil
 }
 
 // heldConn keeps what is written back until that is taken. Later writes pass.

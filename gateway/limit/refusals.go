@@ -1,0 +1,69 @@
+package limit
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/codewar/socketbridge/bridge"
+)
+
+// RefusalCounter counts how often each of a set of names was the reason for a refusal, and
+// logs it: one line for each name in ten seconds, with the number of refusals that the line
+// stands for. Safe for concurrent use.
+type RefusalCounter struct {
+	log   *slog.Logger
+	names map[string]*refusals // read-only
+}
+
+type refusals struct {
+	n     atomic.Uint64
+	lines bridge.Quiet
+}
+
+// NewRefusalCounter returns a counter of these names. It ignores all others.
+func NewRefusalCounter(log *slog.Logger, names ...string) *RefusalCounter {
+	c := &RefusalCounter{log: log, names: make(map[string]*refusals, len(names))}
+	for _, name := range names {
+		c.names[name] = new(refusals)
+	}
+	return c
+}
+
+// Count counts one refusal and does not log it.
+func (c *RefusalCounter) Count(name string) {
+	if r := c.names[name]; r != nil {
+		r.n.Add(1)
+	}
+}
+
+// Due counts one refusal. It reports whether the caller is to log a line now, and how many
+// refusals that stands for.
+func (c *RefusalCounter) Due(name string) (times int, due bool) {
+	r := c.names[name]
+	if r == nil {
+		return 0, false
+	}
+	r.n.Add(1)
+	return r.lines.Due(time.Now())
+}
+
+// Add counts one refusal for a limit and logs it when a line is due, with the address that
+// was refused and more attributes.
+func (c *RefusalCounter) Add(name string, from netip.Addr, more ...slog.Attr) {
+	if times, due := c.Due(name); due {
+		c.log.LogAttrs(context.Background(), slog.LevelWarn, "limit reached",
+			append([]slog.Attr{slog.String("limit", name), slog.Int("times", times), slog.Any("address", from)}, more...)...)
+	}
+}
+
+// Counts returns the count of each name, also zero.
+func (c *RefusalCounter) Counts() map[string]uint64 {
+	out := make(map[string]uint64, len(c.names))
+	for name, r := range c.names {
+		out[name] = r.n.Load()
+	}
+	return out
+}
