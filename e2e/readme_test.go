@@ -78,7 +78,7 @@ var figures = regexp.MustCompile(`\d+(-\d+\S*?)?\b`)
 // awaitLine returns the next line that fits the expression.
 func awaitLine(t *testing.T, who string, lines <-chan string, expression string) string {
 	t.Helper()
-	fits, limit := regexp.MustCompile(expression), time.After(20*time.Second)
+	fits, limit := regexp.MustCompile(expression), time.After(time.Minute)
 	var last string
 	for {
 		select {

@@ -1,3 +1,4 @@
+import { Component } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { count, millis } from "../shared/format";
 import { Draft } from "../shared/draft";
@@ -133,35 +134,48 @@ export function TailTable({ rows }: { rows: TailRow[] }) {
         </thead>
         <tbody>
           {rows.map((r) => (
-            <tr key={r.offset || r.at} class="fresh">
-              <td data-label="Time">
-                <Time at={r.at} />
-              </td>
-              <td class="title" data-label="User">
-                <UserLink user={r.userId} />
-              </td>
-              <td class="wrap" data-label="Topic">
-                {r.topic}
-              </td>
-              <td data-label="Outcome">
-                <OutcomeTag outcome={r.outcome} code={r.code} />
-              </td>
-              <td class="r num" data-label="Sockets">
-                {count(r.sockets)}
-              </td>
-              <td class="r num nowrap" data-label="Took">
-                {millis(r.tookMs)}
-              </td>
-              <td data-label="Node">
-                <NodeName id={r.node} />
-              </td>
-              <td data-label="Offset">
-                <OffsetLink offset={r.offset} />
-              </td>
-            </tr>
+            <Row key={r.offset || r.at} row={r} />
           ))}
         </tbody>
       </table>
     </div>
   );
+}
+
+/** Row renders once: a busy tail would otherwise render all its rows four times a second. */
+class Row extends Component<{ row: TailRow }> {
+  override shouldComponentUpdate(next: { row: TailRow }): boolean {
+    return next.row !== this.props.row;
+  }
+
+  override render({ row: r }: { row: TailRow }) {
+    return (
+      <tr class="fresh">
+        <td data-label="Time">
+          <Time at={r.at} />
+        </td>
+        <td class="title" data-label="User">
+          <UserLink user={r.userId} />
+        </td>
+        <td class="wrap" data-label="Topic">
+          {r.topic}
+        </td>
+        <td data-label="Outcome">
+          <OutcomeTag outcome={r.outcome} code={r.code} />
+        </td>
+        <td class="r num" data-label="Sockets">
+          {count(r.sockets)}
+        </td>
+        <td class="r num nowrap" data-label="Took">
+          {millis(r.tookMs)}
+        </td>
+        <td data-label="Node">
+          <NodeName id={r.node} />
+        </td>
+        <td data-label="Offset">
+          <OffsetLink offset={r.offset} />
+        </td>
+      </tr>
+    );
+  }
 }
