@@ -9,13 +9,26 @@ GOSEC    ?= go run github.com/securego/gosec/v2/cmd/gosec@v2.30.0
 VULN     ?= go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 SUDO     := $(if $(filter-out 0,$(shell id -u)),sudo)
 
-.PHONY: help run build console client test race fuzz chaos attack bench lint audit vuln check deps vet
+.PHONY: help run dev build console client test race fuzz chaos attack bench lint audit vuln check deps vet
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 run: ## serve with the embedded NATS server and the in-memory store
 	go run .
+
+# A source that does not compile leaves the old process running.
+dev: ## serve, and build again and restart when a source, config.yaml or .env changes (ARGS: the command line)
+	@mkdir -p bin; pid=; trap 'kill $$pid 2>/dev/null; wait' EXIT; trap 'exit 0' INT TERM; \
+	while :; do \
+		touch bin/.dev; \
+		if go build -o bin/dev .; then \
+			test -z "$$pid" || { kill $$pid 2>/dev/null; wait $$pid; }; \
+			bin/dev $(ARGS) & pid=$$!; \
+		fi; \
+		until [ -n "$$(find . \( -name node_modules -o -name data -o -name .git -o -name bin \) -prune -o \
+			\( -name '*.go' -o -path './gateway/*dist/*' -o -name config.yaml -o -name .env \) -newer bin/.dev -print -quit)" ]; do sleep 1; done; \
+	done
 
 build: ## build bin/socketbridge
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X github.com/codewar/socketbridge/internal/buildinfo.Version=$(VERSION)' -o bin/socketbridge .
