@@ -25,6 +25,8 @@ const (
 	limitIdle           = "idle_connections"             // closed for a new one
 )
 
+var connectionLimits = []string{limitOpen, limitOpenPerAddress, limitIdle}
+
 // connections are those that are open on each listener.
 type connections struct {
 	limits  ConnectionLimits

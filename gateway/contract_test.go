@@ -16,6 +16,8 @@ import (
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway/auth"
+	"github.com/codewar/socketbridge/gateway/hub"
+	"github.com/codewar/socketbridge/gateway/publish"
 	"github.com/codewar/socketbridge/internal/testutil/contract"
 	"github.com/codewar/socketbridge/store"
 )
@@ -29,12 +31,12 @@ func TestContractsAreOpenAPI(t *testing.T) {
 }
 
 // contractServer is a server with everything that has a route.
-func contractServer(t *testing.T, cfg Config, st contractStore, ask AskFunc) *Server {
+func contractServer(t *testing.T, cfg Config, st contractStore, ask publish.Publisher) *Server {
 	t.Helper()
 	log, s := slog.New(slog.DiscardHandler), store.NewMemory(store.Limits{}).Node("n")
-	cfg.MaxBody, cfg.ReplyTimeout, cfg.Records = 4096, time.Second, st
+	cfg.Publish.MaxBody, cfg.Publish.ReplyTimeout, cfg.Records = 4096, time.Second, st
 	cfg.Sockets.Transports = []string{"websocket", "polling"}
-	srv := NewServer(cfg, NewHub(s, newIndex(), HubConfig{}, log), st, orPushed(ask), nil, prometheus.NewRegistry(), log)
+	srv := NewServer(cfg, hub.New(s, newHistory(), hub.Config{}, log), st, orPushed(ask), nil, prometheus.NewRegistry(), log)
 	t.Cleanup(func() {
 		if err := srv.Shutdown(context.Background(), 0); err != nil {
 			t.Error(err)
@@ -86,7 +88,7 @@ func TestAnswersAreAsTheContractsSay(t *testing.T) {
 		t.Fatal(err)
 	}
 	keys := []auth.APIKey{parsed}
-	settle := func(r bridge.Receipt, err error) AskFunc {
+	settle := func(r bridge.Receipt, err error) publish.Publisher {
 		return func(context.Context, string, map[string][]string, []byte) (bridge.Receipt, error) {
 			r.Offset = bridge.Offset{Epoch: 1, Seq: 2}
 			return r, err
@@ -95,7 +97,7 @@ func TestAnswersAreAsTheContractsSay(t *testing.T) {
 	var (
 		plain    = Config{OpsOnOwnListener: true, Profiles: true}
 		onPublic = Config{}
-		limited  = Config{PayloadsPerSecond: 1, PayloadBurst: 1}
+		limited  = Config{Publish: publish.Config{CallsPerSecond: 1, CallBurst: 1}}
 		keyed    = Config{OpsOnOwnListener: true, Profiles: true, Auth: AuthConfig{APIKeys: keys, OpsKeys: keys}}
 		pushed   = bridge.Receipt{Outcome: bridge.Pushed, Sockets: 1}
 		acked    = bridge.Receipt{Outcome: bridge.Pushed, Sockets: 2, Acks: new(1), AckMillis: 2.5}
@@ -108,7 +110,7 @@ func TestAnswersAreAsTheContractsSay(t *testing.T) {
 		body      any    // text or io.Reader
 		status    int
 		cfg       Config
-		ask       AskFunc
+		ask       publish.Publisher
 		key       string
 		broken    bool
 		again     bool // the answer to the second call counts

@@ -1,4 +1,4 @@
-// Package gateway is what clients see: the sockets of this node by user, what
-// browsers may say, /sendPayload, and the operators' routes. The Socket.IO endpoint
-// underneath is package sio.
+// Package gateway is the HTTP server: routes, middleware, TLS, origins, readiness and the guard
+// of the operators' routes. Clients' sockets are package hub's, calls of /sendPayload package
+// publish's, and the Socket.IO endpoint is package sio.
 package gateway

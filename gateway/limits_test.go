@@ -21,7 +21,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/gateway/apierror"
 	"github.com/codewar/socketbridge/gateway/auth"
+	"github.com/codewar/socketbridge/gateway/hub"
+	"github.com/codewar/socketbridge/gateway/publish"
 	"github.com/codewar/socketbridge/gateway/sio"
 	"github.com/codewar/socketbridge/gateway/siotest"
 	"github.com/codewar/socketbridge/store"
@@ -29,19 +32,19 @@ import (
 )
 
 // listening is a server on a port of its own, over a store.
-func listening(t *testing.T, cfg Config, hubConfig HubConfig, s bridge.Store) (srv *Server, addr string) {
+func listening(t *testing.T, cfg Config, hubConfig hub.Config, s bridge.Store) (srv *Server, addr string) {
 	t.Helper()
 	return logging(t, slog.New(slog.DiscardHandler), cfg, hubConfig, s)
 }
 
 // logging is listening with a log.
-func logging(t *testing.T, log *slog.Logger, cfg Config, hubConfig HubConfig, s bridge.Store) (srv *Server, addr string) {
+func logging(t *testing.T, log *slog.Logger, cfg Config, hubConfig hub.Config, s bridge.Store) (srv *Server, addr string) {
 	t.Helper()
 	if _, err := s.Beat(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	cfg.MaxBody, cfg.ReplyTimeout = cmp.Or(cfg.MaxBody, 4096), time.Second
-	srv = NewServer(cfg, NewHub(s, newIndex(), hubConfig, log), s, pushed, nil, prometheus.NewRegistry(), log)
+	cfg.Publish.MaxBody, cfg.Publish.ReplyTimeout = cmp.Or(cfg.Publish.MaxBody, 4096), time.Second
+	srv = NewServer(cfg, hub.New(s, newHistory(), hubConfig, log), s, pushed, nil, prometheus.NewRegistry(), log)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +66,7 @@ func memory() bridge.Store { return store.NewMemory(store.Limits{}).Node("n") }
 func TestPayloadRate(t *testing.T) {
 	t.Parallel()
 	proxy := netip.MustParsePrefix("10.0.0.0/8")
-	srv, _ := listening(t, Config{PayloadsPerSecond: 1, PayloadBurst: 2, TrustedProxies: []netip.Prefix{proxy}}, HubConfig{}, memory())
+	srv, _ := listening(t, Config{Publish: publish.Config{CallsPerSecond: 1, CallBurst: 2}, TrustedProxies: []netip.Prefix{proxy}}, hub.Config{}, memory())
 	call := func(remote, forwarded string) *http.Response {
 		r := httptest.NewRequest("POST", "/sendPayload", strings.NewReader(`{"userId":"u","topic":"t"}`))
 		r.RemoteAddr = remote
@@ -81,14 +84,14 @@ func TestPayloadRate(t *testing.T) {
 	for _, forwarded := range []string{"192.0.2.1", "198.51.100.7, 192.0.2.1", "198.51.100.8, 192.0.2.1, 10.2.2.2"} {
 		res := call("10.1.1.1:5", forwarded)
 		body, _ := io.ReadAll(res.Body)
-		if res.StatusCode != http.StatusTooManyRequests || res.Header.Get("Retry-After") != "1" || !strings.Contains(string(body), codeRateLimited) {
+		if res.StatusCode != http.StatusTooManyRequests || res.Header.Get("Retry-After") != "1" || !strings.Contains(string(body), apierror.RateLimited) {
 			t.Errorf("%s: %d, Retry-After %q, %s", forwarded, res.StatusCode, res.Header.Get("Retry-After"), body)
 		}
 	}
 	if res := call("192.0.2.2:5", "192.0.2.1"); res.StatusCode != http.StatusNotFound {
 		t.Errorf("who is no proxy is taken for one: %d", res.StatusCode)
 	}
-	if n := srv.Refusals()[limitPayloadRate]; n != 3 {
+	if n := srv.Refusals()["payload_rate"]; n != 3 {
 		t.Errorf("%d refusals are counted, want 3", n)
 	}
 }
@@ -140,8 +143,8 @@ func TestCallersPace(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cfg := Config{PayloadsPerSecond: 1, PayloadBurst: 2, Auth: AuthConfig{Verifier: verifier, PublishScope: scope, APIKeys: keys}}
-			srv, _ := listening(t, cfg, HubConfig{}, memory())
+			cfg := Config{Publish: publish.Config{CallsPerSecond: 1, CallBurst: 2}, Auth: AuthConfig{Verifier: verifier, PublishScope: scope, APIKeys: keys}}
+			srv, _ := listening(t, cfg, hub.Config{}, memory())
 			refusals := uint64(0)
 			for n, c := range calls {
 				r := httptest.NewRequest("POST", "/sendPayload", strings.NewReader(`{"userId":"u","topic":"t"}`))
@@ -161,7 +164,7 @@ func TestCallersPace(t *testing.T) {
 					refusals++
 				}
 			}
-			if n := srv.Refusals()[limitPayloadRate]; n != refusals {
+			if n := srv.Refusals()["payload_rate"]; n != refusals {
 				t.Errorf("%d refusals are counted, want %d", n, refusals)
 			}
 		})
@@ -221,8 +224,8 @@ func TestTooManySockets(t *testing.T) {
 			t.Parallel()
 			const most = 3
 			a, b := open(t)
-			srvA, addrA := listening(t, Config{}, HubConfig{MaxPerUser: most}, a)
-			srvB, addrB := listening(t, Config{}, HubConfig{MaxPerUser: most}, b)
+			srvA, addrA := listening(t, Config{}, hub.Config{MaxPerUser: most}, a)
+			srvB, addrB := listening(t, Config{}, hub.Config{MaxPerUser: most}, b)
 			var mu sync.Mutex
 			var in []*websocket.Conn
 			var clients sync.WaitGroup
@@ -234,7 +237,7 @@ func TestTooManySockets(t *testing.T) {
 						mu.Lock()
 						defer mu.Unlock()
 						in = append(in, ws)
-					} else if !strings.Contains(answer, codeTooManySockets) {
+					} else if !strings.Contains(answer, apierror.TooManySockets) {
 						t.Errorf("answer %s", answer)
 					}
 				})
@@ -243,7 +246,7 @@ func TestTooManySockets(t *testing.T) {
 			if len(in) != most {
 				t.Fatalf("%d sockets are mapped, want %d", len(in), most)
 			}
-			if n := srvA.Refusals()[limitPerUser] + srvB.Refusals()[limitPerUser]; n != 3*most {
+			if n := srvA.Refusals()["sockets_per_user"] + srvB.Refusals()["sockets_per_user"]; n != 3*most {
 				t.Errorf("%d refusals are counted, want %d", n, 3*most)
 			}
 			siotest.Await(t, siotest.Raw(t, addrA, `42["setUserId","u"]`), `42["error",{"type":"TOO_MANY_SOCKETS"`)
@@ -275,7 +278,7 @@ func (s *stuckStore) Register(ctx context.Context, r bridge.Registration) (bridg
 func TestOverload(t *testing.T) {
 	t.Parallel()
 	s := &stuckStore{memory(), make(chan struct{}), make(chan struct{})}
-	srv, addr := listening(t, Config{}, HubConfig{MaxBinding: 2}, s)
+	srv, addr := listening(t, Config{}, hub.Config{MaxBinding: 2}, s)
 	for n := range 2 {
 		siotest.Raw(t, addr, fmt.Sprintf(`42["setUserId","u%d"]`, n))
 	}
@@ -304,7 +307,7 @@ func TestOverload(t *testing.T) {
 // that hangs is not.
 func TestSlowRequests(t *testing.T) {
 	t.Parallel()
-	srv, addr := listening(t, Config{ReadHeaderTimeout: 100 * time.Millisecond, ReadTimeout: 200 * time.Millisecond, MaxHeader: 4096}, HubConfig{}, memory())
+	srv, addr := listening(t, Config{ReadHeaderTimeout: 100 * time.Millisecond, ReadTimeout: 200 * time.Millisecond, MaxHeader: 4096}, hub.Config{}, memory())
 	for name, tt := range map[string]struct{ request, want string }{
 		"header":          {"POST /sendPayload HTTP/1.1\r\nHost: a\r\n", ""},
 		"body":            {"POST /sendPayload HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{", "HTTP/1.1 408"},
@@ -333,7 +336,7 @@ func TestSlowRequests(t *testing.T) {
 			}
 		})
 	}
-	if n := srv.Refusals()[limitReadTime]; n != 2 {
+	if n := srv.Refusals()["read_time"]; n != 2 {
 		t.Errorf("%d slow bodies are counted, want 2", n)
 	}
 
@@ -356,7 +359,7 @@ func TestSlowRequests(t *testing.T) {
 func TestIdleTimeout(t *testing.T) {
 	t.Parallel()
 	cfg := Config{IdleTimeout: 100 * time.Millisecond, ReadHeaderTimeout: time.Minute, ReadTimeout: time.Minute}
-	_, addr := listening(t, cfg, HubConfig{}, memory())
+	_, addr := listening(t, cfg, hub.Config{}, memory())
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
@@ -375,7 +378,7 @@ func TestIdleTimeout(t *testing.T) {
 func TestEndlessBody(t *testing.T) {
 	t.Parallel()
 	const perSecond = 100_000
-	_, addr := listening(t, Config{Sockets: sio.Config{InboundRate: perSecond}, MaxBody: 1 << 20}, HubConfig{}, memory())
+	_, addr := listening(t, Config{Sockets: sio.Config{InboundRate: perSecond}, Publish: publish.Config{MaxBody: 1 << 20}}, hub.Config{}, memory())
 	body := struct{ io.Reader }{strings.NewReader(strings.Repeat("x", 64<<10+perSecond/2))} // hides its length
 	begin := time.Now()
 	resp, err := http.Post("http://"+addr+"/sendPayload", "application/json", body)

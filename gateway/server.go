@@ -4,14 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
-	"math"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -21,7 +18,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/gateway/apierror"
+	"github.com/codewar/socketbridge/gateway/auth"
+	"github.com/codewar/socketbridge/gateway/hub"
 	"github.com/codewar/socketbridge/gateway/limit"
+	"github.com/codewar/socketbridge/gateway/publish"
 	"github.com/codewar/socketbridge/gateway/sio"
 )
 
@@ -29,30 +30,22 @@ import (
 type Config struct {
 	Sockets           sio.Config
 	Origins           Origins
-	MaxBody           int64         // bytes of a /sendPayload body
-	ReplyTimeout      time.Duration // how long a /sendPayload caller waits for the receipt
 	ReadHeaderTimeout time.Duration
 	ReadTimeout       time.Duration // for a request's headers and body
 	IdleTimeout       time.Duration // between two requests of a connection
 	MaxHeader         int           // bytes of a request's headers
 	TrustedProxies    []netip.Prefix
 	Connections       ConnectionLimits
-	PayloadsPerSecond int // calls of /sendPayload by one caller; 0: no limit
-	PayloadBurst      int // of them after a pause
-	// PayloadBytesPerSecond and PayloadBytesBurst bound the bytes of their bodies
-	// likewise. BodyBytes bounds those of all callers that are in memory at a time.
-	PayloadBytesPerSecond, PayloadBytesBurst int
-	BodyBytes                                int64
-	OpsOnOwnListener                         bool // the operators' routes are not on the public one
-	Profiles                                 bool // /debug/pprof among them, on a listener of their own only
+	// Publish configures /sendPayload. The server sets its fields that concern the server, the
+	// hub and authentication.
+	Publish          publish.Config
+	OpsOnOwnListener bool // the operators' routes are not on the public one
+	Profiles         bool // /debug/pprof among them, on a listener of their own only
 	// Development serves the operators' routes on the public listener to this machine
 	// when there are neither keys nor a listener of their own. Without it they are then
 	// served nowhere.
 	Development bool
 	Auth        AuthConfig
-	// Unproven reports whether a node may have sockets that the store does not know of: then the
-	// leader decides whether a user without sockets in the store is offline. Nil: no node has.
-	Unproven func() bool
 	// Records answers /messages/<offset>. Nil: nothing is recorded.
 	Records interface {
 		Record(ctx context.Context, at bridge.Offset) (bridge.DeliveryRecord, error)
@@ -61,13 +54,19 @@ type Config struct {
 	TryIt http.Handler
 }
 
-// spare is how much later than its headers a request's body may be whole so that the
-// time for it does not end before the time for the reply.
-func (c Config) spare() time.Duration {
-	if c.ReadTimeout <= 0 {
-		return math.MaxInt64
-	}
-	return c.ReadTimeout - cmp.Or(c.ReadHeaderTimeout, c.ReadTimeout) - c.ReplyTimeout - c.ReplyTimeout/64
+// AuthConfig configures authentication.
+type AuthConfig struct {
+	// Verifier checks the tokens of clients and callers. Nil: clients need no token, and tokens
+	// are not read.
+	Verifier   *auth.Verifier
+	Cookie     string        // cookie that may carry a client's token; empty: none
+	WarnBefore time.Duration // how long before its token expires a client is warned
+	// ConnectsPerSecond is how often the clients of one user may connect to this node, and
+	// ConnectBurst how often at once after a pause. 0: no limit. Needs a Verifier.
+	ConnectsPerSecond, ConnectBurst int
+	PublishScope                    string        // scope that a caller's token must have
+	APIKeys                         []auth.APIKey // of callers; with neither these nor a Verifier everybody may call
+	OpsKeys                         []auth.APIKey // of operators
 }
 
 // errOrigin is the text of a refused handshake.
@@ -79,27 +78,26 @@ const socketPath = "/socket.io/"
 // Server is everything on the network: the Socket.IO endpoint, /sendPayload and
 // the operators' routes.
 type Server struct {
-	http     *http.Server
-	ops      *http.Server
-	sio      *sio.Server
-	events   *events
-	conns    connections
-	refusals *limit.RefusalCounter
-	client   limit.AddrFunc
-	payloads *payloads
-	health   *health
-	public   *echo.Echo
-	inside   *echo.Echo // the operators' routes
-	guard    *operators
-	guarded  map[string]struct{} // paths of the operators' routes; read-only once serving
-	answered statuses
-	log      *slog.Logger
+	http        *http.Server
+	ops         *http.Server
+	sio         *sio.Server
+	clients     *hub.Handler
+	conns       connections
+	refusals    *limit.RefusalCounter
+	authMetrics *auth.Metrics
+	calls       *publish.Handler
+	health      *health
+	public      *echo.Echo
+	inside      *echo.Echo // the operators' routes
+	guard       *operators
+	guarded     map[string]struct{} // paths of the operators' routes; read-only once serving
+	log         *slog.Logger
 }
 
 // NewServer wires the routes. Checks say what keeps the node from being ready.
-func NewServer(cfg Config, hub *Hub, store locator, ask AskFunc, checks []Check, metrics *prometheus.Registry, log *slog.Logger) *Server {
+func NewServer(cfg Config, sockets *hub.Hub, store publish.Locator, publisher publish.Publisher, checks []Check, metrics *prometheus.Registry, log *slog.Logger) *Server {
 	log = log.With("component", "gateway")
-	refusals, client := limit.NewRefusalCounter(log, requestLimits...), clientAddr(cfg.TrustedProxies)
+	refusals, client := limit.NewRefusalCounter(log, slices.Concat(publish.Limits(), hub.Limits(), connectionLimits)...), clientAddr(cfg.TrustedProxies)
 	pages := pages{cfg.Origins, cfg.TrustedProxies}
 	cfg.Sockets.AllowOrigin = cfg.Origins.Allow
 	cfg.Sockets.AllowRequest = func(r *http.Request) error {
@@ -108,30 +106,30 @@ func NewServer(cfg Config, hub *Hub, store locator, ask AskFunc, checks []Check,
 		}
 		return nil
 	}
-	cfg.Sockets.ClientAddr, cfg.Sockets.Overloaded = client, hub.Overloaded
-	ev := &events{hub: hub, auth: cfg.Auth, verdicts: newVerdicts(cfg.Auth, log), expiries: &expiries{warnBefore: cfg.Auth.WarnBefore}, refusals: refusals, journal: newJournal(), log: log,
-		connects: limit.NewRates[bridge.UserID](cfg.Auth.ConnectsPerSecond, cfg.Auth.ConnectBurst)}
-	pace := newPace(cfg, client, refusals)
+	cfg.Sockets.ClientAddr, cfg.Sockets.Overloaded = client, sockets.Overloaded
+	authMetrics := auth.NewMetrics(cfg.Auth.APIKeys, log)
+	clients := hub.NewHandler(sockets, hub.HandlerConfig{
+		Verifier: cfg.Auth.Verifier, Cookie: cfg.Auth.Cookie, WarnBefore: cfg.Auth.WarnBefore,
+		ConnectsPerSecond: cfg.Auth.ConnectsPerSecond, ConnectBurst: cfg.Auth.ConnectBurst,
+	}, authMetrics, refusals, log)
+	calls := cfg.Publish
+	calls.ReadHeaderTimeout, calls.ReadTimeout, calls.ChunkRate = cfg.ReadHeaderTimeout, cfg.ReadTimeout, cfg.Sockets.InboundRate
+	calls.APIKeys, calls.Verifier, calls.Scope = cfg.Auth.APIKeys, cfg.Auth.Verifier, cfg.Auth.PublishScope
+	calls.AllowPage, calls.ClientAddr, calls.Local, calls.Begin = pages.allow, client, sockets.Has, sockets.Begin()
 	s := &Server{
-		sio:      sio.New(cfg.Sockets, ev, log),
-		events:   ev,
-		conns:    connections{limits: cfg.Connections, proxies: cfg.TrustedProxies, reached: func(name string, from netip.Addr) { refusals.Add(name, from) }},
-		refusals: refusals,
-		client:   client,
-		payloads: &payloads{
-			here: hub.Has, unproven: cfg.Unproven, store: store, ask: ask, begin: hub.cfg.Begin, missed: ev.journal.missedBy,
-			timeout: cfg.ReplyTimeout, maxBody: cfg.MaxBody, wait: patience{limit: cfg.ReplyTimeout}, spare: cfg.spare(),
-			bodies: bodyBytes{most: cfg.BodyBytes, largest: cfg.MaxBody, small: smallBody}, pace: pace,
-		},
-		health:   &health{checks: checks},
-		guarded:  make(map[string]struct{}),
-		answered: newStatuses(),
-		log:      log,
+		sio:         sio.New(cfg.Sockets, clients, log),
+		clients:     clients,
+		conns:       connections{limits: cfg.Connections, proxies: cfg.TrustedProxies, reached: func(name string, from netip.Addr) { refusals.Add(name, from) }},
+		refusals:    refusals,
+		authMetrics: authMetrics,
+		calls:       publish.New(calls, store, publisher, authMetrics, refusals),
+		health:      &health{checks: checks},
+		guarded:     make(map[string]struct{}),
+		log:         log,
 	}
-	hub.server.Store(s.sio)
+	clients.ServedBy(s.sio)
 	public := s.newEcho(cfg)
-	public.Match([]string{http.MethodPost, http.MethodGet}, sendPath, chain(s.payloads.handle,
-		s.answered.count, (&publishers{cfg.Auth, pages, ev.verdicts, pace}).only, slowEndless(cfg.Sockets.InboundRate), middleware.BodyLimit(bytesText(cfg.MaxBody))))
+	public.Match([]string{http.MethodPost, http.MethodGet}, sendPath, s.calls.Send)
 	public.GET("/openapi.json", document(callersContract))
 	public.Match([]string{http.MethodGet, http.MethodHead}, socketPath+":file", serveClientFile)
 	if cfg.TryIt != nil {
@@ -139,7 +137,7 @@ func NewServer(cfg Config, hub *Hub, store locator, ask AskFunc, checks []Check,
 		public.Match(read, "/", echo.WrapHandler(cfg.TryIt))
 		public.Match(read, "/tryit/*", echo.WrapHandler(cfg.TryIt))
 	}
-	s.public, s.inside, s.guard = public, public, &operators{cfg.Auth.OpsKeys, !cfg.OpsOnOwnListener, ev.verdicts}
+	s.public, s.inside, s.guard = public, public, &operators{cfg.Auth.OpsKeys, !cfg.OpsOnOwnListener, authMetrics}
 	if cfg.OpsOnOwnListener || len(cfg.Auth.OpsKeys) == 0 && !cfg.Development {
 		s.inside = s.newEcho(cfg)
 		s.health.routes(s.inside, s.guard.admits)
@@ -152,7 +150,7 @@ func NewServer(cfg Config, hub *Hub, store locator, ask AskFunc, checks []Check,
 	}
 	s.Operate(http.MethodGet, "/metrics", metricsHandler(metrics))
 	s.Operate(http.MethodGet, "/messages/:offset", (&messageRecords{cfg}).handle)
-	s.Operate(http.MethodPost, "/api/v1/send", s.payloads.send, middleware.BodyLimit(bytesText(cfg.MaxBody)))
+	s.Operate(http.MethodPost, "/api/v1/send", s.calls.SendAsOperator)
 	s.Operate(http.MethodGet, "/api/v1/openapi.json", document(operatorsContract))
 	s.http = s.newHTTP(s.socketsFirst(public), cfg)
 	s.ops = s.newHTTP(s.inside, cfg)
@@ -233,7 +231,7 @@ func (s *Server) newHTTP(h http.Handler, cfg Config) *http.Server {
 		Handler:           h,
 		ReadHeaderTimeout: cfg.ReadHeaderTimeout,
 		ReadTimeout:       cfg.ReadTimeout, // a poll that hangs takes it back
-		WriteTimeout:      cfg.ReadTimeout + cfg.ReplyTimeout + answerTime,
+		WriteTimeout:      cfg.ReadTimeout + cfg.Publish.ReplyTimeout + answerTime,
 		IdleTimeout:       cfg.IdleTimeout,
 		MaxHeaderBytes:    cfg.MaxHeader,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
@@ -274,13 +272,13 @@ func (s *Server) Stats() sio.Stats { return s.sio.Stats() }
 // Hold refuses sockets and calls until SetReady: nothing may be taken under a node id that
 // another process may have.
 func (s *Server) Hold() {
-	s.payloads.hold(true)
+	s.calls.Hold(true)
 	s.sio.Pause()
 }
 
 // SetReady opens the node for traffic, as far as its checks allow.
 func (s *Server) SetReady() {
-	s.payloads.hold(false)
+	s.calls.Hold(false)
 	s.sio.Resume()
 	s.health.serving.Store(true)
 }
@@ -298,7 +296,7 @@ func (s *Server) Unready(ctx context.Context, grace time.Duration) error {
 
 // DrainPayloads refuses new /sendPayload calls and waits until those in hand have
 // their answer. It comes before the intake stops, which the answers need.
-func (s *Server) DrainPayloads(ctx context.Context) error { return s.payloads.drain(ctx) }
+func (s *Server) DrainPayloads(ctx context.Context) error { return s.calls.Drain(ctx) }
 
 // Shutdown lets every socket go, in waves spread over that long so that the
 // browsers, which reconnect at once, do not all arrive elsewhere in the same
@@ -311,7 +309,7 @@ func (s *Server) Shutdown(ctx context.Context, over time.Duration) error {
 		closed <- s.sio.Close(ctx)
 	}()
 	err := s.http.Shutdown(ctx)
-	s.events.expiries.close()
+	s.clients.Close()
 	return errors.Join(err, <-closed, s.ops.Shutdown(ctx))
 }
 
@@ -326,67 +324,26 @@ func (s *Server) recover(next echo.HandlerFunc) echo.HandlerFunc {
 	})(next)
 }
 
-// swallow reads some of a body that nobody wants, for a moment: a client that is
-// still writing when the connection is closed sees a reset and not the answer. Of a
-// body that does not say where it ends it reads less: that may be an attack.
-func swallow(c echo.Context) {
-	const moment, perSecond = 2 * time.Second, 4 << 20
-	bytes := int64(8 << 20)
-	if c.Request().ContentLength < 0 {
-		bytes = 1 << 20
-	}
-	_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Now().Add(moment)) // without one, the server's own holds
-	_, _ = io.CopyN(io.Discard, limit.Paced(c.Request().Body, perSecond), bytes)         // its end or its error: both will do
-}
-
-// slowEndless reads bodies that do not say where they end at a pace of so many bytes
-// a second. Others are refused before they are read when they are too large.
-func slowEndless(perSecond int) echo.MiddlewareFunc {
-	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		return func(c echo.Context) error {
-			if r := c.Request(); r.ContentLength < 0 {
-				r.Body = struct {
-					io.Reader
-					io.Closer
-				}{limit.Paced(r.Body, perSecond), r.Body}
-			}
-			return next(c)
-		}
-	}
-}
-
 // handleError answers what no handler has answered.
 func (s *Server) handleError(err error, c echo.Context) {
 	if c.Response().Committed {
 		return
 	}
-	status, code, message := http.StatusInternalServerError, codeInternal, "Internal error"
+	status, code, message := http.StatusInternalServerError, apierror.Internal, "Internal error"
 	if he, ok := errors.AsType[*echo.HTTPError](err); ok {
 		status = he.Code
-	} else if _, large := errors.AsType[*http.MaxBytesError](err); large {
-		status = http.StatusRequestEntityTooLarge
-	} else if errors.Is(err, os.ErrDeadlineExceeded) {
-		status = http.StatusRequestTimeout
-	} else if cutOff(err) || c.Request().Context().Err() != nil {
-		status = http.StatusBadRequest
 	}
 	switch status {
 	case http.StatusNotFound:
-		code, message = codeNotFound, "No such route"
+		code, message = apierror.NotFound, "No such route"
 	case http.StatusMethodNotAllowed:
-		code, message = codeMethod, "Method not allowed"
-	case http.StatusRequestEntityTooLarge:
-		code, message = codeTooLarge, "Body is too large"
-		swallow(c)
-	case http.StatusRequestTimeout:
-		code, message = codeSlowRequest, "The body did not come in time"
-		s.refusals.Add(limitReadTime, s.client(c.Request()))
+		code, message = apierror.Method, "Method not allowed"
 	case http.StatusInternalServerError:
 		s.log.LogAttrs(c.Request().Context(), slog.LevelError, "request failed", slog.String("route", c.Path()), slog.Any("err", err))
 	default:
-		code, message = codeInvalidRequest, http.StatusText(status)
+		code, message = apierror.InvalidRequest, http.StatusText(status)
 	}
-	if err := refused(c, "", status, code, message); err != nil {
+	if err := apierror.Write(c, status, code, message, map[string]any{"action": "sendPayload", "userId": nil}); err != nil {
 		s.log.LogAttrs(c.Request().Context(), slog.LevelDebug, "answer not written", slog.Any("err", err))
 	}
 }

@@ -6,7 +6,8 @@ import (
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway"
-	"github.com/codewar/socketbridge/gateway/ops"
+	"github.com/codewar/socketbridge/gateway/admin"
+	"github.com/codewar/socketbridge/gateway/hub"
 	"github.com/codewar/socketbridge/internal/buildinfo"
 	"github.com/codewar/socketbridge/internal/config"
 	"github.com/codewar/socketbridge/internal/logging"
@@ -21,22 +22,22 @@ type parts struct {
 
 	history bridge.History
 
-	hub    *gateway.Hub
+	hub    *hub.Hub
 	srv    *gateway.Server
 	router *bridge.Router
 	intake *subscriber.Intake
-	feed   *ops.Feed
+	feed   *admin.Feed
 	canary *bridge.Canary // nil: there is none
 	log    *logging.Handler
 }
 
-// opsConfig connects the operators' API to the parts it asks.
-func opsConfig(cfg config.Config, p parts) ops.Config {
+// adminDeps connects the operators' API to the parts it asks.
+func adminDeps(cfg config.Config, p parts) admin.Deps {
 	kind := "redis"
 	if len(cfg.Redis.Addrs) == 0 {
 		kind = "memory"
 	}
-	return ops.Config{
+	return admin.Deps{
 		Node: p.node, Version: buildinfo.Version, Revision: buildinfo.Revision(), StoreKind: kind,
 		HistoryTTL: cfg.History.TTL, MaxPerUser: cfg.History.MaxPerUser,
 		Traces: cfg.History.Traces, TraceTTL: recordTTL(cfg), SubjectPrefix: cfg.NATS.SubjectPrefix,
@@ -46,39 +47,39 @@ func opsConfig(cfg config.Config, p parts) ops.Config {
 			lag := p.intake.Lag()
 			return p.intake.Leading(), lag.Read, lag.Last
 		},
-		NATS:    func() ops.NATS { return natsState(p.sub.Status()) },
-		Look:    p.sub.Look,
-		Ask:     p.sub.QueryNodes,
-		Tell:    p.sub.NotifyNode,
-		Letters: letters(p.sub),
-		Canary:  canaryState(p.canary),
+		NATS:        func() admin.NATS { return natsState(p.sub.Status()) },
+		Look:        p.sub.Look,
+		QueryNodes:  p.sub.QueryNodes,
+		Tell:        p.sub.NotifyNode,
+		DeadLetters: letters(p.sub),
+		Canary:      canaryState(p.canary),
 	}
 }
 
-func natsState(s subscriber.Status) ops.NATS {
-	return ops.NATS{
+func natsState(s subscriber.Status) admin.NATS {
+	return admin.NATS{
 		Connected: s.Connected, URL: s.URL, Embedded: s.Embedded, RTTMillis: float64(s.RTT.Microseconds()) / 1000,
 		Messages: s.Messages, Bytes: s.Bytes, First: s.First, Last: s.Last, Epoch: s.Epoch,
 	}
 }
 
 // canaryState shows the canary, if there is one.
-func canaryState(c *bridge.Canary) func() *ops.Canary {
+func canaryState(c *bridge.Canary) func() *admin.Canary {
 	if c == nil {
 		return nil
 	}
-	return func() *ops.Canary {
+	return func() *admin.Canary {
 		s := c.State()
-		return &ops.Canary{AgeMillis: float64(s.Age.Milliseconds()), OK: s.OK, LastMillis: float64(s.Last.Microseconds()) / 1000}
+		return &admin.Canary{AgeMillis: float64(s.Age.Milliseconds()), OK: s.OK, LastMillis: float64(s.Last.Microseconds()) / 1000}
 	}
 }
 
 // letters reads the newest dead letters.
-func letters(sub *subscriber.Client) func(context.Context, int) ([]ops.Letter, uint64, error) {
-	return func(ctx context.Context, limit int) (newest []ops.Letter, total uint64, err error) {
+func letters(sub *subscriber.Client) func(context.Context, int) ([]admin.DeadLetter, uint64, error) {
+	return func(ctx context.Context, limit int) (newest []admin.DeadLetter, total uint64, err error) {
 		found, total, err := sub.RecentLetters(ctx, limit)
 		for _, l := range found {
-			newest = append(newest, ops.Letter{
+			newest = append(newest, admin.DeadLetter{
 				Seq: l.Seq, At: l.At.UTC().Truncate(time.Millisecond), Subject: l.Subject, Code: l.Code, Reason: l.Reason,
 				User: l.User, Bytes: l.Size, Offset: l.Offset,
 			})

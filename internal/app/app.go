@@ -15,9 +15,11 @@ import (
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway"
+	"github.com/codewar/socketbridge/gateway/admin"
 	"github.com/codewar/socketbridge/gateway/console"
+	"github.com/codewar/socketbridge/gateway/hub"
 	"github.com/codewar/socketbridge/gateway/limit"
-	"github.com/codewar/socketbridge/gateway/ops"
+	"github.com/codewar/socketbridge/gateway/publish"
 	"github.com/codewar/socketbridge/gateway/sio"
 	"github.com/codewar/socketbridge/internal/buildinfo"
 	"github.com/codewar/socketbridge/internal/config"
@@ -70,10 +72,10 @@ func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 	}
 	index := bridge.NewIndex(bridge.IndexConfig{TTL: cfg.History.TTL, MaxPerUser: cfg.History.MaxPerUser, MaxMemory: cfg.History.MaxMemory})
 	history := sub.NewHistory(index)
-	hub := gateway.NewHub(st, history, gateway.HubConfig{
+	hub := hub.New(st, history, hub.Config{
 		LatestOnly: cfg.Sockets.PerUser == config.PerUserLatest,
 		MaxPending: cfg.Sockets.MaxPending,
-		SessionTTL: gateway.SessionTTL(cfg.History.TTL),
+		SessionTTL: hub.SessionTTL(cfg.History.TTL),
 		MaxLeft:    cmp.Or(cfg.Sockets.MaxConnections, 100_000),
 		MaxPerUser: cfg.Sockets.MaxPerUser,
 		MaxBinding: cfg.Sockets.MaxBinding,
@@ -83,7 +85,7 @@ func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 
 		Unregistered: sub.SetUnregistered,
 	}, log)
-	feed := ops.NewFeed(node)
+	feed := admin.NewFeed(node)
 	records := sub.NewRecords(subscriber.RecordsConfig{Most: cfg.History.Traces, TTL: recordTTL(cfg)})
 	var saver bridge.RecordSaver // nil: nothing is recorded
 	if cfg.History.Traces > 0 {
@@ -141,11 +143,11 @@ func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 	}
 	serving := gatewayConfig(cfg, authConfig)
 	serving.Sockets.Ended = m.observeEnd
-	serving.Unproven, serving.Records = sub.Unproven, records
+	serving.Publish.Unproven, serving.Records = sub.Unproven, records
 	srv := gateway.NewServer(serving, hub, st, asker(sub, m), checks, m.registry, log)
 	redis, _ := st.(*store.Redis)
 	m.watch(&collector{hub: hub, srv: srv, router: router, intake: intake, sub: sub, redis: redis, index: index})
-	desk := ops.New(opsConfig(cfg, parts{node, sub, lookUps{st, records}, history, hub, srv, router, intake, feed, canary, handler}), log)
+	operators := admin.New(adminDeps(cfg, parts{node, sub, lookUps{st, records}, history, hub, srv, router, intake, feed, canary, handler}), log)
 	var cert, opsCert *gateway.Certificate
 	if cfg.HTTP.TLS.Cert != "" {
 		if cert, err = gateway.OpenCertificate(cfg.HTTP.TLS.Cert, cfg.HTTP.TLS.Key, log); err != nil {
@@ -181,14 +183,14 @@ func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 	member := bridge.Member{Lease: cfg.Node.Lease, Beat: st.Beat, WentBack: st.WentBack, Rejoined: hub.Rejoined, Away: hub.StoreAway, Log: log}
 	down.add("lease", 2*time.Second, background(member.Run))
 	down.add("audit", time.Second, background(func(ctx context.Context) { router.Ledger().Audit(ctx, log) }))
-	if err := sub.ServeQueries(answering(hub, desk.Answer)); err != nil {
+	if err := sub.ServeQueries(answering(hub, operators.Answer)); err != nil {
 		return err
 	}
-	down.add("desk", 2*time.Second, background(desk.Run))
+	down.add("operators", 2*time.Second, background(operators.Run))
 	down.add("gateway", cfg.Drain.Duration+10*time.Second, func(ctx context.Context) error {
 		return srv.Shutdown(ctx, cfg.Drain.Duration)
 	})
-	down.add("console", 5*time.Second, desk.Close) // its polls would keep the gateway waiting
+	down.add("console", 5*time.Second, operators.Close) // its polls would keep the gateway waiting
 	running := make(chan struct{})
 	go func() {
 		defer close(running)
@@ -242,7 +244,7 @@ func storeLimits(cfg config.Config) store.Limits {
 	return store.Limits{
 		HistoryTTL:  cfg.History.TTL,
 		NodeLease:   cfg.Node.Lease,
-		SessionTTL:  gateway.SessionTTL(cfg.History.TTL),
+		SessionTTL:  hub.SessionTTL(cfg.History.TTL),
 		MaxSessions: max(200, 2*cfg.Sockets.MaxPerUser), // so that those of connected sockets are never evicted
 	}
 }
@@ -289,25 +291,22 @@ func gatewayConfig(cfg config.Config, authConfig gateway.AuthConfig) gateway.Con
 			ConnectBurst:      cfg.Sockets.ConnectBurst,
 		},
 		Origins:           gateway.Origins(cfg.Origins),
-		MaxBody:           cfg.HTTP.MaxBody,
-		ReplyTimeout:      cfg.HTTP.ReplyTimeout,
 		ReadHeaderTimeout: cfg.HTTP.ReadHeaderTimeout,
 		ReadTimeout:       cfg.HTTP.ReadTimeout,
 		IdleTimeout:       cfg.HTTP.IdleTimeout,
 		MaxHeader:         cfg.HTTP.MaxHeader,
 		TrustedProxies:    cfg.HTTP.Proxies(),
-		PayloadsPerSecond: cfg.HTTP.PayloadsPerSecond,
-		PayloadBurst:      cfg.HTTP.PayloadBurst,
 		Connections:       gateway.ConnectionLimits{Most: cfg.HTTP.MaxConnections, Idle: cfg.HTTP.MaxIdleConnections, PerAddress: cfg.HTTP.MaxConnectionsPerAddress, Operators: cfg.Ops.MaxConnections},
 		OpsOnOwnListener:  cfg.Ops.Addr != "",
 		Profiles:          cfg.Ops.Pprof,
 		Development:       cfg.PlainDevelopment(),
 		Auth:              authConfig,
 		TryIt:             tryIt(cfg),
-
-		PayloadBytesPerSecond: cfg.HTTP.PayloadBytesPerSecond,
-		PayloadBytesBurst:     cfg.HTTP.PayloadBytesBurst,
-		BodyBytes:             cfg.HTTP.BodyBytes,
+		Publish: publish.Config{
+			MaxBody: cfg.HTTP.MaxBody, BodyBytes: cfg.HTTP.BodyBytes, ReplyTimeout: cfg.HTTP.ReplyTimeout,
+			CallsPerSecond: cfg.HTTP.PayloadsPerSecond, CallBurst: cfg.HTTP.PayloadBurst,
+			BytesPerSecond: cfg.HTTP.PayloadBytesPerSecond, BytesBurst: cfg.HTTP.PayloadBytesBurst,
+		},
 	}
 }
 
@@ -322,7 +321,7 @@ func tryIt(cfg config.Config) http.Handler {
 
 // receiver pushes what another node forwards to the sockets here. What pages are
 // to confirm comes alone, and is answered when they have.
-func receiver(hub *gateway.Hub) func([]*bridge.Envelope, func([]bridge.Count)) {
+func receiver(hub *hub.Hub) func([]*bridge.Envelope, func([]bridge.Count)) {
 	return func(batch []*bridge.Envelope, answer func([]bridge.Count)) {
 		if len(batch) == 1 && batch[0].Ack > 0 {
 			hub.PushAcked(batch[0], func(c bridge.Count) { answer([]bridge.Count{c}) })
@@ -338,7 +337,7 @@ func receiver(hub *gateway.Hub) func([]*bridge.Envelope, func([]bridge.Count)) {
 }
 
 // asker puts /sendPayload's messages into the stream.
-func asker(sub *subscriber.Client, m *metrics) gateway.AskFunc {
+func asker(sub *subscriber.Client, m *metrics) publish.Publisher {
 	return func(ctx context.Context, topic string, header map[string][]string, body []byte) (bridge.Receipt, error) {
 		began := time.Now()
 		receipt, err := sub.Ask(ctx, subscriber.Publication{Topic: topic, Header: header, Body: body})

@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/codewar/socketbridge/bridge"
-	"github.com/codewar/socketbridge/gateway"
+	"github.com/codewar/socketbridge/gateway/hub"
 	"github.com/codewar/socketbridge/internal/config"
 	"github.com/codewar/socketbridge/subscriber"
 )
@@ -31,7 +31,7 @@ func newCanary(cfg config.Canary, node bridge.NodeID, sub *subscriber.Client, m 
 }
 
 // runCanary sends the canary and receives it until ctx ends.
-func runCanary(c *bridge.Canary, node bridge.NodeID, hub *gateway.Hub) func(context.Context) {
+func runCanary(c *bridge.Canary, node bridge.NodeID, hub *hub.Hub) func(context.Context) {
 	return func(ctx context.Context) {
 		var wg sync.WaitGroup
 		wg.Go(func() { hub.Loopback(ctx, bridge.CanaryUser(node), c.Back) })

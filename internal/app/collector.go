@@ -8,6 +8,7 @@ import (
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway"
+	"github.com/codewar/socketbridge/gateway/hub"
 	"github.com/codewar/socketbridge/store"
 	"github.com/codewar/socketbridge/subscriber"
 )
@@ -17,7 +18,7 @@ import (
 // of it asks NATS, and only [gateway.Server.Reasons] asks the store, within a second.
 type collector struct {
 	began  time.Time
-	hub    *gateway.Hub
+	hub    *hub.Hub
 	srv    *gateway.Server
 	router *bridge.Router
 	intake *subscriber.Intake

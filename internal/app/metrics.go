@@ -10,6 +10,7 @@ import (
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway"
+	"github.com/codewar/socketbridge/gateway/hub"
 	"github.com/codewar/socketbridge/gateway/sio"
 	"github.com/codewar/socketbridge/internal/buildinfo"
 	"github.com/codewar/socketbridge/store"
@@ -68,7 +69,7 @@ func newMetrics() *metrics {
 	lasted := prometheus.NewHistogram(histogram("bridge_gateway_connection_seconds", "How long connections lasted that have ended.", 0.1, 15))
 	m.lasted = lasted
 	ended := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "bridge_gateway_disconnects_total", Help: "Connections that have ended, by reason; those of bridge_gateway_drops_total among them."}, []string{"reason"})
-	for _, reason := range append(sio.Reasons(), gateway.ReasonExpired, other) {
+	for _, reason := range append(sio.Reasons(), hub.ReasonExpired, other) {
 		m.ended[reason] = ended.WithLabelValues(reason)
 	}
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "bridge_build_info", Help: "Always 1; the labels say which build this is."}, []string{"version", "revision", "goversion"})

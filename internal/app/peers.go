@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/codewar/socketbridge/bridge"
-	"github.com/codewar/socketbridge/gateway"
+	"github.com/codewar/socketbridge/gateway/hub"
 	"github.com/codewar/socketbridge/subscriber"
 )
 
@@ -15,7 +15,7 @@ const kindReplaced = "replaced"
 // peers are the other nodes, as the hub knows them.
 type peers struct{ sub *subscriber.Client }
 
-// Replaced implements [gateway.Peers]. With NATS there, no answer before ctx has ended
+// Replaced implements [hub.Peers]. With NATS there, no answer before ctx has ended
 // means that nobody subscribes to the node's subject.
 func (p peers) Replaced(ctx context.Context, r bridge.Replaced) bool {
 	body, err := json.Marshal(r)
@@ -27,7 +27,7 @@ func (p peers) Replaced(ctx context.Context, r bridge.Replaced) bool {
 }
 
 // answering puts the hub's question before those of operators.
-func answering(hub *gateway.Hub, operators subscriber.QueryHandler) subscriber.QueryHandler {
+func answering(hub *hub.Hub, operators subscriber.QueryHandler) subscriber.QueryHandler {
 	return func(kind string, body []byte) []byte {
 		if kind != kindReplaced {
 			return operators(kind, body)

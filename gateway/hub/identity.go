@@ -1,0 +1,110 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/gateway/apierror"
+	"github.com/codewar/socketbridge/gateway/auth"
+	"github.com/codewar/socketbridge/gateway/sio"
+)
+
+// identity is whom a page's token was made for. It is in the heap of [expiries]
+// while the page is connected.
+type identity struct {
+	user bridge.UserID
+	page expiring
+
+	// Guarded by expiries.mu.
+	expires time.Time
+	due     time.Time // when there is something to do
+	index   int       // in the heap; -1: not there
+}
+
+// Admit lets in whoever has a token that is believed, or everybody.
+func (ev *Handler) Admit(ctx context.Context, c *sio.Socket) *sio.Refusal {
+	if ev.cfg.Verifier == nil {
+		return nil
+	}
+	claims, user, err := ev.identify(ctx, auth.Connect, pageToken(c.Auth(), c.Header(), ev.cfg.Cookie))
+	if err != nil {
+		return &sio.Refusal{Message: err.Message, Code: err.Code}
+	}
+	if _, ok := ev.connects.Allow(user, time.Now()); !ok {
+		ev.refusals.Add(limitUserConnect, c.From(), slog.String("user", string(user)))
+		return &sio.Refusal{Message: "Too many connects", Code: apierror.RateLimited, Later: true}
+	}
+	c.SetData(&identity{user: user, page: c, expires: claims.Expires, index: -1})
+	return nil
+}
+
+// identify checks a page's token, and counts and logs what came of it.
+func (ev *Handler) identify(ctx context.Context, of auth.Kind, token string) (auth.Claims, bridge.UserID, *auth.RefusedError) {
+	claims, err := ev.cfg.Verifier.Verify(ctx, token)
+	var user bridge.UserID
+	if err == nil {
+		user, err = claims.User()
+	}
+	if refused := auth.Refusal(err); refused != nil {
+		ev.metrics.Refused(ctx, of, refused.Code, refused.KeyID)
+		return auth.Claims{}, "", refused
+	}
+	ev.metrics.Accepted(of)
+	return claims, user, nil
+}
+
+// pageToken is what a page presents: `auth: {token}`, else a header `Authorization:
+// Bearer`, else the cookie.
+func pageToken(presented sio.Auth, h http.Header, cookie string) string {
+	if presented.Token != "" {
+		return presented.Token
+	}
+	if token := auth.Bearer(h); token != "" {
+		return token
+	}
+	if cookie == "" {
+		return ""
+	}
+	c, err := (&http.Request{Header: h}).Cookie(cookie)
+	if err != nil {
+		return ""
+	}
+	return c.Value
+}
+
+// checkUser reports whether a page may speak of a user, and refuses it otherwise:
+// only of the one that its token was made for.
+func (ev *Handler) checkUser(c *sio.Socket, s *socket, user bridge.UserID, ack func(...any), action string) bool {
+	if s.who == nil || s.who.user == user {
+		return true
+	}
+	ev.metrics.Refused(c.Context(), auth.Connect, auth.CodeForbiddenUser, "")
+	ev.refuse(c, ack, "The token was made for another user", auth.CodeForbiddenUser, action)
+	return false
+}
+
+// refreshToken lets a page stay beyond its token's end with a new one of the same
+// user. A token that is not believed changes nothing: the old one holds until its end.
+func (ev *Handler) refreshToken(c *sio.Socket, s *socket, args []json.RawMessage, ack func(...any)) {
+	const action = "refreshToken"
+	var token string
+	if len(args) > 0 && json.Unmarshal(args[0], &token) != nil {
+		token = "" // not a text: there is none
+	}
+	claims, user, err := ev.identify(c.Context(), auth.Refresh, token)
+	if err != nil {
+		ev.refuse(c, ack, err.Message, err.Code, action)
+		return
+	}
+	if !ev.checkUser(c, s, user, ack, action) {
+		return
+	}
+	ev.expiries.set(s.who, claims.Expires)
+	if ack != nil {
+		ack(map[string]any{"ok": true, "expires": claims.Expires.UTC().Format(time.RFC3339)})
+	}
+}

@@ -1,0 +1,67 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/codewar/socketbridge/bridge"
+)
+
+// replay gives the socket the page and what follows it, in pages of size messages, until it has
+// caught up with what is pushed live, or is no longer mapped as by token. Before each message wait
+// sees that fewer than so many bytes are queued, or ends the replay. An error of the history leaves
+// page where to go on.
+func (h *Hub) replay(ctx context.Context, s *socket, user bridge.UserID, token string, size int, page *bridge.Replay, wait func(room int) error) error {
+	for {
+		if s.gap(page) {
+			h.sendGap(s, page.From)
+		}
+		for _, e := range page.Entries {
+			if err := wait(h.room(e)); errors.Is(err, errNotDrained) {
+				return err
+			} else if err != nil || s.deliverReplay(e, token) != nil {
+				return errUnmapped
+			}
+		}
+		more := page.More
+		if !more {
+			s.endOfHistory(token, page)
+		}
+		*page = bridge.Replay{More: true}
+		if !more && s.endReplay(token) {
+			return nil
+		}
+		after, ok := s.nextBatch(token)
+		if !ok {
+			return errUnmapped
+		}
+		next, err := h.history.Read(ctx, bridge.HistoryQuery{User: user, After: after, Limit: size})
+		if err != nil {
+			return err
+		}
+		*page = next
+	}
+}
+
+// room is how few bytes must be queued before a replayed message may follow: a page
+// that reads must not be closed as slow because its history is longer than what
+// may wait for it.
+func (h *Hub) room(e *bridge.Envelope) int {
+	const around = 1 << 10 // topic, offset and frame
+	return max(min(h.cfg.MaxPending/2, h.cfg.MaxPending-len(e.Payload)-around), 1)
+}
+
+// sendGap tells the client that messages after an offset, which it has missed, are no
+// longer kept or cannot be told from those that it has, so that it can load its state anew.
+func (h *Hub) sendGap(s *socket, after bridge.Offset) {
+	h.gaps.Add(1)
+	err := s.conn.Emit("error", clientError{
+		Type:    "HISTORY_GAP",
+		Message: "Messages were missed that are no longer kept; load the current state again",
+		Details: map[string]any{"after": after},
+	})
+	if err != nil {
+		h.log.LogAttrs(context.Background(), slog.LevelDebug, "gap not told", slog.String("socket", s.conn.ID()), slog.Any("err", err))
+	}
+}

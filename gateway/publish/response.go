@@ -1,0 +1,169 @@
+package publish
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/gateway/apierror"
+	"github.com/codewar/socketbridge/gateway/auth"
+)
+
+// publishResponse is the answer when a socket took the message, or when it is queued.
+type publishResponse struct {
+	Message string        `json:"message"` // a constant
+	UserID  bridge.UserID `json:"userId"`
+	Topic   string        `json:"topic"`
+	Sockets int           `json:"sockets"`
+	Queued  bool          `json:"queued,omitempty"`
+	Offset  bridge.Offset `json:"offset"`
+	// Of a message that clients were asked to confirm.
+	Acks      *int    `json:"acks,omitempty"`
+	AckMillis float64 `json:"ackMs,omitempty"`
+}
+
+// answer answers a call whose message was taken or queued.
+func answer(c echo.Context, e *bridge.Envelope, receipt bridge.Receipt) error {
+	status := statusFor(receipt)
+	r := publishResponse{
+		Message: "Payload sent successfully", UserID: e.User, Topic: e.Topic, Sockets: receipt.Sockets,
+		Offset: receipt.Offset, Acks: receipt.Acks, AckMillis: receipt.AckMillis,
+	}
+	if status == http.StatusAccepted {
+		r.Message, r.Queued = "Payload queued", true
+	}
+	if r.Queued || r.Acks != nil {
+		return c.JSON(status, r)
+	}
+	return c.JSONBlob(status, r.append(make([]byte, 0, 256)))
+}
+
+// append spells the most frequent answer as [json.Marshal] would.
+func (r publishResponse) append(b []byte) []byte {
+	user, _ := json.Marshal(r.UserID) // a string cannot fail
+	b = append(append(b, `{"message":"`...), r.Message...)
+	b = append(append(b, `","userId":`...), user...)
+	b = append(append(b, `,"topic":"`...), r.Topic...) // a topic has nothing to escape
+	b = strconv.AppendInt(append(b, `","sockets":`...), int64(r.Sockets), 10)
+	b = r.Offset.Append(append(b, `,"offset":"`...))
+	return append(b, "\"}\n"...)
+}
+
+// statusOf is the status of a call whose message was taken or queued.
+func statusFor(r bridge.Receipt) int {
+	if r.Outcome == bridge.Inboxed {
+		return http.StatusAccepted
+	}
+	return http.StatusOK
+}
+
+// rejection is why a call is not served.
+type rejection struct {
+	status        int
+	code, message string
+	retryAfter    time.Duration  // after which the call may be tried again; 0: not known
+	details       map[string]any // beside those of every error
+}
+
+// answer answers a call of /sendPayload. user is empty when it is not known.
+func (r *rejection) answer(c echo.Context, user bridge.UserID) error {
+	details := map[string]any{"action": "sendPayload", "userId": nil}
+	if user != "" {
+		details["userId"] = user
+	}
+	maps.Copy(details, r.details)
+	if r.retryAfter > 0 {
+		seconds := int((r.retryAfter + time.Second - 1) / time.Second)
+		c.Response().Header().Set(echo.HeaderRetryAfter, strconv.Itoa(seconds))
+	}
+	auth.Challenge(c.Response().Header(), r.status, r.code)
+	return apierror.Write(c, r.status, r.code, r.message, details)
+}
+
+// rejectReceipt is why a call fails after its message was to be published; nil when the message
+// was taken or queued.
+func rejectReceipt(r bridge.Receipt, err error) *rejection {
+	switch {
+	case errors.Is(err, bridge.ErrTooLarge):
+		return &rejection{status: http.StatusRequestEntityTooLarge, code: apierror.TooLarge, message: "Body is too large"}
+	case errors.Is(err, bridge.ErrNoReceipt) || err == nil && r.Unsure:
+		return &rejection{status: http.StatusGatewayTimeout, code: apierror.ReplyTimeout, message: "No answer in time; the message is stored and may still arrive"}
+	case err != nil:
+		return &rejection{status: http.StatusServiceUnavailable, code: apierror.Unavailable, message: "Not available now, try again"}
+	}
+	switch r.Outcome {
+	case bridge.Pushed, bridge.Duplicate, bridge.Inboxed:
+		return nil
+	case bridge.Offline:
+		return &rejection{status: http.StatusNotFound, code: apierror.UserNotFound, message: "User not connected"}
+	case bridge.Dead: // cannot be: DecodeRequest applies the same rules
+	}
+	return &rejection{status: http.StatusInternalServerError, code: apierror.Internal, message: "Unexpected outcome"}
+}
+
+// rejectInvalid is the rejection of an invalid message. The details name the field or the
+// option, or the position in the text, and what was expected there. Lines and columns
+// count from 1, a column in bytes; the position counts bytes from 0.
+func rejectInvalid(e *bridge.InvalidError, body []byte) *rejection {
+	details := make(map[string]any)
+	if e.Field != "" {
+		details["field"] = e.Field
+	}
+	if e.Expected != "" {
+		details["expected"] = e.Expected
+	}
+	if e.Positioned {
+		before := body[:min(e.Position, len(body))]
+		details["position"] = e.Position
+		details["line"] = bytes.Count(before, []byte{'\n'}) + 1
+		details["column"] = len(before) - bytes.LastIndexByte(before, '\n')
+	}
+	return &rejection{status: http.StatusBadRequest, code: e.Code, message: e.Message, details: details}
+}
+
+// otherStatus counts statuses that an answer should never have.
+const otherStatus = 0
+
+// answerCounts counts the answers of /sendPayload by HTTP status.
+type answerCounts map[int]*atomic.Uint64 // read-only after newAnswerCounts
+
+func newAnswerCounts() answerCounts {
+	a := answerCounts{otherStatus: new(atomic.Uint64)}
+	for _, status := range []int{
+		http.StatusOK, http.StatusAccepted, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound,
+		http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusTooManyRequests,
+		http.StatusInternalServerError, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
+	} {
+		a[status] = new(atomic.Uint64)
+	}
+	return a
+}
+
+func (a answerCounts) count(status int) {
+	n := a[status]
+	if n == nil {
+		n = a[otherStatus]
+	}
+	n.Add(1)
+}
+
+// Answers returns the answers of /sendPayload by HTTP status, also with zero.
+func (h *Handler) Answers() map[string]uint64 {
+	out := make(map[string]uint64, len(h.answers))
+	for status, n := range h.answers {
+		name := "other"
+		if status != otherStatus {
+			name = strconv.Itoa(status)
+		}
+		out[name] = n.Load()
+	}
+	return out
+}

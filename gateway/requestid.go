@@ -1,0 +1,50 @@
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+)
+
+// requestKey is the key of a request's name in its context.
+type requestKey struct{}
+
+// RequestID is the name of the request that a context belongs to, "" for none.
+func RequestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestKey{}).(string)
+	return id
+}
+
+// nameRequest gives each request a name: its own (X-Request-ID), as long as that is
+// short and plain, else a random one.
+func nameRequest(next echo.HandlerFunc) echo.HandlerFunc {
+	named := middleware.RequestIDWithConfig(middleware.RequestIDConfig{
+		Generator: rand.Text,
+		RequestIDHandler: func(c echo.Context, id string) {
+			r := c.Request()
+			c.SetRequest(r.WithContext(context.WithValue(r.Context(), requestKey{}, id)))
+		},
+	})(next)
+	return func(c echo.Context) error {
+		if header := c.Request().Header; !plainName(header.Get(echo.HeaderXRequestID)) {
+			header.Del(echo.HeaderXRequestID)
+		}
+		return named(c)
+	}
+}
+
+// plainName reports whether a name is fit to be written anywhere.
+func plainName(s string) bool {
+	const most = 128
+	if len(s) > most {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' || s[i] == '"' || s[i] == '\\' {
+			return false
+		}
+	}
+	return true
+}
