@@ -53,7 +53,7 @@ func TestImportDirection(t *testing.T) {
 		"/internal/buildinfo":         nil,
 		"/internal/testutil/capture":  nil,
 		"/internal/cli":               {"/bridge", "/gateway/auth", "/internal/app", "/internal/buildinfo", "/internal/config", "/internal/loadtest", "/internal/logging", "/internal/sioclient", "/subscriber"},
-		"/internal/config":            {"/bridge", "/gateway/auth", "/internal/logging", "/internal/tracing", "/store", "/subscriber"},
+		"/internal/config":            {"/bridge", "/gateway/auth", "/gateway/limit", "/gateway/sio", "/internal/logging", "/internal/tracing", "/store", "/subscriber"},
 		"/internal/testutil/contract": {"/internal/testutil/npm"},
 		"/internal/loadtest":          {"/internal/sioclient"},
 		"/internal/logging":           nil,

@@ -20,9 +20,9 @@ const memoryStep = 4 << 10
 
 // MemoryConfig has the bounds of a [Memory] in bytes; 0 is no limit.
 type MemoryConfig struct {
-	PerConnection int64
-	PerAddress    int64 // see [Shared]; this machine's own addresses have no such bound
-	Total         int64
+	PerConnection int64 `mapstructure:"max_memory_per_connection"`
+	PerAddress    int64 `mapstructure:"max_memory_per_address"` // see [Shared]; this machine's own addresses have no such bound
+	Total         int64 `mapstructure:"max_memory"`
 }
 
 // Memory accounts for the bytes that a process holds for its clients. Safe for concurrent use.

@@ -9,35 +9,36 @@ import (
 	"github.com/codewar/socketbridge/gateway/limit"
 )
 
-// Config is how a [Server] behaves. A zero value means the default, unless said otherwise.
+// Config is how a [Server] behaves. A zero value means the default, unless said otherwise. The tags
+// are the configuration key under sockets, and the range of its values.
 type Config struct {
-	Transports     []string      // "websocket", "polling"; default both
-	PingInterval   time.Duration // default 25 s
-	PingTimeout    time.Duration // how long a ping may stay unanswered, default 60 s
-	UpgradeTimeout time.Duration // from the first byte of an upgrade to its last, default 10 s
-	ConnectTimeout time.Duration // a client that has not joined by then is closed, default 45 s
+	Transports     []string      `mapstructure:"transports"`                  // "websocket", "polling"; default both
+	PingInterval   time.Duration `mapstructure:"ping_interval" range:">0s"`   // default 25 s
+	PingTimeout    time.Duration `mapstructure:"ping_timeout" range:">0s"`    // how long a ping may stay unanswered, default 60 s
+	UpgradeTimeout time.Duration `mapstructure:"upgrade_timeout" range:">0s"` // from the first byte of an upgrade to its last, default 10 s
+	ConnectTimeout time.Duration `mapstructure:"connect_timeout" range:">0s"` // a client that has not joined by then is closed, default 45 s
 
-	MaxConnect   int                // bytes of a CONNECT packet, with `auth`; default 16 KiB
-	MaxInbound   int64              // bytes of one message or polling body from a client, default 1 MB
-	InboundRate  int                // bytes a second from one client, after 64 KiB at once; 0 means no limit
-	Memory       limit.MemoryConfig // bounds of all that is held for clients
-	MaxPending   int                // bytes queued to one connection before it is closed as slow, default 4 MiB
+	MaxConnect   int                `mapstructure:"max_connect" range:"1024..1048576"`  // bytes of a CONNECT packet, with `auth`; default 16 KiB
+	MaxInbound   int64              `mapstructure:"max_inbound" range:"1024..67108864"` // bytes of one message or polling body from a client, default 1 MB
+	InboundRate  int                `mapstructure:"inbound_rate" range:"0..1073741824"` // bytes a second from one client, after 64 KiB at once; 0 means no limit
+	Memory       limit.MemoryConfig `mapstructure:",squash"`                            // bounds of all that is held for clients
+	MaxPending   int                `mapstructure:"max_pending"`                        // bytes queued to one connection before it is closed as slow, default 4 MiB
 	ReadTimeout  time.Duration      // for the body of one POST or one websocket message, default 30 s
-	WriteTimeout time.Duration      // for each 64 KiB written to one connection, default 10 s
+	WriteTimeout time.Duration      `mapstructure:"write_timeout" range:">0s"` // for each 64 KiB written to one connection, default 10 s
 
 	// CompressAbove is from how many bytes on messages are compressed for clients
 	// that can inflate them; 0 means never.
-	CompressAbove int
+	CompressAbove int `mapstructure:"compress_above" range:"0..1073741824"`
 
-	EventsPerMinute int // client events for each connection; 0 means no limit
+	EventsPerMinute int `mapstructure:"events_per_minute" range:"0..1000000"` // client events for each connection; 0 means no limit
 
 	// Limits of the handshake (limits.go); 0 means none. Those for an address do
 	// not hold for this machine's own, see [limit.Shared].
-	MaxConnections    int // at a time
-	MaxPerAddress     int // at a time, from one address
-	MaxHandshakes     int // that wait for their turn
-	ConnectsPerSecond int // from one address
-	ConnectBurst      int // from one address after a pause, at least ConnectsPerSecond
+	MaxConnections    int `mapstructure:"max_connections" range:"0..10000000"`    // at a time
+	MaxPerAddress     int `mapstructure:"max_per_address" range:"0..10000000"`    // at a time, from one address
+	MaxHandshakes     int `mapstructure:"max_handshakes" range:"0..1000000"`      // that wait for their turn
+	ConnectsPerSecond int `mapstructure:"connects_per_second" range:"0..1000000"` // from one address
+	ConnectBurst      int `mapstructure:"connect_burst" range:"0..1000000"`       // from one address after a pause, at least ConnectsPerSecond
 
 	// ClientAddr tells whose handshake it is. Nil: the other end of the network connection's.
 	ClientAddr limit.AddrFunc

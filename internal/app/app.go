@@ -18,9 +18,7 @@ import (
 	"github.com/codewar/socketbridge/gateway/admin"
 	"github.com/codewar/socketbridge/gateway/console"
 	"github.com/codewar/socketbridge/gateway/hub"
-	"github.com/codewar/socketbridge/gateway/limit"
 	"github.com/codewar/socketbridge/gateway/publish"
-	"github.com/codewar/socketbridge/gateway/sio"
 	"github.com/codewar/socketbridge/internal/buildinfo"
 	"github.com/codewar/socketbridge/internal/config"
 	"github.com/codewar/socketbridge/internal/logging"
@@ -265,31 +263,10 @@ func openStore(ctx context.Context, cfg config.Config, node bridge.NodeID, m *me
 }
 
 func gatewayConfig(cfg config.Config, authConfig gateway.AuthConfig) gateway.Config {
+	sockets := cfg.Sockets.Config
+	sockets.ReadTimeout = cfg.HTTP.ReadTimeout
 	return gateway.Config{
-		Sockets: sio.Config{
-			Transports:     cfg.Sockets.Transports,
-			PingInterval:   cfg.Sockets.PingInterval,
-			PingTimeout:    cfg.Sockets.PingTimeout,
-			UpgradeTimeout: cfg.Sockets.UpgradeTimeout,
-			ConnectTimeout: cfg.Sockets.ConnectTimeout,
-			MaxConnect:     cfg.Sockets.MaxConnect,
-			MaxInbound:     cfg.Sockets.MaxInbound,
-			InboundRate:    cfg.Sockets.InboundRate,
-			MaxPending:     cfg.Sockets.MaxPending,
-			Memory: limit.MemoryConfig{
-				PerConnection: cfg.Sockets.SocketMemory, PerAddress: cfg.Sockets.AddressMemory, Total: cfg.Sockets.MaxMemory,
-			},
-			WriteTimeout:    cfg.Sockets.WriteTimeout,
-			EventsPerMinute: cfg.Sockets.EventsPerMinute,
-			CompressAbove:   cfg.Sockets.CompressAbove,
-			ReadTimeout:     cfg.HTTP.ReadTimeout,
-
-			MaxConnections:    cfg.Sockets.MaxConnections,
-			MaxPerAddress:     cfg.Sockets.MaxPerAddress,
-			MaxHandshakes:     cfg.Sockets.MaxHandshakes,
-			ConnectsPerSecond: cfg.Sockets.ConnectsPerSecond,
-			ConnectBurst:      cfg.Sockets.ConnectBurst,
-		},
+		Sockets:           sockets,
 		Origins:           gateway.Origins(cfg.Origins),
 		ReadHeaderTimeout: cfg.HTTP.ReadHeaderTimeout,
 		ReadTimeout:       cfg.HTTP.ReadTimeout,

@@ -18,13 +18,13 @@ type Auth struct {
 	Secrets       bridge.Secret `mapstructure:"secrets"`        // kid:secret, with commas or white space between
 	KeyFiles      []string      `mapstructure:"key_files"`
 	JWKSURL       string        `mapstructure:"jwks_url"`
-	JWKSRefresh   time.Duration `mapstructure:"jwks_refresh"`
+	JWKSRefresh   time.Duration `mapstructure:"jwks_refresh" range:"10s.."`
 	Issuer        string        `mapstructure:"issuer"`
 	Audience      []string      `mapstructure:"audience"`
 	UserClaim     string        `mapstructure:"user_claim"`
 	Leeway        time.Duration `mapstructure:"leeway"`
 	Cookie        string        `mapstructure:"cookie"`
-	WarnBefore    time.Duration `mapstructure:"warn_before"`
+	WarnBefore    time.Duration `mapstructure:"warn_before" range:"0s.."`
 	PublishScope  string        `mapstructure:"publish_scope"`
 	APIKeys       []string      `mapstructure:"api_keys"` // name:sha256
 }
@@ -78,12 +78,10 @@ func (c Config) checkAuth(v *validation) {
 		}
 	}
 	v.require(a.JWKSURL == "" || a.validJWKS(), "auth.jwks_url", a.JWKSURL, "must be an https URL, or http on this machine; auth.allow_insecure: true accepts http elsewhere")
-	v.require(a.JWKSRefresh >= 10*time.Second, "auth.jwks_refresh", a.JWKSRefresh, "must be 10s or more")
 	v.require(a.UserClaim != "", "auth.user_claim", a.UserClaim, "must name a claim, such as sub")
 	v.require(0 <= a.Leeway && a.Leeway <= 5*time.Minute, "auth.leeway", a.Leeway, "must be 0s to 5m")
 	v.require(a.Cookie == "" || len(c.Origins) > 0, "auth.cookie", a.Cookie, "needs origins: a browser sends a cookie for whichever page asks")
 	v.require(!strings.ContainsAny(a.Cookie, " \t;,=\""), "auth.cookie", a.Cookie, "must be the name of a cookie")
-	v.require(a.WarnBefore >= 0, "auth.warn_before", a.WarnBefore, "must be 0s or more")
 	v.require(a.PublishScope != "" && !strings.Contains(a.PublishScope, " "), "auth.publish_scope", a.PublishScope, "must be one scope, without spaces")
 	checkAPIKeys(v, "auth.api_keys", a.APIKeys)
 	checkAPIKeys(v, "ops.keys", c.Ops.Keys)

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/codewar/socketbridge/gateway/limit"
+	"github.com/codewar/socketbridge/gateway/sio"
 	"github.com/codewar/socketbridge/internal/logging"
 	"github.com/codewar/socketbridge/internal/tracing"
 	"github.com/codewar/socketbridge/store"
@@ -39,22 +41,22 @@ type Config struct {
 // HTTP configures the public listener, http.addr.
 type HTTP struct {
 	Addr                     string        `mapstructure:"addr"`
-	ReplyTimeout             time.Duration `mapstructure:"reply_timeout"`
-	ReadHeaderTimeout        time.Duration `mapstructure:"read_header_timeout"`
-	ReadTimeout              time.Duration `mapstructure:"read_timeout"`
-	IdleTimeout              time.Duration `mapstructure:"idle_timeout"`
-	MaxHeader                int           `mapstructure:"max_header"`      // bytes
-	MaxBody                  int64         `mapstructure:"max_body"`        // bytes
-	TrustedProxies           []string      `mapstructure:"trusted_proxies"` // networks or addresses
-	PayloadsPerSecond        int           `mapstructure:"payloads_per_second"`
-	PayloadBurst             int           `mapstructure:"payload_burst"`
-	PayloadBytesPerSecond    int           `mapstructure:"payload_bytes_per_second"`
-	PayloadBytesBurst        int           `mapstructure:"payload_bytes_burst"` // bytes
-	BodyBytes                int64         `mapstructure:"body_bytes"`          // of all callers
-	MaxConnections           int           `mapstructure:"max_connections"`
-	MaxIdleConnections       int           `mapstructure:"max_idle_connections"`
-	MaxConnectionsPerAddress int           `mapstructure:"max_connections_per_address"`
-	ShutdownDelay            time.Duration `mapstructure:"shutdown_delay"`
+	ReplyTimeout             time.Duration `mapstructure:"reply_timeout" range:">0s"`
+	ReadHeaderTimeout        time.Duration `mapstructure:"read_header_timeout" range:">0s"`
+	ReadTimeout              time.Duration `mapstructure:"read_timeout" range:">0s"`
+	IdleTimeout              time.Duration `mapstructure:"idle_timeout" range:">0s"`
+	MaxHeader                int           `mapstructure:"max_header" range:"4096..1048576"` // bytes
+	MaxBody                  int64         `mapstructure:"max_body" range:"1024..67108864"`  // bytes
+	TrustedProxies           []string      `mapstructure:"trusted_proxies"`                  // networks or addresses
+	PayloadsPerSecond        int           `mapstructure:"payloads_per_second" range:"0..1000000"`
+	PayloadBurst             int           `mapstructure:"payload_burst" range:"0..1000000"`
+	PayloadBytesPerSecond    int           `mapstructure:"payload_bytes_per_second" range:"0..1099511627776"`
+	PayloadBytesBurst        int           `mapstructure:"payload_bytes_burst" range:"0..1099511627776"` // bytes
+	BodyBytes                int64         `mapstructure:"body_bytes" range:"0..1099511627776"`          // of all callers
+	MaxConnections           int           `mapstructure:"max_connections" range:"0..10000000"`
+	MaxIdleConnections       int           `mapstructure:"max_idle_connections" range:"0..10000000"`
+	MaxConnectionsPerAddress int           `mapstructure:"max_connections_per_address" range:"0..10000000"`
+	ShutdownDelay            time.Duration `mapstructure:"shutdown_delay" range:"0s.."`
 	TLS                      TLS           `mapstructure:"tls"`
 }
 
@@ -66,35 +68,14 @@ type TLS struct {
 
 // Sockets configures the Socket.IO endpoint.
 type Sockets struct {
-	Transports      []string      `mapstructure:"transports"`
-	PingInterval    time.Duration `mapstructure:"ping_interval"`
-	PingTimeout     time.Duration `mapstructure:"ping_timeout"`
-	UpgradeTimeout  time.Duration `mapstructure:"upgrade_timeout"`
-	ConnectTimeout  time.Duration `mapstructure:"connect_timeout"`
-	WriteTimeout    time.Duration `mapstructure:"write_timeout"`
-	MaxConnect      int           `mapstructure:"max_connect"`  // bytes
-	MaxInbound      int64         `mapstructure:"max_inbound"`  // bytes
-	InboundRate     int           `mapstructure:"inbound_rate"` // bytes a second
-	MaxPending      int           `mapstructure:"max_pending"`  // bytes
-	EventsPerMinute int           `mapstructure:"events_per_minute"`
-	MaxMemory       int64         `mapstructure:"max_memory"` // bytes, and so the next two
-	AddressMemory   int64         `mapstructure:"max_memory_per_address"`
-	SocketMemory    int64         `mapstructure:"max_memory_per_connection"`
-	CompressAbove   int           `mapstructure:"compress_above"` // bytes; 0: never
+	sio.Config `mapstructure:",squash"`
 
-	MaxConnections    int `mapstructure:"max_connections"`
-	MaxPerAddress     int `mapstructure:"max_per_address"`
-	MaxPerUser        int `mapstructure:"max_per_user"`
-	MaxBinding        int `mapstructure:"max_binding"`
-	MaxHandshakes     int `mapstructure:"max_handshakes"`
-	ConnectsPerSecond int `mapstructure:"connects_per_second"`
-	ConnectBurst      int `mapstructure:"connect_burst"`
-
-	UserConnectsPerSecond int `mapstructure:"user_connects_per_second"`
-	UserConnectBurst      int `mapstructure:"user_connect_burst"`
-
-	PerUser    string        `mapstructure:"per_user"` // PerUserAll or PerUserLatest
-	AckTimeout time.Duration `mapstructure:"ack_timeout"`
+	MaxPerUser            int           `mapstructure:"max_per_user" range:"0..1000000"`
+	MaxBinding            int           `mapstructure:"max_binding" range:"0..1000000"`
+	UserConnectsPerSecond int           `mapstructure:"user_connects_per_second" range:"0..1000000"`
+	UserConnectBurst      int           `mapstructure:"user_connect_burst" range:"0..1000000"`
+	PerUser               string        `mapstructure:"per_user"` // PerUserAll or PerUserLatest
+	AckTimeout            time.Duration `mapstructure:"ack_timeout" range:">0s"`
 }
 
 // Values of sockets.per_user.
@@ -105,10 +86,10 @@ const (
 
 // History bounds what the index keeps of each user's messages.
 type History struct {
-	TTL        time.Duration `mapstructure:"ttl"`
-	MaxPerUser int           `mapstructure:"max_per_user"`
-	MaxMemory  int           `mapstructure:"max_memory"` // bytes
-	Traces     int           `mapstructure:"traces"`     // messages; 0: none
+	TTL        time.Duration `mapstructure:"ttl" range:">0s"`
+	MaxPerUser int           `mapstructure:"max_per_user" range:"1..1000000"`
+	MaxMemory  int           `mapstructure:"max_memory" range:"1048576..1099511627776"` // bytes
+	Traces     int           `mapstructure:"traces" range:"0..100000000"`               // messages; 0: none
 }
 
 // Intake configures which nodes read the stream.
@@ -119,7 +100,7 @@ type Intake struct {
 // Node configures the identity of this process.
 type Node struct {
 	ID    string        `mapstructure:"id"` // empty: a random one
-	Lease time.Duration `mapstructure:"lease"`
+	Lease time.Duration `mapstructure:"lease" range:"1s.."`
 	Env   string        `mapstructure:"env"` // NODE_ENV, as the Node service knew it
 }
 
@@ -128,7 +109,7 @@ type Ops struct {
 	TLS            bool     `mapstructure:"tls"`  // with the certificate of http.tls
 	Addr           string   `mapstructure:"addr"` // empty: on http.addr
 	Keys           []string `mapstructure:"keys"` // name:sha256
-	MaxConnections int      `mapstructure:"max_connections"`
+	MaxConnections int      `mapstructure:"max_connections" range:"0..10000000"`
 	Pprof          bool     `mapstructure:"pprof"` // /debug/pprof on Addr
 }
 
@@ -140,7 +121,7 @@ type Canary struct {
 
 // Drain configures how the process stops.
 type Drain struct {
-	Duration time.Duration `mapstructure:"duration"`
+	Duration time.Duration `mapstructure:"duration" range:"0s.."`
 }
 
 // Default returns the configuration that applies when nothing is set: one node, embedded NATS
@@ -167,35 +148,33 @@ func Default() Config {
 		},
 		Origins: []string{},
 		Sockets: Sockets{
-			Transports:      []string{"websocket", "polling"},
-			PingInterval:    25 * time.Second,
-			PingTimeout:     60 * time.Second,
-			UpgradeTimeout:  10 * time.Second,
-			ConnectTimeout:  45 * time.Second,
-			WriteTimeout:    10 * time.Second,
-			MaxConnect:      16 << 10,
-			MaxInbound:      1_000_000,
-			InboundRate:     1_000_000,
-			MaxPending:      4 << 20,
-			MaxMemory:       64 << 20,
-			AddressMemory:   32 << 20,
-			SocketMemory:    8 << 20,
-			EventsPerMinute: 100,
-			CompressAbove:   1024,
+			Config: sio.Config{
+				Transports:      []string{"websocket", "polling"},
+				PingInterval:    25 * time.Second,
+				PingTimeout:     60 * time.Second,
+				UpgradeTimeout:  10 * time.Second,
+				ConnectTimeout:  45 * time.Second,
+				WriteTimeout:    10 * time.Second,
+				MaxConnect:      16 << 10,
+				MaxInbound:      1_000_000,
+				InboundRate:     1_000_000,
+				MaxPending:      4 << 20,
+				Memory:          limit.MemoryConfig{Total: 64 << 20, PerAddress: 32 << 20, PerConnection: 8 << 20},
+				EventsPerMinute: 100,
+				CompressAbove:   1024,
 
-			MaxConnections:    100_000,
-			MaxPerAddress:     20_000,
-			MaxPerUser:        100,
-			MaxBinding:        5000,
-			MaxHandshakes:     5000,
-			ConnectsPerSecond: 500,
-			ConnectBurst:      10_000,
-
+				MaxConnections:    100_000,
+				MaxPerAddress:     20_000,
+				MaxHandshakes:     5000,
+				ConnectsPerSecond: 500,
+				ConnectBurst:      10_000,
+			},
+			MaxPerUser:            100,
+			MaxBinding:            5000,
 			UserConnectsPerSecond: 10,
 			UserConnectBurst:      200,
-
-			PerUser:    PerUserAll,
-			AckTimeout: 3 * time.Second,
+			PerUser:               PerUserAll,
+			AckTimeout:            3 * time.Second,
 		},
 		History: History{TTL: 10 * time.Minute, MaxPerUser: 1000, MaxMemory: 128 << 20, Traces: 500_000},
 		Intake:  Intake{Readers: 3},

@@ -14,8 +14,9 @@ import (
 
 // setting is one leaf of [Config].
 type setting struct {
-	key   string        // its path in the file, such as "http.reply_timeout"
-	field reflect.Value // what it fills; addressable
+	key    string        // its path in the file, such as "http.reply_timeout"
+	field  reflect.Value // what it fills; addressable
+	limits string        // its values, of the tag range: ">0s", "1s..", "0..100"; empty: any
 }
 
 // env is the variable of this key.
@@ -54,11 +55,13 @@ func appendSettings(to []setting, section string, v reflect.Value) []setting {
 	for f, field := range v.Fields() {
 		name := f.Tag.Get("mapstructure")
 		switch {
+		case name == ",squash":
+			to = appendSettings(to, section, field)
 		case name == "" || name == "-": // not configuration
 		case f.Type.Kind() == reflect.Struct:
 			to = appendSettings(to, section+name+".", field)
 		default:
-			to = append(to, setting{key: section + name, field: field})
+			to = append(to, setting{section + name, field, f.Tag.Get("range")})
 		}
 	}
 	return to
@@ -104,6 +107,27 @@ func (s setting) decode(value any) (want string, ok bool) {
 	default:
 		panic(fmt.Sprintf("config: no decoding for %s of type %T", s.key, p))
 	}
+}
+
+// outside returns what the value must be if it is not within the limits, else "".
+func (s setting) outside() (want string) {
+	low, high, _ := strings.Cut(s.limits, "..")
+	switch n := s.field.Interface().(type) {
+	case time.Duration:
+		if s.limits == ">0s" && n <= 0 {
+			return "more than 0s"
+		}
+		if least, err := time.ParseDuration(low); err == nil && n < least {
+			return low + " or more"
+		}
+	case int, int64:
+		least, _ := strconv.ParseInt(low, 10, 64)
+		most, _ := strconv.ParseInt(high, 10, 64)
+		if n := s.field.Int(); s.limits != "" && (n < least || n > most) {
+			return low + " to " + high
+		}
+	}
+	return ""
 }
 
 // texts reads a list of the file, or a text with commas.

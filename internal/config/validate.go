@@ -75,6 +75,11 @@ func (p problems) err() error {
 // work, as a [*Error].
 func (c Config) Validate() error {
 	v := validation{from: c.from}
+	settings := settingsOf(&c)
+	for _, s := range settings {
+		want := s.outside()
+		v.require(want == "", s.key, s.field.Interface(), "must be "+want)
+	}
 	c.checkHTTP(&v)
 	c.checkSockets(&v)
 	c.checkNode(&v)
@@ -83,7 +88,16 @@ func (c Config) Validate() error {
 	c.checkAuth(&v)
 	c.checkCanary(&v)
 	c.checkTraces(&v)
+	slices.SortStableFunc(v.problems, func(a, b problem) int { return position(settings, a.key) - position(settings, b.key) })
 	return v.problems.err()
+}
+
+// position is where a key is declared; problems without a key come last.
+func position(settings []setting, key string) int {
+	if i := slices.IndexFunc(settings, func(s setting) bool { return s.key == key }); i >= 0 {
+		return i
+	}
+	return len(settings)
 }
 
 // validation collects problems.
@@ -99,11 +113,6 @@ func (v *validation) require(ok bool, key string, value any, why string) {
 	}
 }
 
-// positive requires a time longer than nothing.
-func (v *validation) positive(key string, d time.Duration) {
-	v.require(d > 0, key, d, "must be more than 0s")
-}
-
 // between requires a number within limits.
 func between[N int | int64](v *validation, key string, n, low, high N) {
 	v.require(low <= n && n <= high, key, n, fmt.Sprintf("must be %d to %d", low, high))
@@ -111,26 +120,10 @@ func between[N int | int64](v *validation, key string, n, low, high N) {
 
 func (c Config) checkHTTP(v *validation) {
 	v.require(validAddr(c.HTTP.Addr), "http.addr", c.HTTP.Addr, "must be host:port or :port")
-	v.positive("http.reply_timeout", c.HTTP.ReplyTimeout)
-	v.positive("http.read_header_timeout", c.HTTP.ReadHeaderTimeout)
-	v.positive("http.read_timeout", c.HTTP.ReadTimeout)
-	v.positive("http.idle_timeout", c.HTTP.IdleTimeout)
-	between(v, "http.max_header", c.HTTP.MaxHeader, 4096, 1<<20)
-	between(v, "http.max_body", c.HTTP.MaxBody, 1024, 64<<20)
 	for _, p := range c.HTTP.TrustedProxies {
 		_, err := parseNetwork(p)
 		v.require(err == nil, "http.trusted_proxies", p, "must be a network or an address, such as 10.0.0.0/8")
 	}
-	between(v, "http.payloads_per_second", c.HTTP.PayloadsPerSecond, 0, 1_000_000)
-	between(v, "http.payload_burst", c.HTTP.PayloadBurst, 0, 1_000_000)
-	between(v, "http.payload_bytes_per_second", c.HTTP.PayloadBytesPerSecond, 0, 1<<40)
-	between(v, "http.payload_bytes_burst", c.HTTP.PayloadBytesBurst, 0, 1<<40)
-	between(v, "http.body_bytes", c.HTTP.BodyBytes, 0, 1<<40)
-	between(v, "http.max_connections", c.HTTP.MaxConnections, 0, 10_000_000)
-	between(v, "http.max_idle_connections", c.HTTP.MaxIdleConnections, 0, 10_000_000)
-	between(v, "http.max_connections_per_address", c.HTTP.MaxConnectionsPerAddress, 0, 10_000_000)
-	between(v, "ops.max_connections", c.Ops.MaxConnections, 0, 10_000_000)
-	v.require(c.HTTP.ShutdownDelay >= 0, "http.shutdown_delay", c.HTTP.ShutdownDelay, "must be 0s or more")
 	v.require((c.HTTP.TLS.Cert == "") == (c.HTTP.TLS.Key == ""), "http.tls.cert", c.HTTP.TLS.Cert, "must be set together with http.tls.key, or not at all")
 
 	for _, o := range c.Origins {
@@ -144,20 +137,11 @@ func (c Config) checkHTTP(v *validation) {
 	v.require(!c.Ops.Pprof || c.Ops.Addr != "", "ops.pprof", c.Ops.Pprof, "needs ops.addr: profiles are never on http.addr")
 	v.require(!c.Ops.TLS || c.Ops.Addr != "" && c.HTTP.TLS.Cert != "", "ops.tls", c.Ops.TLS, "must be false without ops.addr and http.tls.cert")
 	v.require(slices.Contains([]string{logging.Text, logging.JSON}, c.Log.Format), "log.format", c.Log.Format, "must be text or json")
-	v.require(c.Drain.Duration >= 0, "drain.duration", c.Drain.Duration, "must be 0s or more")
 }
 
 func (c Config) checkSockets(v *validation) {
 	s := c.Sockets
 	v.require(validTransports(s.Transports), "sockets.transports", s.Transports, "must be websocket, polling or both")
-	v.positive("sockets.ping_interval", s.PingInterval)
-	v.positive("sockets.ping_timeout", s.PingTimeout)
-	v.positive("sockets.upgrade_timeout", s.UpgradeTimeout)
-	v.positive("sockets.connect_timeout", s.ConnectTimeout)
-	v.positive("sockets.write_timeout", s.WriteTimeout)
-	between(v, "sockets.max_connect", s.MaxConnect, 1024, 1<<20)
-	between(v, "sockets.max_inbound", s.MaxInbound, 1024, 64<<20)
-	between(v, "sockets.inbound_rate", s.InboundRate, 0, 1<<30)
 	read := float64(s.InboundRate) * c.HTTP.ReadTimeout.Seconds() // bytes; 0 without a rate, less for values refused already
 	v.require(read <= 0 || read >= float64(s.MaxInbound), "sockets.inbound_rate", s.InboundRate,
 		"must let a message of sockets.max_inbound come within http.read_timeout")
@@ -168,32 +152,15 @@ func (c Config) checkSockets(v *validation) {
 	memory := func(key string, bound int64) {
 		v.require(bound == 0 || bound >= need, key, bound, fmt.Sprintf("must be 0 or at least sockets.max_pending and twice sockets.max_inbound, %d", need))
 	}
-	memory("sockets.max_memory", s.MaxMemory)
-	memory("sockets.max_memory_per_address", s.AddressMemory)
-	memory("sockets.max_memory_per_connection", s.SocketMemory)
-	between(v, "sockets.events_per_minute", s.EventsPerMinute, 0, 1_000_000)
-	between(v, "sockets.compress_above", s.CompressAbove, 0, 1<<30)
-	between(v, "sockets.max_connections", s.MaxConnections, 0, 10_000_000)
-	between(v, "sockets.max_per_address", s.MaxPerAddress, 0, 10_000_000)
-	between(v, "sockets.max_per_user", s.MaxPerUser, 0, 1_000_000)
-	between(v, "sockets.max_binding", s.MaxBinding, 0, 1_000_000)
-	between(v, "sockets.max_handshakes", s.MaxHandshakes, 0, 1_000_000)
-	between(v, "sockets.connects_per_second", s.ConnectsPerSecond, 0, 1_000_000)
-	between(v, "sockets.connect_burst", s.ConnectBurst, 0, 1_000_000)
-	between(v, "sockets.user_connects_per_second", s.UserConnectsPerSecond, 0, 1_000_000)
-	between(v, "sockets.user_connect_burst", s.UserConnectBurst, 0, 1_000_000)
+	memory("sockets.max_memory", s.Memory.Total)
+	memory("sockets.max_memory_per_address", s.Memory.PerAddress)
+	memory("sockets.max_memory_per_connection", s.Memory.PerConnection)
 	v.require(s.PerUser == PerUserAll || s.PerUser == PerUserLatest, "sockets.per_user", s.PerUser, "must be all or latest")
-	v.positive("sockets.ack_timeout", s.AckTimeout)
 
-	v.positive("history.ttl", c.History.TTL)
-	between(v, "history.max_per_user", c.History.MaxPerUser, 1, 1_000_000)
-	between(v, "history.max_memory", c.History.MaxMemory, 1<<20, 1<<40)
-	between(v, "history.traces", c.History.Traces, 0, 100_000_000)
 }
 
 func (c Config) checkNode(v *validation) {
 	v.require(c.Node.ID == "" || bridge.ValidNodeID(c.Node.ID), "node.id", c.Node.ID, "must be 1 to 64 characters of A-Z, a-z, 0-9, _ and -, or nothing for a random one")
-	v.require(c.Node.Lease >= time.Second, "node.lease", c.Node.Lease, "must be 1s or more")
 }
 
 // checkNATS leaves to the subscriber what is its own business.
