@@ -52,7 +52,7 @@ func TestImportDirection(t *testing.T) {
 		"/internal/app":               {"/bridge", "/gateway", "/gateway/admin", "/gateway/auth", "/gateway/console", "/gateway/hub", "/gateway/limit", "/gateway/publish", "/gateway/sio", "/internal/buildinfo", "/internal/config", "/internal/logging", "/internal/tracing", "/store", "/subscriber"},
 		"/internal/buildinfo":         nil,
 		"/internal/testutil/capture":  nil,
-		"/internal/cli":               {"/bridge", "/gateway/auth", "/internal/app", "/internal/buildinfo", "/internal/config", "/internal/loadtest", "/internal/logging", "/internal/sioclient", "/subscriber"},
+		"/internal/cli":               {"/bridge", "/gateway/admin", "/gateway/auth", "/internal/app", "/internal/buildinfo", "/internal/config", "/internal/loadtest", "/internal/logging", "/internal/sioclient", "/subscriber"},
 		"/internal/config":            {"/bridge", "/gateway/auth", "/gateway/limit", "/gateway/sio", "/internal/logging", "/internal/tracing", "/store", "/subscriber"},
 		"/internal/testutil/contract": {"/internal/testutil/npm"},
 		"/internal/loadtest":          {"/internal/sioclient"},

@@ -37,8 +37,8 @@ func (sv *Service) usersHere(q usersQuestion) usersAnswer {
 	return a
 }
 
-// usersReport lists connected users.
-type usersReport struct {
+// UsersReport is the answer of /api/v1/users: connected users.
+type UsersReport struct {
 	Users     []connectedUser `json:"users"`
 	Total     int             `json:"total"` // when truncated, users on several nodes may count more than once
 	Truncated bool            `json:"truncated"`
@@ -46,9 +46,9 @@ type usersReport struct {
 }
 
 // users lists the connected users of the cluster whose ids begin with a prefix, by id.
-func (sv *Service) users(ctx context.Context, prefix string, limit int) usersReport {
+func (sv *Service) users(ctx context.Context, prefix string, limit int) UsersReport {
 	answers, missing := gather[usersAnswer](ctx, sv, queryUsers, usersQuestion{prefix, limit})
-	r := usersReport{Users: []connectedUser{}, Missing: missing}
+	r := UsersReport{Users: []connectedUser{}, Missing: missing}
 	byID := make(map[bridge.UserID]int)
 	for _, node := range ids(answers) {
 		a := answers[node]

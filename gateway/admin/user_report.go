@@ -88,8 +88,8 @@ func (sv *Service) userHere(q userQuestion) (a userAnswer) {
 	return a
 }
 
-// userReport answers why a user did or did not get something.
-type userReport struct {
+// UserReport is the answer of /api/v1/users/:id: why a user did or did not get something.
+type UserReport struct {
 	User     bridge.UserID   `json:"userId"`
 	Verdict  Verdict         `json:"verdict"`
 	Sockets  []Socket        `json:"sockets"` // oldest first
@@ -162,10 +162,10 @@ func (sv *Service) evidence(k *userRecord, offset bridge.Offset, trace *bridge.D
 }
 
 // report looks a user up.
-func (sv *Service) report(ctx context.Context, user bridge.UserID, topic string, limit int) userReport {
+func (sv *Service) report(ctx context.Context, user bridge.UserID, topic string, limit int) UserReport {
 	letters := sv.lettersOf(ctx, user, topic, limit)
 	k := sv.lookupUser(ctx, user)
-	r := userReport{
+	r := UserReport{
 		User: user, Sockets: k.sockets, Events: k.events, Taken: k.taken,
 		Messages: []message{}, Dead: []DeadLetter{}, Missed: []notFoundCall{}, Missing: k.missing, Partial: k.partial,
 	}
@@ -244,7 +244,7 @@ func (sv *Service) lettersOf(ctx context.Context, user bridge.UserID, topic stri
 }
 
 // judge is the one line about the user: of the newest message, or why there is none.
-func (r *userReport) judge(reach string) Verdict {
+func (r *UserReport) judge(reach string) Verdict {
 	var message, dead, missed time.Time
 	if len(r.Messages) > 0 {
 		message = time.Now() // without a trace it is being handled

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,11 +19,18 @@ func newJSONEncoder(w io.Writer) *json.Encoder {
 	return e
 }
 
-// newTable aligns columns that are separated by tabs.
-func newTable(w io.Writer, columns ...string) *tabwriter.Writer {
+// printTable prints rows of cells under columns that are separated by tabs. Empty cells are dashes.
+func printTable(w io.Writer, columns string, rows int, row func(i int) []any) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, strings.Join(columns, "\t"))
-	return table
+	fmt.Fprintln(table, columns)
+	for i := range rows {
+		var cells []string
+		for _, c := range row(i) {
+			cells = append(cells, cmp.Or(printable(fmt.Sprint(c)), "-"))
+		}
+		fmt.Fprintln(table, strings.Join(cells, "\t"))
+	}
+	return table.Flush()
 }
 
 func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

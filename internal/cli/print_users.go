@@ -1,19 +1,21 @@
 package cli
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"strings"
 	"time"
+
+	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/gateway/admin"
 )
 
-func printUsers(w io.Writer, a usersJSON, now time.Time) error {
-	table := newTable(w, "USER", "SOCKETS", "SINCE", "NODES")
-	for _, u := range a.Users {
-		fmt.Fprintf(table, "%s\t%d\t%s\t%s\n", printable(u.UserID), u.Sockets, age(now.Sub(u.Since)), names(u.Nodes))
-	}
-	if err := table.Flush(); err != nil {
+func printUsers(w io.Writer, a admin.UsersReport, now time.Time) error {
+	err := printTable(w, "USER\tSOCKETS\tSINCE\tNODES", len(a.Users), func(i int) []any {
+		u := a.Users[i]
+		return []any{u.User, u.Sockets, age(now.Sub(u.Since)), names(u.Nodes)}
+	})
+	if err != nil {
 		return err
 	}
 	text := fmt.Sprintf("\n%s connected", count(a.Total, "user"))
@@ -24,73 +26,58 @@ func printUsers(w io.Writer, a usersJSON, now time.Time) error {
 	return printAbsent(w, a.Missing, nil)
 }
 
-// printUser puts the answer first, then what it rests on.
-func printUser(w io.Writer, a userJSON, now time.Time) error {
-	fmt.Fprintf(w, "%s: %s (%s)\n", printable(a.UserID), printable(strings.TrimSuffix(a.Verdict.Text, ".")), printable(a.Verdict.Code))
+// printUser prints the verdict, and then the facts that it rests on.
+func printUser(w io.Writer, a admin.UserReport, now time.Time) error {
+	fmt.Fprintf(w, "%s: %s (%s)\n", printable(string(a.User)), printable(strings.TrimSuffix(a.Verdict.Text, ".")), printable(string(a.Verdict.Code)))
 	if err := printAbsent(w, a.Missing, a.Partial); err != nil {
 		return err
 	}
-	if len(a.Sockets) > 0 {
-		fmt.Fprintln(w)
-		table := newTable(w, "SOCKET", "NODE", "SINCE", "TRANSPORT", "LAST OFFSET", "QUEUED")
-		for _, s := range a.Sockets {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d B\n", printable(s.SocketID), printable(s.Node), age(now.Sub(s.Since)), printable(s.Transport), offsetText(s.LastOffset), s.QueuedBytes)
-		}
-		if err := table.Flush(); err != nil {
-			return err
-		}
-	}
-	if len(a.Events) > 0 {
-		fmt.Fprintln(w)
-		table := newTable(w, "AGO", "EVENT", "SOCKET", "NODE", "AFTER", "REASON")
-		for _, e := range a.Events {
-			after := "-"
-			if e.DurationMs > 0 {
-				after = age(time.Duration(e.DurationMs * float64(time.Millisecond)))
+	ago := func(t time.Time) string { return age(now.Sub(t)) }
+	for _, section := range []struct {
+		columns string
+		rows    int
+		row     func(i int) []any
+	}{
+		{"SOCKET\tNODE\tSINCE\tTRANSPORT\tLAST OFFSET\tQUEUED", len(a.Sockets), func(i int) []any {
+			s := a.Sockets[i]
+			return []any{s.Socket, s.Node, ago(s.Since), s.Transport, offsetText(s.Given), fmt.Sprintf("%d B", s.Queued)}
+		}},
+		{"AGO\tEVENT\tSOCKET\tNODE\tAFTER\tREASON", len(a.Events), func(i int) []any {
+			e, after := a.Events[i], ""
+			if e.Took > 0 {
+				after = age(time.Duration(e.Took * float64(time.Millisecond)))
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", age(now.Sub(e.At)), printable(e.Event), printable(e.SocketID), printable(e.Node), after, cmp.Or(printable(e.Reason), "-"))
-		}
-		if err := table.Flush(); err != nil {
-			return err
-		}
-	}
-	if len(a.Messages) > 0 {
-		fmt.Fprintln(w)
-		table := newTable(w, "AGO", "OFFSET", "TOPIC", "OUTCOME", "SOCKETS", "VERDICT")
-		for _, m := range a.Messages {
-			ago := "-"
+			return []any{ago(e.At), e.Event, e.Socket, e.Node, after, e.Reason}
+		}},
+		{"AGO\tOFFSET\tTOPIC\tOUTCOME\tSOCKETS\tVERDICT", len(a.Messages), func(i int) []any {
+			m, at := a.Messages[i], ""
 			if m.At != nil {
-				ago = age(now.Sub(*m.At))
+				at = ago(*m.At)
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%s\n", ago, printable(m.Offset), printable(m.Topic), cmp.Or(printable(m.Outcome), "-"), m.Sockets, printable(m.Verdict.Code))
+			return []any{at, m.Offset, m.Topic, m.Outcome, m.Sockets, m.Verdict.Code}
+		}},
+		{"AGO\tANSWERED 404, TOPIC\tNODE", len(a.Missed), func(i int) []any {
+			m := a.Missed[i]
+			return []any{ago(m.At), m.Topic, m.Node}
+		}},
+		{"AGO\tDEAD LETTER\tCODE\tSUBJECT\tREASON", len(a.Dead), func(i int) []any {
+			d := a.Dead[i]
+			return []any{ago(d.At), d.Seq, d.Code, d.Subject, d.Reason}
+		}},
+	} {
+		if section.rows == 0 {
+			continue
 		}
-		if err := table.Flush(); err != nil {
+		fmt.Fprintln(w)
+		if err := printTable(w, section.columns, section.rows, section.row); err != nil {
 			return err
 		}
-	}
-	if len(a.Missed) > 0 {
-		fmt.Fprintln(w)
-		table := newTable(w, "AGO", "ANSWERED 404, TOPIC", "NODE")
-		for _, m := range a.Missed {
-			fmt.Fprintf(table, "%s\t%s\t%s\n", age(now.Sub(m.At)), printable(m.Topic), printable(m.Node))
-		}
-		if err := table.Flush(); err != nil {
-			return err
-		}
-	}
-	if len(a.Dead) > 0 {
-		fmt.Fprintln(w)
-		table := newTable(w, "AGO", "DEAD LETTER", "CODE", "SUBJECT", "REASON")
-		for _, d := range a.Dead {
-			fmt.Fprintf(table, "%s\t%d\t%s\t%s\t%s\n", age(now.Sub(d.At)), d.Seq, printable(d.Code), printable(d.Subject), printable(d.Reason))
-		}
-		return table.Flush()
 	}
 	return nil
 }
 
 // printAbsent tells what the answer lacks.
-func printAbsent(w io.Writer, nodes, why []string) error {
+func printAbsent(w io.Writer, nodes []bridge.NodeID, why []string) error {
 	if len(nodes) > 0 {
 		if _, err := fmt.Fprintf(w, "not asked, because they did not answer: %s\n", names(nodes)); err != nil {
 			return err
@@ -105,17 +92,18 @@ func printAbsent(w io.Writer, nodes, why []string) error {
 }
 
 // names lists nodes.
-func names(nodes []string) string {
-	for i := range nodes {
-		nodes[i] = printable(nodes[i])
+func names(nodes []bridge.NodeID) string {
+	texts := make([]string, len(nodes))
+	for i, n := range nodes {
+		texts[i] = printable(string(n))
 	}
-	return strings.Join(nodes, " ")
+	return strings.Join(texts, " ")
 }
 
-// offsetText is an offset, or a dash for none.
-func offsetText(s string) string {
-	if s == "" || s == "0-0" {
-		return "-"
+// offsetText is empty for no offset.
+func offsetText(o bridge.Offset) string {
+	if o == (bridge.Offset{}) {
+		return ""
 	}
-	return printable(s)
+	return o.String()
 }

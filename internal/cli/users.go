@@ -16,12 +16,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/gateway/admin"
 )
 
 // envOpsKey holds an operator's key.
 const envOpsKey = "OPS_KEY"
 
-// operator is what the commands that ask the operators' API have in common.
+// operator has the flags of the commands that call the operators' API.
 type operator struct {
 	url, key string
 	asJSON   bool
@@ -53,71 +54,6 @@ func (o *operator) ask(cmd *cobra.Command, path string, into any) error {
 		return fmt.Errorf("ask the operators' API at %s: %w (see --ops-url and %s)", t.url, err, envOpsKey)
 	}
 	return err
-}
-
-// verdictJSON is why a user did or did not get something.
-type verdictJSON struct {
-	Code string `json:"code"`
-	Text string `json:"text"`
-}
-
-// usersJSON lists connected users, as the API does.
-type usersJSON struct {
-	Users []struct {
-		UserID  string    `json:"userId"`
-		Sockets int       `json:"sockets"`
-		Nodes   []string  `json:"nodes"`
-		Since   time.Time `json:"since"`
-	} `json:"users"`
-	Total     int      `json:"total"`
-	Truncated bool     `json:"truncated"`
-	Missing   []string `json:"missing"` // nodes that did not answer
-}
-
-// userJSON is what is known of one user, as the API has it.
-type userJSON struct {
-	UserID  string      `json:"userId"`
-	Verdict verdictJSON `json:"verdict"`
-	Sockets []struct {
-		SocketID    string    `json:"socketId"`
-		Node        string    `json:"node"`
-		Since       time.Time `json:"since"`
-		Transport   string    `json:"transport"`
-		LastOffset  string    `json:"lastOffset"`
-		QueuedBytes int       `json:"queuedBytes"`
-	} `json:"sockets"`
-	Events []struct {
-		At         time.Time `json:"at"`
-		Event      string    `json:"event"`
-		SocketID   string    `json:"socketId"`
-		Node       string    `json:"node"`
-		Reason     string    `json:"reason"`
-		DurationMs float64   `json:"durationMs"`
-	} `json:"events"`
-	Taken    string `json:"taken"`
-	Last     string `json:"last"`
-	Messages []struct {
-		Offset  string      `json:"offset"`
-		Topic   string      `json:"topic"`
-		At      *time.Time  `json:"at"`
-		Outcome string      `json:"outcome"`
-		Verdict verdictJSON `json:"verdict"`
-		Sockets int         `json:"sockets"`
-	} `json:"messages"`
-	Dead []struct {
-		Seq     uint64    `json:"seq"`
-		At      time.Time `json:"at"`
-		Code    string    `json:"code"`
-		Reason  string    `json:"reason"`
-		Subject string    `json:"subject"`
-	} `json:"dead"`
-	Missed []struct { // calls of /sendPayload that were answered with 404
-		At    time.Time `json:"at"`
-		Topic string    `json:"topic"`
-		Node  string    `json:"node"`
-	} `json:"missed"`
-	Missing []string `json:"missing"`
-	Partial []string `json:"partial"` // what could not be asked, and why
 }
 
 func newUsersCommand() *cobra.Command {
@@ -176,14 +112,14 @@ func newUserCommand() *cobra.Command {
 // completeUser offers the ids of connected users.
 func (o *operator) completeUser(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	const most = 50
-	var a usersJSON
+	var a admin.UsersReport
 	query := url.Values{"prefix": {begun}, "limit": {strconv.Itoa(most)}}
 	if len(args) > 0 || o.ask(cmd, "/users?"+query.Encode(), &a) != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp // a shell in the middle of a line is no place for errors
 	}
 	var ids []cobra.Completion
 	for _, u := range a.Users {
-		ids = append(ids, cobra.CompletionWithDesc(u.UserID, count(u.Sockets, "socket")))
+		ids = append(ids, cobra.CompletionWithDesc(string(u.User), count(u.Sockets, "socket")))
 	}
 	return ids, cobra.ShellCompDirectiveNoFileComp
 }

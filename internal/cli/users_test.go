@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/codewar/socketbridge/bridge/certtest"
+	"github.com/codewar/socketbridge/gateway/admin"
 	"github.com/codewar/socketbridge/gateway/auth"
 	"github.com/codewar/socketbridge/internal/config"
 	"github.com/codewar/socketbridge/internal/testutil/launch"
@@ -212,8 +213,8 @@ func TestOperateARunningBridge(t *testing.T) {
 		t.Errorf("u is completed with\n%s", out)
 	}
 	out, _ := launch.Command(t, Run, exitStopped, append([]string{"user", "u 1", "--json"}, here...)...)
-	var report userJSON
-	if err := json.Unmarshal([]byte(out), &report); err != nil || report.UserID != "u 1" || len(report.Sockets) != 1 || len(report.Messages) != 1 || report.Messages[0].Topic != "verdict" {
+	var report admin.UserReport
+	if err := json.Unmarshal([]byte(out), &report); err != nil || report.User != "u 1" || len(report.Sockets) != 1 || len(report.Messages) != 1 || report.Messages[0].Topic != "verdict" {
 		t.Errorf("%v: %s", err, out)
 	}
 }
