@@ -77,8 +77,8 @@ type Router struct {
 	recorder recorder
 
 	handed       atomic.Pointer[Offset] // of the last batch of the term that was handed on; nil before
-	unlocated    Quiet                  // lines of look-ups that failed
-	lostDead     Quiet                  // lines of lost dead letters
+	unlocated    LogLimiter             // lines of look-ups that failed
+	lostDead     LogLimiter             // lines of lost dead letters
 	refusedSince time.Time              // when the bus began to refuse dead letters for now; zero: it takes them. Owned by Route.
 
 	term *routerTerm // the one in progress; nil: none

@@ -38,7 +38,7 @@ type Client struct {
 	queries    atomic.Pointer[QueryHandler]    // nil until ServeQueries
 	heardTerm  atomic.Uint64                   // the term of the last message of a leader
 
-	slow    bridge.Quiet
+	slow    bridge.LogLimiter
 	denials denials
 	counts  counters
 

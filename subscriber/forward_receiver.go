@@ -23,7 +23,7 @@ type forwardReceiver struct {
 	look      func()             // updates that state soon
 	heardTerm *atomic.Uint64     // the term of the last message, for the election
 	log       *slog.Logger
-	limiter   bridge.Quiet
+	limiter   bridge.LogLimiter
 	refused   atomic.Uint64 // messages
 
 	mu    sync.Mutex // guards all below; held during receive and resync

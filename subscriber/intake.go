@@ -59,7 +59,7 @@ type Intake struct {
 	started atomic.Bool
 	done    chan struct{} // closed when Run returns
 
-	gaps    bridge.Quiet
+	gaps    bridge.LogLimiter
 	counts  intakeCounters
 	leading atomic.Bool
 	read    atomic.Uint64 // sequence of the last message taken

@@ -42,7 +42,7 @@ type Metrics struct {
 	keys    map[string]*atomic.Uint64          // by the name of the API key; read-only after NewMetrics
 
 	mu     sync.Mutex // guards limits
-	limits map[refusal]*bridge.Quiet
+	limits map[refusal]*bridge.LogLimiter
 }
 
 // refusal is a kind of log line.
@@ -53,7 +53,7 @@ type refusal struct {
 
 // NewMetrics makes the counters, with zeros, of all results and of these API keys.
 func NewMetrics(keys []APIKey, log *slog.Logger) *Metrics {
-	m := &Metrics{log: log, results: make(map[Kind]map[string]*atomic.Uint64), keys: make(map[string]*atomic.Uint64), limits: make(map[refusal]*bridge.Quiet)}
+	m := &Metrics{log: log, results: make(map[Kind]map[string]*atomic.Uint64), keys: make(map[string]*atomic.Uint64), limits: make(map[refusal]*bridge.LogLimiter)}
 	for kind, codes := range map[Kind][]string{
 		Connect:  append(Codes(), resultOK, CodeForbiddenUser),
 		Refresh:  append(Codes(), resultOK),
@@ -90,7 +90,7 @@ func (m *Metrics) shouldLog(what refusal) (times int, due bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.limits[what] == nil {
-		m.limits[what] = new(bridge.Quiet)
+		m.limits[what] = new(bridge.LogLimiter)
 	}
 	return m.limits[what].Due(time.Now())
 }

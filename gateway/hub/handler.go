@@ -44,7 +44,7 @@ type Handler struct {
 	metrics  *auth.Metrics
 	expiries *expiries
 	refusals *limit.RefusalCounter
-	unknown  bridge.Quiet
+	unknown  bridge.LogLimiter
 	events   *ring.Ring[SocketEvent]
 	mapped   atomic.Uint64 // sockets that were mapped
 	joins    joins

@@ -18,7 +18,7 @@ const registerMissingEvery = time.Second
 // sent every message.
 type unregistered struct {
 	tell  func(bool) // nil: no socket goes without
-	quiet bridge.Quiet
+	quiet bridge.LogLimiter
 
 	mu      sync.Mutex       // guards all below, and the order of tell
 	sockets map[*socket]bool // that are to be registered

@@ -20,7 +20,7 @@ type RefusalCounter struct {
 
 type refusals struct {
 	n     atomic.Uint64
-	lines bridge.Quiet
+	lines bridge.LogLimiter
 }
 
 // NewRefusalCounter returns a counter of these names. It ignores all others.

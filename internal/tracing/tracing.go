@@ -64,7 +64,7 @@ func Open(ctx context.Context, cfg Config, node bridge.NodeID, log *slog.Logger)
 		return nil, fmt.Errorf("describe this node to traces.endpoint: %w", err)
 	}
 	log = log.With("component", "traces")
-	var limiter bridge.Quiet
+	var limiter bridge.LogLimiter
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { // the library has no other way to report errors
 		if times, due := limiter.Due(time.Now()); due {
 			log.LogAttrs(context.Background(), slog.LevelWarn, "spans were lost", slog.Any("err", err), slog.Int("times", times))
