@@ -63,7 +63,7 @@ func natsState(s subscriber.Status) admin.NATS {
 	}
 }
 
-// canaryState shows the canary, if there is one.
+// canaryState returns nil if there is no canary.
 func canaryState(c *bridge.Canary) func() *admin.Canary {
 	if c == nil {
 		return nil
@@ -74,7 +74,7 @@ func canaryState(c *bridge.Canary) func() *admin.Canary {
 	}
 }
 
-// letters reads the newest dead letters.
+// letters returns the function that reads the newest dead letters.
 func letters(sub *subscriber.Client) func(context.Context, int) ([]admin.DeadLetter, uint64, error) {
 	return func(ctx context.Context, limit int) (newest []admin.DeadLetter, total uint64, err error) {
 		found, total, err := sub.RecentLetters(ctx, limit)

@@ -14,7 +14,7 @@ import (
 	"github.com/codewar/socketbridge/subscriber"
 )
 
-// newCanary makes this node's canary, or nil when there is to be none.
+// newCanary returns the canary of this node, or nil if canary.interval is 0.
 func newCanary(cfg config.Canary, node bridge.NodeID, sub *subscriber.Client, m *metrics, log *slog.Logger) *bridge.Canary {
 	if cfg.Interval == 0 {
 		return nil

@@ -9,22 +9,22 @@ import (
 )
 
 const (
-	// Descriptors that are set aside: for the process itself (standard streams, the
-	// runtime's poller, listeners, certificates, DNS, JWKS, traces), and for the files
-	// of the embedded NATS server's streams. It has some 20 open while it works.
+	// Reserved descriptors: for the process itself (standard streams, the runtime's poller,
+	// listeners, certificates, DNS, JWKS, traces), and for the stream files of the embedded NATS
+	// server, which has about 20 open.
 	processDescriptors, streamDescriptors = 48, 64
-	// leastConnections are accepted however few descriptors there are.
+	// leastConnections are accepted even if there are too few descriptors.
 	leastConnections = 16
 )
 
-// fitDescriptors lowers the limits of connections so that the process never runs out of
-// descriptors, of which it may have so many. An embedded NATS server that cannot
-// open a file takes no message until its JetStream is started again.
+// fitDescriptors lowers the connection limits so that the process never runs out of file
+// descriptors. An embedded NATS server that cannot open a file accepts no messages until it is
+// restarted.
 //
-// Redis, the streams and the process have theirs first; an eighth of the rest each is
-// for publishers on the embedded NATS server and for operators, at most as many as
-// they may have; what is left is for http.addr. A tenth of that is not for sockets,
-// so that callers of /sendPayload get in when all sockets are taken.
+// The process, the streams and Redis are served first. An eighth of the rest is for publishers on
+// the embedded NATS server and an eighth for operators, up to their own limits. The remainder is for
+// http.addr; a tenth of it is not available to sockets, so that callers of /sendPayload can connect
+// when the socket limit is reached.
 func fitDescriptors(c config.Config, descriptors uint64, log *slog.Logger) config.Config {
 	rest := int(min(descriptors, 1<<30)) - processDescriptors
 	if n := len(c.Redis.Addrs); n > 0 {
@@ -38,7 +38,7 @@ func fitDescriptors(c config.Config, descriptors uint64, log *slog.Logger) confi
 	if c.NATS.URL == "" {
 		rest -= streamDescriptors
 		c.NATS.Embedded.MaxConnections = fit(c.NATS.Embedded.MaxConnections, rest/8)
-		share += 2 * c.NATS.Embedded.MaxConnections // it accepts more before it closes them
+		share += 2 * c.NATS.Embedded.MaxConnections // it accepts connections above the limit before it closes them
 	}
 	if c.Ops.Addr != "" {
 		c.Ops.MaxConnections = fit(c.Ops.MaxConnections, rest/8)
@@ -55,7 +55,7 @@ func fitDescriptors(c config.Config, descriptors uint64, log *slog.Logger) confi
 	return c
 }
 
-// fit is a limit, 0 for none, that is no more than there is room for.
+// fit returns the configured limit, 0 for none, reduced to the room.
 func fit(configured, room int) int {
 	room = max(room, leastConnections)
 	if configured == 0 {

@@ -2,5 +2,5 @@
 
 package app
 
-// descriptorLimit is how many descriptors this process may have.
+// descriptorLimit is not known on this system.
 func descriptorLimit() (n uint64, known bool) { return 0, false }

@@ -4,8 +4,8 @@ package app
 
 import "syscall"
 
-// descriptorLimit is how many descriptors this process may have. The runtime has
-// raised the soft limit to the hard one.
+// descriptorLimit returns the maximum number of file descriptors. The Go runtime has raised the soft
+// limit to the hard limit.
 func descriptorLimit() (n uint64, known bool) {
 	var l syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {

@@ -2,14 +2,14 @@ package app
 
 import "runtime"
 
-// ballastBytes is how much garbage may pile up between two collections at least.
+// ballastBytes is the minimum of garbage between two collections.
 const ballastBytes = 48 << 20
 
-// ballast makes collections of a small heap rarer. The heap of a node with few
-// sockets is so small that at full load it would be collected ten times a second,
-// a tenth of all work. Nobody touches the ballast, so the system never gives it
-// memory: it counts only in the collector's arithmetic, and in go_memstats. The
-// caller keeps it until the end.
+// ballast makes collections of a small heap rarer. The heap of a node with few sockets is so small
+// that the collector would run ten times a second at full load and use a tenth of the CPU. GOGC
+// cannot do this: it is a ratio, and would let a large heap grow by the same ratio; GOMEMLIMIT is an
+// upper bound. The ballast is never touched, so it uses no physical memory; it counts only in the
+// collector's pacing and in go_memstats. The caller calls release at the end.
 func ballast() (release func()) {
 	b := make([]byte, ballastBytes)
 	return func() { runtime.KeepAlive(b) }

@@ -9,24 +9,24 @@ import (
 	"github.com/codewar/socketbridge/subscriber"
 )
 
-// kindReplaced is the question by which a node is told of a replaced socket.
+// kindReplaced is the kind of query that tells a node of a replaced socket.
 const kindReplaced = "replaced"
 
-// peers are the other nodes, as the hub knows them.
+// peers sends the hub's queries to other nodes.
 type peers struct{ sub *subscriber.Client }
 
-// Replaced implements [hub.Peers]. With NATS there, no answer before ctx has ended
-// means that nobody subscribes to the node's subject.
+// Replaced implements [hub.Peers]. While NATS is connected, no answer before the end of ctx means
+// that the node does not exist any more.
 func (p peers) Replaced(ctx context.Context, r bridge.Replaced) bool {
 	body, err := json.Marshal(r)
 	if err != nil {
-		panic(err) // texts always encode
+		panic(err) // strings always encode
 	}
 	_, heard := p.sub.QueryNodes(ctx, []bridge.NodeID{r.Node}, kindReplaced, body)[r.Node]
 	return heard || ctx.Err() == nil && p.sub.Ready() == nil
 }
 
-// answering puts the hub's question before those of operators.
+// answering answers the hub's queries, and passes the others to the operators' service.
 func answering(hub *hub.Hub, operators subscriber.QueryHandler) subscriber.QueryHandler {
 	return func(kind string, body []byte) []byte {
 		if kind != kindReplaced {

@@ -21,7 +21,7 @@ func Risks(ctx context.Context, c config.Config, log *slog.Logger) (list []strin
 	if len(c.Redis.Addrs) == 0 {
 		return list, nil
 	}
-	redis, err := store.OpenRedis(ctx, c.Store(), storeLimits(c), bridge.NodeID("check"), slog.New(slog.DiscardHandler)) // which would log them too
+	redis, err := store.OpenRedis(ctx, c.Store(), storeLimits(c), bridge.NodeID("check"), slog.New(slog.DiscardHandler)) // OpenRedis logs the same risks
 	if err != nil {
 		return nil, err
 	}

@@ -81,8 +81,7 @@ func newCommand() *cobra.Command {
 	return root
 }
 
-// offerNoFiles keeps the shells from completing arguments with the names of files,
-// which no command takes.
+// offerNoFiles turns off the completion of file names, which no command takes as arguments.
 func offerNoFiles(cmd *cobra.Command) {
 	if cmd.ValidArgsFunction == nil {
 		cmd.ValidArgsFunction = cobra.NoFileCompletions

@@ -23,16 +23,15 @@ import (
 	"github.com/codewar/socketbridge/internal/config"
 )
 
-// target is a bridge as a command reaches it over HTTP.
+// target is the HTTP address of a bridge, with the credentials to call it.
 type target struct {
 	url string
 	key bridge.Secret // of a caller or an operator; may be empty
 	tls *tls.Config   // nil: the system's authorities
 }
 
-// publicTarget is where the bridge's clients and callers connect: the address of
-// the flag or, without one, what the configuration says of a bridge on this
-// machine.
+// publicTarget returns the public listener: the address of the flag or, without one, http.addr of
+// the configuration on this machine.
 func publicTarget(cmd *cobra.Command, flag string) (target, error) {
 	if flag != "" {
 		return namedTarget("--url", flag)
@@ -44,7 +43,7 @@ func publicTarget(cmd *cobra.Command, flag string) (target, error) {
 	return localTarget("http.addr", cfg.HTTP.Addr, "--url", cfg.HTTP.TLS.Cert)
 }
 
-// opsTarget is the same for the operators' routes.
+// opsTarget returns the listener of the operators' routes in the same way.
 func opsTarget(cmd *cobra.Command, flag string) (target, error) {
 	if flag != "" {
 		return namedTarget("--ops-url", flag)
@@ -71,8 +70,8 @@ func namedTarget(flag, text string) (target, error) {
 	return target{url: u.Scheme + "://" + u.Host}, nil
 }
 
-// localTarget is where a server on this machine that listens on addr is reached,
-// with TLS when it has a certificate.
+// localTarget returns the target of a bridge on this machine that listens on addr, with TLS if it has
+// a certificate.
 func localTarget(key, addr, flag, cert string) (target, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil || port == "0" {
@@ -89,8 +88,8 @@ func localTarget(key, addr, flag, cert string) (target, error) {
 	return target{url: "https://" + addr, tls: trusted}, err
 }
 
-// trustOnly believes the one certificate in a PEM file, whatever name the address has:
-// the public's name is not how one reaches the process next to it.
+// trustOnly trusts only the certificate in a PEM file, whatever host name the address has: the
+// certificate has the public name, and commands connect to 127.0.0.1.
 func trustOnly(file string) (*tls.Config, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -122,7 +121,7 @@ func (t target) loopback() bool {
 	return err == nil && config.IsLoopback(u.Hostname())
 }
 
-// httpError is an answer that is not what was asked for, as the bridge puts it.
+// httpError is an answer other than 2xx, with the bridge's error code and message.
 type httpError struct {
 	status        int
 	code, message string
@@ -136,17 +135,16 @@ func (e *httpError) Error() string {
 	return text
 }
 
-// maxAnswer bounds what is read of one answer, in bytes.
+// maxAnswer limits the size of an answer, in bytes.
 const maxAnswer = 64 << 20
 
-// client makes HTTP clients for a target; close lets their connections go.
+// client returns an HTTP client for the target, and a function that closes its idle connections.
 func (t target) client() (c *http.Client, closeIdle func()) {
 	tr := &http.Transport{TLSClientConfig: t.tls, Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 64}
 	return &http.Client{Transport: tr}, tr.CloseIdleConnections
 }
 
-// call sends a request and decodes its answer, when that is a 2xx, into it. Any
-// other is an [*httpError].
+// call sends a request and decodes a 2xx answer into a value. Any other answer is an [*httpError].
 func (t target) call(ctx context.Context, c *http.Client, method, path string, body []byte, into any) (status int, err error) {
 	req, err := http.NewRequestWithContext(ctx, method, t.url+path, bytes.NewReader(body))
 	if err != nil {
@@ -164,7 +162,7 @@ func (t target) call(ctx context.Context, c *http.Client, method, path string, b
 			err = context.Cause(ctx)
 		}
 		if e, ok := errors.AsType[*url.Error](err); ok {
-			err = e.Err // it quotes the whole address, ids and all
+			err = e.Err // a url.Error quotes the whole URL, with user ids
 		}
 		return 0, fmt.Errorf("ask the bridge at %s: %w", t.url, err)
 	}

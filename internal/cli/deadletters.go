@@ -17,8 +17,8 @@ import (
 	"github.com/codewar/socketbridge/subscriber"
 )
 
-// newDeadCommand makes the commands for messages that broke the rules. They talk
-// to NATS, not to a bridge, and need nothing of Redis.
+// newDeadCommand returns the commands for dead letters. They connect to NATS, and use neither a
+// bridge nor Redis.
 func newDeadCommand() *cobra.Command {
 	dead := &cobra.Command{
 		Use:   "dead",
@@ -109,15 +109,14 @@ func newDeadPurge() *cobra.Command {
 	return cmd
 }
 
-// did is what was done to a letter.
+// did is what was done to a dead letter.
 type did struct {
-	text string // worth a line, unless it is empty
-	as   uint64 // sequence of the message that it became; 0: none
+	text string // for the terminal; empty: no line
+	as   uint64 // sequence of the replayed message; 0: none
 }
 
-// runOnLetters makes cmd do something to each letter that its arguments and
-// flags select, and say what it did when do has something to say. One letter's
-// failure does not keep the others from their turn.
+// runOnLetters makes cmd call do for each letter that its arguments and flags select, and print the
+// results. It continues after a letter that fails.
 func runOnLetters(cmd *cobra.Command, verb, done string, do func(context.Context, *subscriber.DeadLetters, subscriber.Letter) (did, error)) {
 	var s deadSelector
 	var all, dry, asJSON bool
@@ -173,7 +172,7 @@ func onEach(ctx context.Context, out *deadPrinter, letters iter.Seq2[subscriber.
 			continue
 		case l.Seq == 0: // the listing itself
 			err = fault
-		case ctx.Err() != nil || errors.Is(fault, bridge.ErrUnavailable): // the next would fare no better
+		case ctx.Err() != nil || errors.Is(fault, bridge.ErrUnavailable): // the next letter would fail too
 			err = fmt.Errorf("letter %d: %w", l.Seq, fault)
 		default:
 			failed++
@@ -189,8 +188,8 @@ func onEach(ctx context.Context, out *deadPrinter, letters iter.Seq2[subscriber.
 	return err
 }
 
-// named are the letters of some sequences. One that cannot be read comes as its
-// sequence and the error.
+// named reads letters by sequence. A letter that cannot be read is yielded as its sequence and the
+// error.
 func named(ctx context.Context, d *subscriber.DeadLetters, seqs []uint64) iter.Seq2[subscriber.Letter, error] {
 	return func(yield func(subscriber.Letter, error) bool) {
 		for _, seq := range seqs {
@@ -203,7 +202,7 @@ func named(ctx context.Context, d *subscriber.DeadLetters, seqs []uint64) iter.S
 	}
 }
 
-// deadSelector is the flags that select letters.
+// deadSelector has the flags that select letters.
 type deadSelector struct{ selection subscriber.Selection }
 
 func (s *deadSelector) flags(cmd *cobra.Command) {
@@ -217,7 +216,7 @@ func (s *deadSelector) used(cmd *cobra.Command) bool {
 	return cmd.Flags().Changed("reason") || cmd.Flags().Changed("older") || cmd.Flags().Changed("newer")
 }
 
-// check refuses what cannot be meant: an empty flag must not come to mean "all".
+// check refuses empty and contradicting flags: an empty flag must not select all letters.
 func (s *deadSelector) check(cmd *cobra.Command) error {
 	positive := func(name string, d time.Duration) bool { return d > 0 || !cmd.Flags().Changed(name) }
 	switch {
@@ -243,7 +242,7 @@ func sequences(args []string) ([]uint64, error) {
 	return seqs, nil
 }
 
-// withDeadLetters loads the configuration and connects for the time of use.
+// withDeadLetters loads the configuration, connects to NATS, calls use, and closes the connection.
 func withDeadLetters(cmd *cobra.Command, use func(context.Context, *subscriber.DeadLetters) error) error {
 	cfg, err := config.Load(cmd.Flags())
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/codewar/socketbridge/gateway/auth"
 )
 
-// newKeyCommand makes keys for callers and operators.
+// newKeyCommand returns the command that makes keys for callers and operators.
 func newKeyCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{

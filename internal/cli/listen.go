@@ -21,23 +21,23 @@ import (
 	"github.com/codewar/socketbridge/internal/sioclient"
 )
 
-// envUserToken holds the token of a page, where auth.mode is jwt.
+// envUserToken has the token of a client, for auth.mode jwt.
 const envUserToken = "USER_TOKEN"
 
-// listener is a page in a terminal.
+// listener is a Socket.IO client that prints its events.
 type listener struct {
 	user      string
 	options   sioclient.Options
-	out, note io.Writer // events; what happens to the connection
+	out, note io.Writer // for events; for connection changes
 	asJSON    bool
-	left      int  // events to go; negative: no end
-	was       bool // it was mapped at some time
+	left      int  // events until the end; negative: no end
+	was       bool // it has been mapped to its user once
 }
 
 // eventJSON is what --json prints for each event.
 type eventJSON struct {
 	At      time.Time       `json:"at"`
-	Offset  string          `json:"offset,omitempty"` // missing with what has none, such as the server's own errors
+	Offset  string          `json:"offset,omitempty"` // missing on events without one, such as errors
 	Topic   string          `json:"topic"`
 	Payload json.RawMessage `json:"payload"`
 }
@@ -87,8 +87,7 @@ func newListenCommand() *cobra.Command {
 	return cmd
 }
 
-// cursorOf is what a client of the user presents to begin after an offset, or a cursor,
-// that was given as text.
+// cursorOf returns the cursor with which a client of the user resumes after an offset or a cursor.
 func cursorOf(user, after string) (string, error) {
 	if after == "" {
 		return "", nil
@@ -98,7 +97,7 @@ func cursorOf(user, after string) (string, error) {
 	return c.String(), err
 }
 
-// oneUser wants a user id as the only argument.
+// oneUser accepts one user id as the only argument.
 func oneUser(_ *cobra.Command, args []string) error {
 	if len(args) != 1 || !bridge.ValidUserID(args[0]) {
 		return usagef("name one user: 1 to 128 printable characters")
@@ -106,7 +105,7 @@ func oneUser(_ *cobra.Command, args []string) error {
 	return nil
 }
 
-// run listens until ctx ends, enough has come or trying again cannot help.
+// run listens until ctx ends, enough events have arrived, or the bridge refuses for good.
 func (l *listener) run(ctx context.Context) error {
 	wait := bridge.Backoff{First: 200 * time.Millisecond, Most: 5 * time.Second}
 	for {
@@ -129,7 +128,7 @@ func (l *listener) run(ctx context.Context) error {
 	}
 }
 
-// final reports whether the bridge would say the same again.
+// final reports whether another try would be refused again.
 func final(err error) bool {
 	e, refused := errors.AsType[*sioclient.RefusedError](err)
 	if !refused {
@@ -138,7 +137,7 @@ func final(err error) bool {
 	return !strings.HasSuffix(e.Code, "UNAVAILABLE") && e.Status != 429 && e.Status < 500
 }
 
-// connect is one connection. It returns nil when enough events have come.
+// connect opens one connection and reads from it. It returns nil when enough events have arrived.
 func (l *listener) connect(ctx context.Context) error {
 	c, err := sioclient.Dial(ctx, l.options)
 	if err != nil {
@@ -165,7 +164,7 @@ func (l *listener) connect(ctx context.Context) error {
 		if err := c.Confirm(e); err != nil {
 			return err
 		}
-		if e.Name == "bridge:offset" { // is for the session, which has it
+		if e.Name == "bridge:offset" { // the session has taken it
 			continue
 		}
 		if err := l.print(e, time.Now()); err != nil {
@@ -183,7 +182,7 @@ func (l *listener) print(e sioclient.Event, at time.Time) error {
 	}
 	if len(e.Args) > 1 {
 		var c bridge.Cursor
-		if json.Unmarshal(e.Args[1], &c) == nil { // else it is none
+		if json.Unmarshal(e.Args[1], &c) == nil { // otherwise the argument is no cursor
 			out.Offset = c.Offset.String()
 		}
 	}
@@ -194,8 +193,7 @@ func (l *listener) print(e sioclient.Event, at time.Time) error {
 	return err
 }
 
-// oneLineJSON is the same value without white space, and with what would steer the
-// terminal escaped.
+// oneLineJSON returns the value without white space, and with control characters escaped.
 func oneLineJSON(text json.RawMessage) string {
 	var b bytes.Buffer
 	if json.Compact(&b, text) != nil {

@@ -35,7 +35,7 @@ func printTable(w io.Writer, columns string, rows int, row func(i int) []any) er
 
 func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// count is a number and what is counted.
+// count returns a number with its noun.
 func count(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
@@ -43,7 +43,7 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// age is rounded down to what fits a narrow column.
+// age returns a duration rounded down to one unit.
 func age(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch d = max(0, d); {
@@ -58,8 +58,8 @@ func age(d time.Duration) string {
 	}
 }
 
-// printable is s, in quotes when it holds what would not stand on one line or
-// would steer the terminal: whoever may publish wrote it.
+// printable returns s, quoted if it contains line breaks or control characters, which could control
+// the terminal: publishers and clients choose these texts.
 func printable(s string) string {
 	if utf8.ValidString(s) && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
 		return s
@@ -67,7 +67,7 @@ func printable(s string) string {
 	return strconv.Quote(s)
 }
 
-// isText reports whether s is lines of printable text.
+// isText reports whether s consists of lines of printable text.
 func isText(s string) bool {
 	lines := strings.NewReplacer("\r\n", "", "\n", "", "\t", "").Replace(s)
 	return printable(lines) == lines

@@ -30,7 +30,7 @@ type deadJSON struct {
 	Size      int                 `json:"size"`
 	Cut       bool                `json:"cut,omitempty"` // body is only the beginning
 	Header    map[string][]string `json:"header,omitempty"`
-	// Of show only: one of them, Base64 when the body is not printable text.
+	// Only for show. BodyBase64 is used if the body is not printable text.
 	Body       *string `json:"body,omitempty"`
 	BodyBase64 []byte  `json:"bodyBase64,omitempty"`
 }
@@ -50,7 +50,7 @@ type deadDoneJSON struct {
 	Error      string `json:"error,omitempty"` // in its place
 }
 
-// deadPrinter says what is done to letters.
+// deadPrinter prints what is done to letters.
 type deadPrinter struct {
 	out, errs io.Writer
 	json      *json.Encoder // nil: for people
@@ -68,7 +68,7 @@ func newDeadPrinter(cmd *cobra.Command, done string, asJSON bool) *deadPrinter {
 func (p *deadPrinter) worked(seq uint64, d did) {
 	switch {
 	case p.json != nil:
-		_ = p.json.Encode(deadDoneJSON{Sequence: seq, Done: p.done, ReplayedAs: d.as}) // nobody reads any more
+		_ = p.json.Encode(deadDoneJSON{Sequence: seq, Done: p.done, ReplayedAs: d.as}) // fails only when stdout is closed
 	case d.text != "":
 		fmt.Fprintf(p.out, "%d %s\n", seq, d.text)
 	}
@@ -88,8 +88,8 @@ func (p *deadPrinter) total(worked int) {
 	}
 }
 
-// listDead prints letters, only the newest when there is a limit, and how many
-// there are of each reason. It holds no more letters than the limit.
+// listDead prints the newest letters up to the limit, and the number of letters of each reason. It
+// keeps at most limit letters in memory.
 func listDead(w io.Writer, letters iter.Seq2[subscriber.Letter, error], limit int, asJSON bool) error {
 	encoder := newJSONEncoder(w)
 	put := func(l subscriber.Letter) error {
@@ -130,8 +130,8 @@ func listDead(w io.Writer, letters iter.Seq2[subscriber.Letter, error], limit in
 	return printTotal(w, total, len(newest), limit)
 }
 
-// rowFormat has fixed widths, so that a row can be printed before the last is
-// known; what varies most comes last.
+// rowFormat has fixed widths, so that a row can be printed before the following ones are read. The
+// column with the most varied width is last.
 const rowFormat = "%9s %5s  %-16s %-24s %8s  %s\n"
 
 func printRow(w io.Writer, l subscriber.Letter) error {
@@ -155,7 +155,7 @@ func printTotal(w io.Writer, total map[string]int, listed, limit int) error {
 	return err
 }
 
-// showDead prints everything there is of one letter.
+// showDead prints one letter with its headers and body.
 func showDead(w io.Writer, l subscriber.Letter, asJSON bool) error {
 	if asJSON {
 		j := newDeadJSON(l)

@@ -22,11 +22,11 @@ import (
 	"github.com/codewar/socketbridge/subscriber"
 )
 
-// envAPIKey holds the key of a caller of /sendPayload, so that it need not stand
-// on a command line, which everybody on the machine can read.
+// envAPIKey has the API key of a caller of /sendPayload. Command lines are visible to all users of
+// the machine, so a variable is safer than a flag.
 const envAPIKey = "API_KEY"
 
-// sending is one message to send and how.
+// sending is one message and its options.
 type sending struct {
 	user, topic string
 	body        []byte // the whole envelope
@@ -39,10 +39,10 @@ type receiptJSON struct {
 	Topic   string         `json:"topic"`
 	Outcome bridge.Outcome `json:"outcome"`
 	Sockets int            `json:"sockets"`
-	Offset  *bridge.Offset `json:"offset,omitempty"` // missing when it was not stored
+	Offset  *bridge.Offset `json:"offset,omitempty"` // missing if the message was not stored
 	Acks    *int           `json:"acks,omitempty"`   // with --ack
 	AckMs   float64        `json:"ackMs,omitempty"`
-	Code    string         `json:"code,omitempty"` // why, when the outcome is dead
+	Code    string         `json:"code,omitempty"` // the reason, if the outcome is dead
 	TookMs  float64        `json:"tookMs"`
 }
 
@@ -106,12 +106,12 @@ func newSendCommand() *cobra.Command {
 		if err := s.print(cmd.OutOrStdout(), r, time.Since(began), asJSON); err != nil {
 			return err
 		}
-		return s.verdict(r)
+		return s.failure(r)
 	}
 	return cmd
 }
 
-// payloadOf reads the argument, which may be missing or mean standard input.
+// payloadOf returns the payload: the argument, standard input for "-", or {} without an argument.
 func payloadOf(args []string, stdin io.Reader) ([]byte, error) {
 	switch {
 	case len(args) == 0:
@@ -126,8 +126,8 @@ func payloadOf(args []string, stdin io.Reader) ([]byte, error) {
 	return text, nil
 }
 
-// envelope puts user and topic before the payload's own keys, and holds it against the
-// rules here: better a word on the terminal than a dead letter.
+// envelope adds user and topic to the payload and validates the result, so that an invalid message
+// is refused here instead of becoming a dead letter.
 func envelope(user, topic string, payload []byte) ([]byte, error) {
 	head, err := json.Marshal(struct {
 		UserID string `json:"userId"`
@@ -174,7 +174,7 @@ func (s sending) overNATS(ctx context.Context, cmd *cobra.Command) (bridge.Recei
 	return p.Ask(ctx, subscriber.Publication{Topic: s.topic, Header: header, Body: s.body})
 }
 
-// overHTTP tells of the answer what NATS would tell of the receipt.
+// overHTTP sends over HTTP and returns the answer as a receipt.
 func (s sending) overHTTP(ctx context.Context, to, key string) (bridge.Receipt, error) {
 	t, err := namedTarget("--url", to)
 	if err != nil {
@@ -190,7 +190,7 @@ func (s sending) overHTTP(ctx context.Context, to, key string) (bridge.Receipt, 
 	if s.ack {
 		query.Set("ack", bridge.AckClient)
 	}
-	var r bridge.Receipt // the answer's fields have the same names
+	var r bridge.Receipt // the answer has the same field names
 	status, err := t.call(ctx, client, http.MethodPost, "/sendPayload?"+query.Encode(), s.body, &r)
 	if e, ok := errors.AsType[*httpError](err); ok && e.code == "USER_NOT_FOUND" {
 		return bridge.Receipt{Outcome: bridge.Offline}, nil
@@ -221,7 +221,7 @@ func (s sending) print(w io.Writer, r bridge.Receipt, took time.Duration, asJSON
 		text = "queued: the user is offline and gets it later"
 	case bridge.Duplicate:
 		text = "sent before: every socket of the user has it"
-	case bridge.Offline, bridge.Dead: // the error tells
+	case bridge.Offline, bridge.Dead: // reported as an error
 		return nil
 	}
 	if r.Offset != (bridge.Offset{}) {
@@ -234,8 +234,8 @@ func (s sending) print(w io.Writer, r bridge.Receipt, took time.Duration, asJSON
 // errOffline has an exit status of its own.
 var errOffline = errors.New("the user is offline, nothing is kept; --queue keeps it")
 
-// verdict is nil when the message did what it was sent for.
-func (s sending) verdict(r bridge.Receipt) error {
+// failure returns an error unless the message was delivered or queued as requested.
+func (s sending) failure(r bridge.Receipt) error {
 	switch {
 	case r.Outcome == bridge.Offline:
 		return errOffline

@@ -19,7 +19,7 @@ type tokenJSON struct {
 	ExpiresAt time.Time `json:"expiresAt"` // within a second
 }
 
-// newTokenCommand makes tokens that this configuration believes.
+// newTokenCommand returns the command that signs tokens for this configuration.
 func newTokenCommand() *cobra.Command {
 	var user, keyFile string
 	var ttl time.Duration

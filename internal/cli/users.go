@@ -19,7 +19,7 @@ import (
 	"github.com/codewar/socketbridge/gateway/admin"
 )
 
-// envOpsKey holds an operator's key.
+// envOpsKey has an operator's key.
 const envOpsKey = "OPS_KEY"
 
 // operator has the flags of the commands that call the operators' API.
@@ -34,12 +34,11 @@ func (o *operator) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&o.asJSON, "json", false, "as a JSON object, as the API has it")
 }
 
-// askLimit is how long the API may take. It asks all nodes and searches for at
-// most two seconds.
-const askLimit = 15 * time.Second
+// apiTimeout limits one call of the API, which queries all nodes and searches for up to two seconds.
+const apiTimeout = 15 * time.Second
 
-// ask gets one answer of the API.
-func (o *operator) ask(cmd *cobra.Command, path string, into any) error {
+// get calls a route of the API and decodes the answer.
+func (o *operator) get(cmd *cobra.Command, path string, into any) error {
 	t, err := opsTarget(cmd, o.url)
 	if err != nil {
 		return err
@@ -47,7 +46,7 @@ func (o *operator) ask(cmd *cobra.Command, path string, into any) error {
 	t.key = bridge.Secret(cmp.Or(o.key, os.Getenv(envOpsKey)))
 	client, closeIdle := t.client()
 	defer closeIdle()
-	ctx, cancel := context.WithTimeoutCause(cmd.Context(), askLimit, fmt.Errorf("no answer within %v", askLimit))
+	ctx, cancel := context.WithTimeoutCause(cmd.Context(), apiTimeout, fmt.Errorf("no answer within %v", apiTimeout))
 	defer cancel()
 	_, err = t.call(ctx, client, http.MethodGet, "/api/v1"+path, nil, into)
 	if e, ok := errors.AsType[*httpError](err); ok && (e.status == http.StatusNotFound || e.status == http.StatusUnauthorized) {
@@ -109,13 +108,13 @@ func newUserCommand() *cobra.Command {
 	return cmd
 }
 
-// completeUser offers the ids of connected users.
+// completeUser completes the ids of connected users.
 func (o *operator) completeUser(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	const most = 50
 	var a admin.UsersReport
 	query := url.Values{"prefix": {begun}, "limit": {strconv.Itoa(most)}}
-	if len(args) > 0 || o.ask(cmd, "/users?"+query.Encode(), &a) != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp // a shell in the middle of a line is no place for errors
+	if len(args) > 0 || o.get(cmd, "/users?"+query.Encode(), &a) != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp // completion has nowhere to show an error
 	}
 	var ids []cobra.Completion
 	for _, u := range a.Users {
@@ -124,17 +123,17 @@ func (o *operator) completeUser(cmd *cobra.Command, args []string, begun string)
 	return ids, cobra.ShellCompDirectiveNoFileComp
 }
 
-// answer prints what the API says: as it is, or for people.
+// answer prints the answer of a route: as JSON, or with show.
 func answer[A any](o *operator, cmd *cobra.Command, path string, show func(io.Writer, A, time.Time) error) error {
 	if o.asJSON {
 		var raw json.RawMessage
-		if err := o.ask(cmd, path, &raw); err != nil {
+		if err := o.get(cmd, path, &raw); err != nil {
 			return err
 		}
 		return newJSONEncoder(cmd.OutOrStdout()).Encode(raw)
 	}
 	var a A
-	if err := o.ask(cmd, path, &a); err != nil {
+	if err := o.get(cmd, path, &a); err != nil {
 		return err
 	}
 	return show(cmd.OutOrStdout(), a, time.Now())

@@ -31,14 +31,14 @@ type Auth struct {
 
 // Values of auth.mode.
 const (
-	AuthNone = "none" // every client is believed when it names a user
-	AuthJWT  = "jwt"  // a client is whom its token was made for
+	AuthNone = "none" // clients may name any user
+	AuthJWT  = "jwt"  // the user is the one in the client's token
 )
 
-// Values of node.env with a meaning. Others are only different from both.
+// Values of node.env that change what is allowed. Any other value has no effect.
 const (
-	Development = "development" // part of a plain development start
-	Production  = "production"  // nothing insecure starts by accident
+	Development = "development" // required for a plain development start
+	Production  = "production"  // insecure settings need auth.allow_insecure
 )
 
 func defaultAuth() Auth {
@@ -55,7 +55,7 @@ func defaultAuth() Auth {
 	}
 }
 
-// tokens is what the verifier, and who makes tokens for it, go by.
+// Tokens returns the configuration of the verifier and of the token command.
 func (a Auth) Tokens() auth.Config {
 	return auth.Config{
 		Secrets: a.SecretEntries(), KeyFiles: a.KeyFiles, JWKSURL: a.JWKSURL, JWKSRefresh: a.JWKSRefresh,
@@ -100,12 +100,12 @@ func checkAPIKeys(v *validation, key string, entries []string) {
 	}
 }
 
-// secrets are the entries of auth.secrets.
+// SecretEntries returns the entries of auth.secrets.
 func (a Auth) SecretEntries() []string {
 	return strings.FieldsFunc(a.Secrets.Reveal(), func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
 }
 
-// validJWKS accepts only what nobody on the way can change.
+// validJWKS accepts https, and http on this machine, where the keys cannot be replaced in transit.
 func (a Auth) validJWKS() bool {
 	u, err := url.Parse(a.JWKSURL)
 	if err != nil || u.Hostname() == "" || u.User != nil {
@@ -114,13 +114,13 @@ func (a Auth) validJWKS() bool {
 	return u.Scheme == "https" || u.Scheme == "http" && (a.AllowInsecure || IsLoopback(u.Hostname()))
 }
 
-// IsLoopback reports whether a host is this machine.
+// IsLoopback reports whether a host is localhost or a loopback address.
 func IsLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }
 
-// maskEntry shows an entry's name only: what should be a hash may be the key itself.
+// maskEntry returns only the name of an entry: the rest may be the key itself instead of its hash.
 func maskEntry(entry string) string {
 	name, _, named := strings.Cut(entry, ":")
 	if !named || !auth.ValidName(name) {

@@ -19,7 +19,7 @@ import (
 // HTTP_REPLY_TIMEOUT in the environment. It is read-only after [Load].
 type Config struct {
 	HTTP    HTTP              `mapstructure:"http"`
-	Origins []string          `mapstructure:"origins"` // empty: every origin is let in
+	Origins []string          `mapstructure:"origins"` // empty: every origin is allowed
 	Sockets Sockets           `mapstructure:"sockets"`
 	History History           `mapstructure:"history"`
 	Intake  Intake            `mapstructure:"intake"`
@@ -33,8 +33,8 @@ type Config struct {
 	Log     logging.Config    `mapstructure:"log"`
 	Traces  tracing.Config    `mapstructure:"traces"`
 
-	// from says where a key's value was set, such as "environment PORT". A key
-	// that is missing has its default.
+	// from maps a key to the source of its value, such as "environment PORT". Keys with their
+	// default are missing.
 	from map[string]string
 }
 
@@ -60,7 +60,7 @@ type HTTP struct {
 	TLS                      TLS           `mapstructure:"tls"`
 }
 
-// TLS names the PEM files of our certificate. Both or none.
+// TLS names the PEM files of the certificate and its key: both, or neither.
 type TLS struct {
 	Cert string `mapstructure:"cert"`
 	Key  string `mapstructure:"key"`
@@ -81,7 +81,7 @@ type Sockets struct {
 // Values of sockets.per_user.
 const (
 	PerUserAll    = "all"    // every socket of a user gets every message
-	PerUserLatest = "latest" // only the newest one, as the Node service had it
+	PerUserLatest = "latest" // only the newest one, as in the Node service
 )
 
 // History bounds what the index keeps of each user's messages.
@@ -101,7 +101,7 @@ type Intake struct {
 type Node struct {
 	ID    string        `mapstructure:"id"` // empty: a random one
 	Lease time.Duration `mapstructure:"lease" range:"1s.."`
-	Env   string        `mapstructure:"env"` // NODE_ENV, as the Node service knew it
+	Env   string        `mapstructure:"env"` // NODE_ENV of the Node service
 }
 
 // Ops configures the operators' routes.
@@ -113,7 +113,7 @@ type Ops struct {
 	Pprof          bool     `mapstructure:"pprof"` // /debug/pprof on Addr
 }
 
-// Canary configures the message by which a node sees for itself that messages arrive.
+// Canary configures the messages with which a node checks its own delivery path.
 type Canary struct {
 	Interval time.Duration `mapstructure:"interval"` // 0: no canary
 	Limit    time.Duration `mapstructure:"limit"`    // the age at which the node is not ready

@@ -2,10 +2,9 @@ package config
 
 import "net"
 
-// PlainDevelopment reports whether the process is a plain development start: NATS server
-// and store are embedded, and nothing is configured that a service for others needs.
-// Only then does the public listener have the try-it page and, for this machine and
-// without a key, the operators' routes. docs/operators.md lists the conditions.
+// PlainDevelopment reports whether the NATS server and the store are embedded and no setting of a
+// production deployment is present. Only then does the public listener serve the try-it page and,
+// to this machine without a key, the operators' routes. docs/operators.md lists the conditions.
 func (c Config) PlainDevelopment() bool {
 	host, _, err := net.SplitHostPort(c.NATS.Embedded.Addr)
 	return c.NATS.URL == "" && err == nil && IsLoopback(host) && len(c.Redis.Addrs) == 0 &&

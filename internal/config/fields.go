@@ -15,7 +15,7 @@ import (
 // setting is one leaf of [Config].
 type setting struct {
 	key    string        // its path in the file, such as "http.reply_timeout"
-	field  reflect.Value // what it fills; addressable
+	field  reflect.Value // where its value is; addressable
 	limits string        // its values, of the tag range: ">0s", "1s..", "0..100"; empty: any
 }
 
@@ -25,7 +25,7 @@ func (s setting) env() string { return strings.ToUpper(strings.ReplaceAll(s.key,
 // secret reports whether the value must not be shown.
 func (s setting) secret() bool { _, ok := s.field.Interface().(bridge.Secret); return ok }
 
-// oldVariables are the variables of each key whose names are not made from it.
+// oldVariables maps keys to variables whose names are not derived from the key.
 var oldVariables = map[string]string{
 	"http.addr":             "PORT",
 	"origins":               "ORIGIN, ALLOWED_ORIGINS",
@@ -67,9 +67,9 @@ func appendSettings(to []setting, section string, v reflect.Value) []setting {
 	return to
 }
 
-// decode fills the field from a value of the file or from a text. When it cannot
-// it says what is wanted. It is strict where a guess could hide a mistake: a
-// duration without its unit, or a password that YAML read as a number.
+// decode sets the field from a value of the file or from a text. It returns what the value must be,
+// for the error message. It does not guess: a duration needs its unit, and a password that YAML
+// parsed as a number is refused.
 func (s setting) decode(value any) (want string, ok bool) {
 	text, isText := value.(string)
 	if !isText {
@@ -130,7 +130,7 @@ func (s setting) outside() (want string) {
 	return ""
 }
 
-// texts reads a list of the file, or a text with commas.
+// texts decodes a list of the file, or a text with commas.
 func texts(value any) ([]string, bool) {
 	switch v := value.(type) {
 	case string:
@@ -152,7 +152,7 @@ func texts(value any) ([]string, bool) {
 	}
 }
 
-// list splits at commas and drops what is empty.
+// list splits at commas and drops empty parts.
 func list(text string) []string {
 	out := []string{}
 	for part := range strings.SplitSeq(text, ",") {
@@ -163,7 +163,7 @@ func list(text string) []string {
 	return out
 }
 
-// unique drops what came before, keeping the order.
+// unique drops repetitions and keeps the order.
 func unique(in []string) []string {
 	var out []string
 	for _, s := range in {

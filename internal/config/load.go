@@ -17,14 +17,13 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Read from the working directory when they are there.
+// Files in the working directory that are read if they exist.
 const (
 	configFile = "config.yaml"
 	dotenvFile = ".env"
 )
 
-// AddFlags defines the flags that [Load] reads. --set reaches every
-// key; the others are shorthands for what is typed most.
+// AddFlags defines the flags that [Load] reads: --set for any key, and shorthands for a few.
 func AddFlags(flags *pflag.FlagSet) {
 	flags.String("config", "", "configuration `file`; ./"+configFile+" if it is there")
 	flags.String("port", "", "`port` of http.addr")
@@ -32,9 +31,8 @@ func AddFlags(flags *pflag.FlagSet) {
 	flags.StringArray("set", nil, "any `key=value` of the configuration, such as http.addr=:3005; may be repeated")
 }
 
-// Load reads the configuration, each step over the one before: defaults,
-// file, .env file, environment, flags. Its error is a [*Error] that lists
-// everything that is wrong.
+// Load reads the configuration. Each source overrides the one before: defaults, file, .env file,
+// environment, flags. Its error is an [*Error] that lists all problems.
 func Load(flags *pflag.FlagSet) (Config, error) {
 	l := newLoader()
 	named, err := flags.GetString("config")
@@ -54,13 +52,13 @@ func Load(flags *pflag.FlagSet) (Config, error) {
 	return l.finish()
 }
 
-// loader collects values by key until finish decodes those that won. A value
-// that is overridden is never decoded, so it cannot be wrong.
+// loader collects values by key. Finish decodes only the value of the last source, so a value that
+// is overridden is never reported.
 type loader struct {
 	cfg      Config
 	settings []setting
-	v        *viper.Viper      // the values, as texts or as the file has them
-	from     map[string]string // who set each one
+	v        *viper.Viper      // values by key: texts, or what YAML has decoded
+	from     map[string]string // source of each value
 	problems problems
 }
 
@@ -73,19 +71,19 @@ func newLoader() *loader {
 	return l
 }
 
-// set overrides what a key had before.
+// set overrides the value of a key.
 func (l *loader) set(key string, value any, from string) {
 	l.v.Set(key, value)
 	l.from[key] = from
 }
 
-// refuse notes a value that cannot even be set.
+// refuse records a value that cannot be used.
 func (l *loader) refuse(name string, value any, from, why string) {
 	l.problems = append(l.problems, problem{name, shown(name, value), from, why})
 }
 
-// unknown notes a key that does not exist. Its value is not shown: the key may
-// be a secret's, misspelt.
+// unknown records a key that does not exist. Its value is not shown: it may be a secret under a
+// misspelt key.
 func (l *loader) unknown(key, from string) {
 	l.problems = append(l.problems, problem{key: key, from: from, why: "unknown key; " + l.allowed(key)})
 }
@@ -124,13 +122,13 @@ func (l *loader) readFile(named string) {
 	}
 }
 
-// parseFile reads YAML, whatever the file is called.
+// parseFile parses YAML; the name of the file does not matter.
 func (l *loader) parseFile(path string, text []byte) {
 	f := viper.New()
 	f.SetConfigType("yaml")
 	err := f.ReadConfig(bytes.NewReader(text))
 	if _, ok := errors.AsType[*yaml.TypeError](err); ok {
-		l.refuse("file", path, "", "must be keys and values in YAML") // the error quotes what the file has instead
+		l.refuse("file", path, "", "must be keys and values in YAML") // the parser's error quotes the value, which may be a secret
 		return
 	}
 	if err != nil {
@@ -153,7 +151,7 @@ func (l *loader) parseFile(path string, text []byte) {
 	}
 }
 
-// readDotenv returns a look-up in the .env file.
+// readDotenv returns a function that looks up a variable in the .env file.
 func (l *loader) readDotenv() func(string) string {
 	text, err := os.ReadFile(dotenvFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -166,8 +164,8 @@ func (l *loader) readDotenv() func(string) string {
 	return vars.GetString
 }
 
-// parseDotenv reads lines of the form NAME=value. The parser's own error quotes
-// the line, which may hold a secret, so ours gives its number instead.
+// parseDotenv parses lines of the form NAME=value. The parser's error quotes the line, which may
+// contain a secret, so this error has the line's number instead.
 func parseDotenv(text []byte) (*viper.Viper, error) {
 	parse := func(text []byte) (*viper.Viper, error) {
 		f := viper.New()
@@ -188,10 +186,9 @@ func parseDotenv(text []byte) (*viper.Viper, error) {
 	return viper.New(), errors.New("a quote is left open")
 }
 
-// environment takes every variable that belongs to a key. A variable that is set
-// but empty counts as not set, because compose files and shells leave such ones
-// behind. get looks into one source; all also into the source below it, for the
-// old names that make one value of two variables.
+// environment reads the variables of all keys. An empty variable counts as not set, because compose
+// files and shells export empty variables. get looks in one source; all also looks in the source
+// below it, for old names where two variables make one value.
 func (l *loader) environment(source string, get, all func(string) string) {
 	l.oldNames(source, get, all)
 	for _, s := range l.settings {
@@ -207,9 +204,8 @@ func (l *loader) environment(source string, get, all func(string) string) {
 	}
 }
 
-// setFromFile takes a secret from the file that NAME_FILE names, as containers
-// mount them. What the variable says is never shown: when it is wrong it may well
-// be the secret itself.
+// setFromFile reads a secret from the file that NAME_FILE names. Errors never show the variable's
+// value, which may be the secret itself.
 func (l *loader) setFromFile(s setting, source string, get func(string) string) {
 	name := s.env() + "_FILE"
 	path := get(name)
@@ -236,8 +232,8 @@ func (l *loader) setFromFile(s setting, source string, get func(string) string) 
 	l.set(s.key, value, source+" "+name)
 }
 
-// oldNames takes the variables of the Node service, and of OpenTelemetry, whose names
-// are not those of their keys. They come before the names that are, which win over them.
+// oldNames reads the variables of the Node service and of OpenTelemetry. Variables that are named
+// after their key override them.
 func (l *loader) oldNames(source string, get, all func(string) string) {
 	has := func(names ...string) bool {
 		return slices.ContainsFunc(names, func(n string) bool { return get(n) != "" })
@@ -252,14 +248,14 @@ func (l *loader) oldNames(source string, get, all func(string) string) {
 	if has("SOCKET_TRANSPORTS") {
 		l.set("sockets.transports", get("SOCKET_TRANSPORTS"), source+" SOCKET_TRANSPORTS")
 	}
-	if has("OTEL_EXPORTER_OTLP_ENDPOINT") { // what every program with OpenTelemetry reads
+	if has("OTEL_EXPORTER_OTLP_ENDPOINT") { // the standard variable of OpenTelemetry
 		l.set("traces.endpoint", get("OTEL_EXPORTER_OTLP_ENDPOINT"), source+" OTEL_EXPORTER_OTLP_ENDPOINT")
 	}
 	l.setMillis("sockets.ping_interval", "SOCKET_PING_INTERVAL", source, get)
 	l.setMillis("sockets.ping_timeout", "SOCKET_PING_TIMEOUT", source, get)
 }
 
-// setRedis makes one address of REDIS_HOST and REDIS_PORT.
+// setRedis sets redis.addrs from REDIS_HOST and REDIS_PORT.
 func (l *loader) setRedis(host, port, source string) {
 	if port == "" {
 		port = "6379"
@@ -276,7 +272,7 @@ func (l *loader) setRedis(host, port, source string) {
 	l.set("redis.addrs", []string{net.JoinHostPort(host, port)}, source+" REDIS_HOST, REDIS_PORT")
 }
 
-// setPort changes the port of http.addr, whoever set the rest of it.
+// setPort replaces the port of http.addr and keeps its host.
 func (l *loader) setPort(name, port, from string) {
 	if !validPort(port) {
 		l.refuse(name, port, from, "must be a port number from 0 to 65535")
@@ -284,12 +280,12 @@ func (l *loader) setPort(name, port, from string) {
 	}
 	host, _, err := net.SplitHostPort(l.v.GetString("http.addr"))
 	if err != nil {
-		return // http.addr is wrong itself and is reported as such
+		return // http.addr is invalid and is reported for itself
 	}
 	l.set("http.addr", net.JoinHostPort(host, port), from)
 }
 
-// setMillis reads a variable that counts milliseconds.
+// setMillis sets a duration from a variable in milliseconds.
 func (l *loader) setMillis(key, name, source string, get func(string) string) {
 	text := get(name)
 	if text == "" {
@@ -335,7 +331,7 @@ func (l *loader) knows(key string) bool {
 	return slices.ContainsFunc(l.settings, func(s setting) bool { return s.key == key })
 }
 
-// names lists what a section contains, nil if there is no such section.
+// names lists the keys of a section; nil: there is no such section.
 func (l *loader) names(section string) []string {
 	var names []string
 	for _, s := range l.settings {
@@ -351,7 +347,7 @@ func (l *loader) names(section string) []string {
 	return unique(names)
 }
 
-// allowed tells what the section that an unknown key is in does contain.
+// allowed lists the keys of the section that an unknown key is in.
 func (l *loader) allowed(key string) string {
 	section := key
 	for section != "" && l.names(section) == nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/codewar/socketbridge/internal/logging"
 )
 
-// print writes the configuration in effect as YAML that could be a config.yaml,
-// with secrets masked and, where a value is not the default, who set it.
+// Print writes the configuration as YAML that can be used as config.yaml. Secrets are masked. Values
+// other than the default have their source as a comment.
 func (c Config) Print(w io.Writer) error {
 	root := &yaml.Node{Kind: yaml.MappingNode}
 	usual := Default()
@@ -49,7 +49,7 @@ func (c Config) Print(w io.Writer) error {
 	return e.Close()
 }
 
-// printJSON writes the same as one JSON object, without who set what.
+// PrintJSON writes the configuration as one JSON object, without the sources.
 func (c Config) PrintJSON(w io.Writer) error {
 	var text bytes.Buffer
 	if err := c.Print(&text); err != nil {
@@ -64,7 +64,7 @@ func (c Config) PrintJSON(w io.Writer) error {
 	return e.Encode(sections)
 }
 
-// subsection returns the mapping under name, made at the end when it is not there.
+// subsection returns the mapping under name, and appends it if it does not exist.
 func subsection(in *yaml.Node, name string) *yaml.Node {
 	for i := 0; i < len(in.Content); i += 2 {
 		if in.Content[i].Value == name {
@@ -76,11 +76,11 @@ func subsection(in *yaml.Node, name string) *yaml.Node {
 	return sub
 }
 
-// plain turns a value into what one would write in the file.
+// plain returns a value as it is written in the file.
 func plain(value any) any {
 	switch v := value.(type) {
 	case time.Duration:
-		// 24h0m0s is what nobody writes.
+		// 24h instead of 24h0m0s.
 		s := v.String()
 		if strings.HasSuffix(s, "m0s") {
 			s = strings.TrimSuffix(s, "0s")
@@ -96,7 +96,7 @@ func plain(value any) any {
 	}
 }
 
-// shown is a value for one line of text, quoted, without secrets. Nil is nothing.
+// shown returns a value quoted on one line, with secrets masked; "" for nil.
 func shown(key string, value any) string {
 	switch v := masked(key, plain(value)).(type) {
 	case nil:
@@ -108,10 +108,10 @@ func shown(key string, value any) string {
 	}
 }
 
-// masked hides secrets: the values of keys that are one, and what stands before
-// the @ of an address. Nothing that is not set is hidden, so that one sees it is not.
+// masked hides the values of secret keys, and the part of addresses before the @. An empty value is
+// not hidden, so that a missing secret can be seen.
 func masked(key string, value any) any {
-	if value != nil && secret(key) { // also a password that YAML took for a number
+	if value != nil && secret(key) { // also a password that YAML parsed as a number
 		return bridge.Secret(fmt.Sprint(value)).String()
 	}
 	switch v := value.(type) {
@@ -146,7 +146,7 @@ func maskAddrs(text string) string {
 		}
 		scheme := strings.Index(a, "://")
 		if scheme < 0 && i > 0 {
-			return bridge.Mask // may be the rest of a password with a comma in it
+			return bridge.Mask // it may be the rest of a password that contains a comma
 		}
 		start := 0
 		if scheme >= 0 {
@@ -157,5 +157,5 @@ func maskAddrs(text string) string {
 	return strings.Join(addrs, ",")
 }
 
-// oneLine is an error's text on one line, however the parser broke it.
+// oneLine returns the text of an error without line breaks.
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

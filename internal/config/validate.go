@@ -15,15 +15,14 @@ import (
 	"github.com/codewar/socketbridge/subscriber"
 )
 
-// Error means that the configuration cannot be used. The program ends
-// with exit status 2.
+// Error means that the configuration cannot be used. The program then ends with exit status 2.
 type Error struct{ problems problems }
 
-// maxProblems keeps a file that is wrong from end to end readable.
+// maxProblems limits the problems that an error lists.
 const maxProblems = 10
 
-// Error has a line for each problem: the key, its value, where that came from,
-// and what it must be.
+// Error returns a line for each problem: the key, its value, the source of the value, and what the
+// value must be.
 func (e *Error) Error() string {
 	var b strings.Builder
 	for i, p := range e.problems {
@@ -39,11 +38,11 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// problem is one line of a [Error].
+// problem is one line of an [Error].
 type problem struct {
 	key   string
-	value string // quoted and without secrets, empty when it says nothing
-	from  string // where the value was set, empty for the default
+	value string // quoted, secrets masked; may be empty
+	from  string // source of the value; empty: the default
 	why   string
 }
 
@@ -71,8 +70,8 @@ func (p problems) err() error {
 	return &Error{p}
 }
 
-// Validate reports each value out of its range and each combination that cannot
-// work, as a [*Error].
+// Validate reports every value outside its range and every combination that cannot work, as an
+// [*Error].
 func (c Config) Validate() error {
 	v := validation{from: c.from}
 	settings := settingsOf(&c)
@@ -92,7 +91,7 @@ func (c Config) Validate() error {
 	return v.problems.err()
 }
 
-// position is where a key is declared; problems without a key come last.
+// position returns the place of a key in the declaration. Problems without a key come last.
 func position(settings []setting, key string) int {
 	if i := slices.IndexFunc(settings, func(s setting) bool { return s.key == key }); i >= 0 {
 		return i
@@ -106,7 +105,7 @@ type validation struct {
 	problems problems
 }
 
-// require notes a problem with a key unless ok.
+// require records a problem with a key unless ok.
 func (v *validation) require(ok bool, key string, value any, why string) {
 	if !ok {
 		v.problems = append(v.problems, problem{key, shown(key, value), v.from[key], why})
@@ -142,12 +141,12 @@ func (c Config) checkHTTP(v *validation) {
 func (c Config) checkSockets(v *validation) {
 	s := c.Sockets
 	v.require(validTransports(s.Transports), "sockets.transports", s.Transports, "must be websocket, polling or both")
-	read := float64(s.InboundRate) * c.HTTP.ReadTimeout.Seconds() // bytes; 0 without a rate, less for values refused already
+	read := float64(s.InboundRate) * c.HTTP.ReadTimeout.Seconds() // bytes; 0 without a rate, negative for values that are refused above
 	v.require(read <= 0 || read >= float64(s.MaxInbound), "sockets.inbound_rate", s.InboundRate,
 		"must let a message of sockets.max_inbound come within http.read_timeout")
-	// A socket whose bound is below one message could never receive it.
+	// A socket could never receive a message that is larger than its bound.
 	between(v, "sockets.max_pending", int64(s.MaxPending), c.HTTP.MaxBody, 1<<30)
-	// What is read of two messages, and the queue: an account may hold them at once.
+	// One connection may hold two messages that are being read, and a full queue.
 	need := int64(s.MaxPending) + 2*s.MaxInbound
 	memory := func(key string, bound int64) {
 		v.require(bound == 0 || bound >= need, key, bound, fmt.Sprintf("must be 0 or at least sockets.max_pending and twice sockets.max_inbound, %d", need))
@@ -163,7 +162,7 @@ func (c Config) checkNode(v *validation) {
 	v.require(c.Node.ID == "" || bridge.ValidNodeID(c.Node.ID), "node.id", c.Node.ID, "must be 1 to 64 characters of A-Z, a-z, 0-9, _ and -, or nothing for a random one")
 }
 
-// checkNATS leaves to the subscriber what is its own business.
+// checkNATS checks the addresses; the subscriber checks the rest.
 func (c Config) checkNATS(v *validation) {
 	for _, u := range list(c.NATS.URL) {
 		v.require(validNATS(u), "nats.url", c.NATS.URL, "must be nats://host:port (or tls://, ws://, wss://), several with commas between them")
@@ -178,7 +177,7 @@ func (c Config) checkRedis(v *validation) {
 	for _, a := range r.Addrs {
 		v.require(strings.HasPrefix(a, "/") || validDial(a), "redis.addrs", a, "must be host:port, or the path of a unix socket")
 	}
-	// Without an address the bridge would silently use its own memory.
+	// Without an address the bridge would silently use the in-memory store.
 	none := len(r.Addrs) == 0
 	for _, s := range []struct{ key, value string }{
 		{"redis.master_name", r.MasterName}, {"redis.username", r.Username}, {"redis.password", r.Password.Reveal()},
@@ -212,13 +211,13 @@ func (c Config) checkTraces(v *validation) {
 	v.require(0 <= c.Traces.Ratio && c.Traces.Ratio <= 1, "traces.ratio", c.Traces.Ratio, "must be 0 to 1")
 }
 
-// validAddr accepts what one can listen on.
+// validAddr accepts addresses to listen on.
 func validAddr(s string) bool {
 	_, port, err := net.SplitHostPort(s)
 	return err == nil && validPort(port)
 }
 
-// validDial accepts what one can connect to.
+// validDial accepts addresses to connect to.
 func validDial(s string) bool {
 	host, port, err := net.SplitHostPort(s)
 	return err == nil && host != "" && port != "0" && validPort(port) && !strings.ContainsAny(host, "/@ ")
@@ -235,7 +234,7 @@ func validTransports(names []string) bool {
 		!slices.ContainsFunc(names, func(n string) bool { return !slices.Contains(known, n) })
 }
 
-// validOrigin accepts an origin as browsers write it: no path, no slash at the end.
+// validOrigin accepts origins as browsers send them: without a path or a trailing slash.
 func validOrigin(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && u.Scheme != "" && u.Host != "" && s == u.Scheme+"://"+u.Host
@@ -245,12 +244,12 @@ func validOrigin(s string) bool {
 func (h HTTP) Proxies() []netip.Prefix {
 	networks := make([]netip.Prefix, len(h.TrustedProxies))
 	for i, p := range h.TrustedProxies {
-		networks[i], _ = parseNetwork(p) // Validate has refused what is none
+		networks[i], _ = parseNetwork(p) // Validate has refused invalid ones
 	}
 	return networks
 }
 
-// parseNetwork reads a network, or an address as a network of its own.
+// parseNetwork parses a network, or an address as the network that contains only it.
 func parseNetwork(s string) (netip.Prefix, error) {
 	if a, err := netip.ParseAddr(s); err == nil {
 		return netip.PrefixFrom(a, a.BitLen()), nil
@@ -258,17 +257,17 @@ func parseNetwork(s string) (netip.Prefix, error) {
 	return netip.ParsePrefix(s)
 }
 
-// validNATS accepts what is a server's address from end to end.
+// validNATS accepts the URL of a server, without path or query.
 func validNATS(s string) bool {
 	if !strings.Contains(s, "://") {
 		s = "nats://" + s
 	}
 	u, err := url.Parse(s)
 	return err == nil && slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) && u.Hostname() != "" &&
-		strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == "" // rather a password with an / in it
+		strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == "" // a path is usually a password that contains a slash
 }
 
-// unjoin returns the errors that errors.Join put together, in any depth.
+// unjoin returns the errors that errors.Join has joined, at any depth.
 func unjoin(err error) []error {
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {

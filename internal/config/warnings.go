@@ -10,9 +10,8 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// warnings names each combination that starts and that a deployment should not have: the
-// key, the consequence, the remedy. `check` prints them, and the process logs them at
-// start. No secret is in them.
+// Warnings returns a sentence for each unsafe combination: the key, the consequence, the remedy.
+// `check` prints them, and the process logs them at start. They contain no secrets.
 func (c Config) Warnings() []string {
 	var w warnings
 	c.warnAuth(&w)
@@ -87,7 +86,7 @@ func (c Config) warnRedis(w *warnings) {
 	w.when(names != "" && !r.TLS.Enabled, "redis.addrs names %s without TLS: the password and all data cross the network unencrypted; set redis.tls.enabled", names)
 }
 
-// scope says who reaches a listener.
+// scope returns an address, and from where it can be reached.
 func scope(addr string) string {
 	host, _, _ := net.SplitHostPort(addr) // Validate has tried
 	switch {
@@ -104,7 +103,7 @@ func loopbackAddr(addr string) bool {
 	return err == nil && IsLoopback(host)
 }
 
-// plainURL reports whether what is read from a URL could be changed on the way.
+// plainURL reports whether answers from a URL could be changed in transit.
 func plainURL(text string) bool {
 	u, err := url.Parse(text)
 	return err == nil && u.Scheme == "http" && !IsLoopback(u.Hostname())
