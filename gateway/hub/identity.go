@@ -13,24 +13,23 @@ import (
 	"github.com/codewar/socketbridge/gateway/sio"
 )
 
-// identity is whom a page's token was made for. It is in the heap of [expiries]
-// while the page is connected.
+// identity is the user that a client's token was made for.
 type identity struct {
-	user bridge.UserID
-	page expiring
+	user   bridge.UserID
+	client expiring
 
 	// Guarded by expiries.mu.
 	expires time.Time
-	due     time.Time // when there is something to do
-	index   int       // in the heap; -1: not there
+	due     time.Time   // when the client is warned or closed
+	timer   *time.Timer // of due; nil: not set
 }
 
-// Admit lets in whoever has a token that is believed, or everybody.
+// Admit accepts clients with a valid token, and without a Verifier all clients.
 func (ev *Handler) Admit(ctx context.Context, c *sio.Socket) *sio.Refusal {
 	if ev.cfg.Verifier == nil {
 		return nil
 	}
-	claims, user, err := ev.identify(ctx, auth.Connect, pageToken(c.Auth(), c.Header(), ev.cfg.Cookie))
+	claims, user, err := ev.identify(ctx, auth.Connect, clientToken(c.Auth(), c.Header(), ev.cfg.Cookie))
 	if err != nil {
 		return &sio.Refusal{Message: err.Message, Code: err.Code}
 	}
@@ -38,11 +37,11 @@ func (ev *Handler) Admit(ctx context.Context, c *sio.Socket) *sio.Refusal {
 		ev.refusals.Add(limitUserConnect, c.From(), slog.String("user", string(user)))
 		return &sio.Refusal{Message: "Too many connects", Code: apierror.RateLimited, Later: true}
 	}
-	c.SetData(&identity{user: user, page: c, expires: claims.Expires, index: -1})
+	c.SetData(&identity{user: user, client: c, expires: claims.Expires})
 	return nil
 }
 
-// identify checks a page's token, and counts and logs what came of it.
+// identify verifies a client's token, and counts the result.
 func (ev *Handler) identify(ctx context.Context, of auth.Kind, token string) (auth.Claims, bridge.UserID, *auth.RefusedError) {
 	claims, err := ev.cfg.Verifier.Verify(ctx, token)
 	var user bridge.UserID
@@ -57,9 +56,9 @@ func (ev *Handler) identify(ctx context.Context, of auth.Kind, token string) (au
 	return claims, user, nil
 }
 
-// pageToken is what a page presents: `auth: {token}`, else a header `Authorization:
-// Bearer`, else the cookie.
-func pageToken(presented sio.Auth, h http.Header, cookie string) string {
+// clientToken is the token that a client presents: `auth: {token}`, else a header
+// `Authorization: Bearer`, else the cookie.
+func clientToken(presented sio.Auth, h http.Header, cookie string) string {
 	if presented.Token != "" {
 		return presented.Token
 	}
@@ -76,8 +75,8 @@ func pageToken(presented sio.Auth, h http.Header, cookie string) string {
 	return c.Value
 }
 
-// checkUser reports whether a page may speak of a user, and refuses it otherwise:
-// only of the one that its token was made for.
+// checkUser reports whether a client may name a user, and refuses it otherwise. With a token it
+// may name only the token's user.
 func (ev *Handler) checkUser(c *sio.Socket, s *socket, user bridge.UserID, ack func(...any), action string) bool {
 	if s.who == nil || s.who.user == user {
 		return true
@@ -87,13 +86,13 @@ func (ev *Handler) checkUser(c *sio.Socket, s *socket, user bridge.UserID, ack f
 	return false
 }
 
-// refreshToken lets a page stay beyond its token's end with a new one of the same
-// user. A token that is not believed changes nothing: the old one holds until its end.
+// refreshToken lets a client stay beyond its token's end with a new token of the same user. An
+// invalid token changes nothing: the old one is valid until its end.
 func (ev *Handler) refreshToken(c *sio.Socket, s *socket, args []json.RawMessage, ack func(...any)) {
 	const action = "refreshToken"
 	var token string
 	if len(args) > 0 && json.Unmarshal(args[0], &token) != nil {
-		token = "" // not a text: there is none
+		token = "" // not a string
 	}
 	claims, user, err := ev.identify(c.Context(), auth.Refresh, token)
 	if err != nil {

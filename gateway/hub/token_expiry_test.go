@@ -2,6 +2,7 @@ package hub
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,15 +31,17 @@ func (l *listener) Emit(event string, args ...any) error {
 func (l *listener) Close(reason string) { l.note("closed: " + reason) }
 
 // TestExpiries: each identity is told in its own time, renewed ones start anew,
-// those that have left are not told, and one timer is enough for all.
+// those that have left are not told, and no timer is left.
 func TestExpiries(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		x := &expiries{warnBefore: time.Minute}
 		defer x.close()
+		var all []*identity
 		enter := func(ttl time.Duration) (*identity, *listener) {
 			l := &listener{began: time.Now()}
-			who := &identity{page: l, index: -1}
+			who := &identity{client: l}
+			all = append(all, who)
 			x.set(who, time.Now().Add(ttl))
 			return who, l
 		}
@@ -69,8 +72,9 @@ func TestExpiries(t *testing.T) {
 				t.Errorf("%s (-want +got):\n%s", name, d)
 			}
 		}
-		if n := x.ended.Load(); n != 5 || len(x.heap) != 0 {
-			t.Errorf("%d ended, %d left", n, len(x.heap))
+		timers := slices.ContainsFunc(all, func(who *identity) bool { return who.timer != nil })
+		if n := x.ended.Load(); n != 5 || timers {
+			t.Errorf("%d ended, timers left: %t", n, timers)
 		}
 		_, closed := enter(time.Second)
 		x.close()

@@ -98,7 +98,6 @@ type Handler struct {
 	admission admission
 	memory    bodyMemory
 	refusals  *limit.RefusalCounter
-	deadline  sharedDeadline
 	answers   answerCounts
 	notFound  *ring.Ring[NotFoundCall]
 
@@ -114,7 +113,6 @@ func New(cfg Config, store Locator, publisher Publisher, metrics *auth.Metrics, 
 		cfg: cfg, store: store, publisher: publisher, refusals: refusals,
 		admission: admission{cfg: cfg, metrics: metrics, limits: newCallerLimits(cfg, refusals)},
 		memory:    bodyMemory{most: cfg.BodyBytes, largest: cfg.MaxBody, small: smallBody},
-		deadline:  sharedDeadline{limit: cfg.ReplyTimeout},
 		answers:   newAnswerCounts(),
 		notFound:  ring.New[NotFoundCall](notFoundKept),
 	}
@@ -147,7 +145,10 @@ func (h *Handler) send(c echo.Context) error {
 	if invalid != nil {
 		return rejectInvalid(invalid, body).answer(c, e.User)
 	}
-	receipt, err := h.deliver(h.deadline.of(time.Now()), c, &e, body, options)
+	// A caller that leaves does not end the call: its message may be in the stream.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request().Context()), h.cfg.ReplyTimeout)
+	defer cancel()
+	receipt, err := h.deliver(ctx, c, &e, body, options)
 	if rejected := rejectReceipt(receipt, err); rejected != nil {
 		return rejected.answer(c, e.User)
 	}

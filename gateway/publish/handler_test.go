@@ -3,11 +3,13 @@ package publish
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -84,4 +86,26 @@ func TestOfflineIsNotProved(t *testing.T) {
 			t.Errorf("unproven %t: remembered %v", unproven, calls)
 		}
 	}
+}
+
+// TestReplyTimeout: a call waits for its receipt as long as it may, also when its caller has left.
+func TestReplyTimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 3 * time.Second
+		began := time.Now()
+		_, srv := newTestHandler(t, Config{ReplyTimeout: limit}, func(ctx context.Context, _ string, _ map[string][]string, _ []byte) (bridge.Receipt, error) {
+			<-ctx.Done()
+			if took := time.Since(began); took != limit || !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
+				t.Errorf("the wait ended after %v: %v", took, context.Cause(ctx))
+			}
+			return bridge.Receipt{}, bridge.ErrNoReceipt
+		})
+		ctx, leave := context.WithCancel(t.Context())
+		leave()
+		r := httptest.NewRequest(http.MethodPost, "/sendPayload?queue=true", strings.NewReader(`{"userId":"u","topic":"t"}`))
+		if status := statusOf(srv, r.WithContext(ctx)); status != http.StatusGatewayTimeout {
+			t.Errorf("answered %d", status)
+		}
+	})
 }

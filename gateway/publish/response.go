@@ -2,7 +2,6 @@ package publish
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"maps"
 	"net/http"
@@ -40,24 +39,10 @@ func answer(c echo.Context, e *bridge.Envelope, receipt bridge.Receipt) error {
 	if status == http.StatusAccepted {
 		r.Message, r.Queued = "Payload queued", true
 	}
-	if r.Queued || r.Acks != nil {
-		return c.JSON(status, r)
-	}
-	return c.JSONBlob(status, r.append(make([]byte, 0, 256)))
+	return c.JSON(status, r)
 }
 
-// append spells the most frequent answer as [json.Marshal] would.
-func (r publishResponse) append(b []byte) []byte {
-	user, _ := json.Marshal(r.UserID) // a string cannot fail
-	b = append(append(b, `{"message":"`...), r.Message...)
-	b = append(append(b, `","userId":`...), user...)
-	b = append(append(b, `,"topic":"`...), r.Topic...) // a topic has nothing to escape
-	b = strconv.AppendInt(append(b, `","sockets":`...), int64(r.Sockets), 10)
-	b = r.Offset.Append(append(b, `,"offset":"`...))
-	return append(b, "\"}\n"...)
-}
-
-// statusOf is the status of a call whose message was taken or queued.
+// statusFor is the status of a call whose message was taken or queued.
 func statusFor(r bridge.Receipt) int {
 	if r.Outcome == bridge.Inboxed {
 		return http.StatusAccepted

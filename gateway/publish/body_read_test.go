@@ -1,42 +1,13 @@
 package publish
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 )
-
-func TestSharedDeadline(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		p := sharedDeadline{limit: 640 * time.Millisecond}
-		var calls []context.Context
-		var begun []time.Time
-		for range 40 {
-			calls, begun = append(calls, p.of(time.Now())), append(begun, time.Now())
-			time.Sleep(3 * time.Millisecond)
-		}
-		distinct := map[context.Context]bool{}
-		for i, ctx := range calls {
-			distinct[ctx] = true
-			<-ctx.Done()
-			if took := time.Since(begun[i]); took < p.limit || took > p.limit+p.limit/64 {
-				t.Errorf("call %d had %v, want %v and little more", i, took, p.limit)
-			}
-			if err := context.Cause(ctx); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("call %d: %v", i, err)
-			}
-		}
-		if len(distinct) != 10 {
-			t.Errorf("%d calls have %d deadlines, want 10", len(calls), len(distinct))
-		}
-	})
-}
 
 func TestReadBody(t *testing.T) {
 	t.Parallel()
