@@ -20,13 +20,12 @@ var (
 	errUnmapped = errors.New("socket is no longer this user's")
 )
 
-// bind maps a socket to a user and replays what it has missed: registered in the store
-// first, with its session, the history asked after that, as [bridge.History] wants it. When it
-// returns without an error, every message that is looked up from then on is pushed. c says what
-// the client has already; nil: the socket begins at the user's inbox. While the store is away, or
-// no leader can be asked, bind tries again, and away is called once that lasts; it gives up only
-// when ctx, the socket's, ends, and with errTooManySockets.
-// What the client is told of its offset goes out with the next Flush.
+// bind maps a socket to a user and replays what it has missed. It registers the socket and its
+// session in the store before it asks for the history, as [bridge.History] requires. When it
+// returns without an error, every message that is routed from then on is pushed. c says what the
+// client has already; nil: the socket begins at the user's inbox. While the store or the leader
+// is away bind retries, and calls away once that lasts. It fails only when ctx, the socket's,
+// ends, and with errTooManySockets. The client's cursor is sent with the next Flush.
 func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, c *claim, away func()) error {
 	h.unbind(s)
 	if pid := clientSessionID(user, s.chosen); pid != "" && c == nil {
@@ -70,10 +69,10 @@ func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, c *claim,
 	return h.retry(ctx, away, func() error { return h.replay(ctx, s, user, r.Token, bindBatch, &page, wait) })
 }
 
-// begin registers the socket and reads the first page after what the client claims, or at the
-// inbox. A claim that the stream has never come as far as is no claim: the socket then begins
-// at the inbox, and q says so. Nearly always the page tells that the stream has; a leader
-// that is behind the one before it does not, and only the stream itself knows.
+// begin registers the socket and reads the first batch after the client's claim, or at the inbox.
+// A claim that the stream has never reached is ignored: the socket then begins at the inbox, and
+// q says so. Nearly always the batch shows that the stream has reached it. A batch of a leader
+// that is behind the one before does not; then the stream is asked.
 func (h *Hub) begin(ctx context.Context, s *socket, r bridge.Registration, q *bridge.HistoryQuery, away func()) (page bridge.Replay, err error) {
 	h.binding.Add(1)
 	defer h.binding.Add(-1)
@@ -98,24 +97,23 @@ func (h *Hub) begin(ctx context.Context, s *socket, r bridge.Registration, q *br
 			return page, err
 		case !q.Inbox:
 			q.Inbox, q.After = true, found.Delivered
-		default: // the store is of another stream, and nothing of this one would be after that
+		default: // the store belongs to another stream: no message of this one would be after that offset
 			q.After = bridge.Offset{}
 		}
 	}
 }
 
-// received is up to where the user's messages need not have been given to the socket
-// although its client claims everything up to after: the last message that the claim covers, or
-// an offset with none between. Claims are not evidence, so [bridge.Delivered] ranges of
-// the socket begin there.
+// received is where the [bridge.Delivered] ranges of a socket begin whose client claims everything
+// up to after. Claims are not evidence, so the ranges begin at the last message that the claim
+// covers, or at an offset with no message between.
 func received(after bridge.Offset, page *bridge.Replay) bridge.Offset {
 	if after.After(page.Last) || page.Before.After(after) {
-		return after // the leader may not have all of them yet, or no longer
+		return after // the leader may not have all messages yet, or no longer
 	}
 	return page.Before
 }
 
-// reach follows a delivered offset through what sockets were given.
+// reach extends a delivered offset by the ranges that sockets were given.
 func reach(taken bridge.Offset, given []bridge.Delivered) bridge.Offset {
 	for _, d := range given {
 		if !d.From.After(taken) {
@@ -125,9 +123,9 @@ func reach(taken bridge.Offset, given []bridge.Delivered) bridge.Offset {
 	return taken
 }
 
-// register records the socket in the store, unless the user has too many. The
-// oldest stay: however many come at once, on any nodes, as many as allowed are left. While
-// the store is away the socket goes on without, and is registered later; nothing is found then.
+// register records the socket in the store, unless the user has too many. The oldest sockets
+// stay: however many connect at the same time, on any nodes, as many as allowed remain. While the
+// store is away the socket goes on unregistered and is registered later; found is then empty.
 func (h *Hub) register(ctx context.Context, s *socket, r bridge.Registration, away func()) (found bridge.Registered, err error) {
 	err = h.retry(ctx, away, func() (err error) {
 		found, err = h.store.Register(ctx, r)
@@ -154,13 +152,13 @@ func (h *Hub) register(ctx context.Context, s *socket, r bridge.Registration, aw
 	return found, err
 }
 
-// delayedAfter is for how long op of [Hub.retry] fails before the client is told: a change of the
-// leader or of a Redis master is over by then, and clients do not notice it.
+// delayedAfter is how long op of [Hub.retry] fails before the client is told. A change of the
+// leader or of a Redis master takes less, so clients do not notice it.
 const delayedAfter = 3 * time.Second
 
-// retry repeats op, whose errors come from the store, the history or the stream, until it
-// succeeds, the socket is gone or refused, or ctx ends. It calls away once when that takes longer
-// than delayedAfter.
+// retry repeats op with back-off until it succeeds, the socket is gone or refused, or ctx ends.
+// Other errors come from the store, the history or the stream. It calls away once when op has
+// failed for delayedAfter.
 func (h *Hub) retry(ctx context.Context, away func(), op func() error) error {
 	begun := time.Now()
 	wait := bridge.Backoff{First: 50 * time.Millisecond, Most: time.Second}
@@ -181,7 +179,7 @@ func (h *Hub) retry(ctx context.Context, away func(), op func() error) error {
 	}
 }
 
-// delivered is what the user's sockets on this node were given.
+// delivered returns what the user's sockets on this node were given.
 func (h *Hub) delivered(user bridge.UserID) (given []bridge.Delivered) {
 	for _, s := range h.of(user) {
 		if d, ok := s.deliveredTo(user); ok {
@@ -191,8 +189,8 @@ func (h *Hub) delivered(user bridge.UserID) (given []bridge.Delivered) {
 	return given
 }
 
-// unbind ends the socket's mapping, if it has one. The store may be away: the
-// removal is then tried again until it is done.
+// unbind ends the socket's mapping, if it has one. While the store is away the removal is
+// retried.
 func (h *Hub) unbind(s *socket) {
 	h.saveProgressOf(s)
 	r, given := s.unbind()

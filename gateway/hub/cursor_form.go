@@ -87,8 +87,8 @@ func isDartTime(t string, now time.Time) bool {
 	return err == nil && t == strings.ToLower(t) && now.Sub(time.UnixMilli(ms)).Abs() < 24*time.Hour
 }
 
-// pendingCursors are the sockets whose clients are to be told their cursors, in events,
-// with the next [Hub.Flush].
+// pendingCursors are the sockets whose clients are sent their cursors in events with the next
+// [Hub.Flush].
 type pendingCursors struct {
 	mu      sync.Mutex // guards sockets; taken with a socket's lock held, no other is taken inside
 	sockets []*socket
@@ -111,8 +111,8 @@ func (p *pendingCursors) send() {
 	}
 }
 
-// queueCursor has the client told its cursor with the next flush, if it is given events.
-// With s.mu held.
+// queueCursor has the client's cursor sent with the next flush, if the client is given events. With
+// s.mu held.
 func (s *socket) queueCursor() {
 	if s.cursors == cursorEvent && !s.cursorQueued && s.pending != nil {
 		s.cursorQueued = true
@@ -129,8 +129,8 @@ func (s *socket) sendPendingCursor() {
 	s.cursorQueued = false
 }
 
-// resendCursor tells a client that is given events its cursor, because its library has
-// taken the text at the end of another event for it.
+// resendCursor sends the cursor to a client that is given events, because its library has taken the
+// last string of another event for it.
 func (s *socket) resendCursor() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -82,8 +82,8 @@ func (ev *Handler) Close() { ev.expiries.close() }
 // Expired is how many sockets were closed because their token had expired.
 func (ev *Handler) Expired() uint64 { return ev.expiries.ended.Load() }
 
-// Connect maps a socket to the user of its token, or to the one that it had
-// before it was recovered. Any other waits for setUserId.
+// Connect maps a socket to the user of its token, or to the user of its restored session. Others
+// wait for setUserId.
 func (ev *Handler) Connect(c *sio.Socket) {
 	s := &socket{conn: c, cursors: cursorFormOf(c.Auth(), c.RawQuery(), c.Header(), time.Now()), traces: asksForTrace(c), chosen: c.Auth().Session}
 	if s.cursors != cursorArgument {
@@ -102,7 +102,7 @@ func (ev *Handler) Connect(c *sio.Socket) {
 	ev.log.LogAttrs(c.Context(), slog.LevelDebug, "connected", slog.String("socket", c.ID()), slog.String("transport", c.Transport()), slog.Bool("recovered", rec != nil))
 	switch {
 	case rec != nil:
-		_ = ev.bind(c, s, rec.user, &claim{after: rec.after}, nil, nil, actionResume) // bind has answered
+		_ = ev.bind(c, s, rec.user, &claim{after: rec.after}, nil, nil, actionResume) // bind answers
 	case s.who != nil:
 		_ = ev.bind(c, s, s.who.user, claimOf(presented(c.Auth()), s.who.user), nil, nil, "connect")
 	default:
@@ -110,14 +110,14 @@ func (ev *Handler) Connect(c *sio.Socket) {
 	}
 }
 
-// actionResume is what a page does that comes back as the socket it was.
+// actionResume is the action of a client whose session was restored.
 const actionResume = "resume"
 
-// bind maps the socket. It fails when the user has too many, which it answers
-// itself, and when the socket is gone: then nobody is left to answer.
+// bind maps the socket. It fails when the user has too many sockets, which it answers itself, and
+// when the socket is gone.
 func (ev *Handler) bind(c *sio.Socket, s *socket, user bridge.UserID, has *claim, away func(), ack func(...any), action string) error {
 	ev.noteEnd(c, s, reasonMoved)
-	ev.left(c, s, "now another user's")
+	ev.logUnmapped(c, s, "now another user's")
 	if err := ev.hub.bind(c.Context(), s, user, has, away); err != nil {
 		if errors.Is(err, errTooManySockets) {
 			ev.refuseTooMany(c, ack, action)
@@ -138,8 +138,8 @@ func (ev *Handler) bind(c *sio.Socket, s *socket, user bridge.UserID, has *claim
 	return nil
 }
 
-// left logs the end of a socket's mapping, if it has one.
-func (ev *Handler) left(c *sio.Socket, s *socket, reason string) {
+// logUnmapped logs the end of a socket's mapping, if it has one.
+func (ev *Handler) logUnmapped(c *sio.Socket, s *socket, reason string) {
 	user := s.registration().User
 	if user == "" || s.mapped.IsZero() {
 		return
@@ -155,7 +155,7 @@ func (ev *Handler) Disconnect(c *sio.Socket, reason string) {
 	if !ok {
 		return
 	}
-	ev.left(c, s, reason)
+	ev.logUnmapped(c, s, reason)
 	ev.log.LogAttrs(context.Background(), slog.LevelDebug, "disconnected", slog.String("socket", c.ID()),
 		slog.String("reason", reason), slog.Duration("took", time.Since(c.Since())))
 	if s.who != nil {
@@ -168,7 +168,7 @@ func (ev *Handler) Disconnect(c *sio.Socket, reason string) {
 		ev.refusals.Add(limitLeft, c.From())
 	}
 	switch {
-	case final[reason]:
+	case finalReasons[reason]:
 		ev.hub.dropSession(user, c.PID())
 	case user != "" && c.PID() != "":
 		if ev.hub.leaveSession(user, c.PID()) {
@@ -177,8 +177,8 @@ func (ev *Handler) Disconnect(c *sio.Socket, reason string) {
 	}
 }
 
-// final are the reasons after which a browser does not come back with its session.
-var final = map[string]bool{"client namespace disconnect": true, "server namespace disconnect": true}
+// finalReasons are the reasons after which a client does not come back with its session.
+var finalReasons = map[string]bool{"client namespace disconnect": true, "server namespace disconnect": true}
 
 // Event answers one client event.
 func (ev *Handler) Event(c *sio.Socket, name string, args []json.RawMessage, ack func(args ...any)) {
@@ -198,8 +198,8 @@ func (ev *Handler) Event(c *sio.Socket, name string, args []json.RawMessage, ack
 	}
 }
 
-// refuseUnknown answers an event that the bridge does not have, so that a misspelt name
-// is noticed. The log has one line in ten seconds: every client may send such events.
+// refuseUnknown answers an event that the bridge does not have, so that a misspelt name is noticed.
+// It logs one line in ten seconds at most: every client may send such events.
 func (ev *Handler) refuseUnknown(c *sio.Socket, name string, ack func(...any)) {
 	if times, due := ev.unknown.Due(time.Now()); due {
 		ev.log.LogAttrs(c.Context(), slog.LevelWarn, "unknown event", slog.String("event", name), slog.String("socket", c.ID()),
@@ -208,8 +208,8 @@ func (ev *Handler) refuseUnknown(c *sio.Socket, name string, ack func(...any)) {
 	ev.refuse(c, ack, "The bridge has no event of this name", apierror.UnknownEvent, name)
 }
 
-// setUserID maps the socket to a user. The mapping is in the store, and what the
-// page has missed is on its way, before the acknowledgement.
+// setUserID maps the socket to a user. Before the acknowledgement, the mapping is in the store and
+// the missed messages are queued.
 func (ev *Handler) setUserID(c *sio.Socket, s *socket, args []json.RawMessage, ack func(...any)) {
 	const action = "setUserId"
 	user, ok := ev.named(c, s, args, ack, action)
@@ -244,8 +244,8 @@ func (ev *Handler) setUserID(c *sio.Socket, s *socket, args []json.RawMessage, a
 	answer()
 }
 
-// named is the user that a page speaks of. When it names none, or may not name that
-// one, it has been refused and ok is false.
+// named is the user that a client names. It refuses the event, and ok is false, when the client
+// names none or may not name that one.
 func (ev *Handler) named(c *sio.Socket, s *socket, args []json.RawMessage, ack func(...any), action string) (user bridge.UserID, ok bool) {
 	user, err := userArgument(args)
 	if err != nil {
@@ -255,7 +255,7 @@ func (ev *Handler) named(c *sio.Socket, s *socket, args []json.RawMessage, ack f
 	return user, ev.checkUser(c, s, user, ack, action)
 }
 
-// refuseTooMany answers for a user who has too many sockets. The socket stays, not mapped.
+// refuseTooMany answers when the user has too many sockets. The socket stays open and unmapped.
 func (ev *Handler) refuseTooMany(c *sio.Socket, ack func(...any), action string) {
 	ev.refusals.Add(limitPerUser, c.From())
 	ev.refuse(c, ack, "The user has too many sockets", apierror.TooManySockets, action)
@@ -264,7 +264,7 @@ func (ev *Handler) refuseTooMany(c *sio.Socket, ack func(...any), action string)
 // connectionID answers with the user's newest socket anywhere in the cluster, or null.
 func (ev *Handler) connectionID(c *sio.Socket, s *socket, args []json.RawMessage, ack func(...any)) {
 	const action = "getConnectionId"
-	if len(args) == 0 || string(args[0]) == "null" { // of a page without a user yet; the Node service found none either
+	if len(args) == 0 || string(args[0]) == "null" { // of a client without a user yet, as in the Node service
 		_ = c.Emit("connectionId", nil)
 		if ack != nil {
 			ack(nil)
@@ -293,8 +293,8 @@ func (ev *Handler) connectionID(c *sio.Socket, s *socket, args []json.RawMessage
 	}
 }
 
-// refuse answers an event that cannot be served: by acknowledgement when one is
-// wanted, by an `error` event otherwise.
+// refuse answers an event that cannot be served: by an acknowledgement when the client wants one,
+// else by an `error` event.
 func (ev *Handler) refuse(c *sio.Socket, ack func(...any), message, code, action string) {
 	details := map[string]any{"action": action, "socketId": c.ID()}
 	if ack != nil {

@@ -10,22 +10,22 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// sessionSaves is how often, at least, a session is saved in its lifetime while its page is
+// sessionSaves is how often, at least, a session is saved within its TTL while its client is
 // connected.
 const sessionSaves = 3
 
-// SessionTTL is how long the store keeps a session after it was saved last. A session
-// is of use while the history reaches back to its page's last message. Its page may
-// have left just before the next save, and then has the history's whole time left.
+// SessionTTL is how long the store keeps a session after it was saved last. A session is useful
+// while the history reaches back to its client's last message. A client that has left just before
+// the next save still has the whole TTL of the history.
 func SessionTTL(historyTTL time.Duration) time.Duration {
 	return historyTTL * sessionSaves / (sessionSaves - 1)
 }
 
-// leftSessions are the sessions of pages that have left this node without a goodbye.
-// They bound how much of the store pages can fill that connect under ever new names.
+// leftSessions are the sessions of clients that have left this node without a disconnect packet.
+// They bound how much of the store clients can fill that connect under ever new names.
 type leftSessions struct {
 	most int           // 0: no limit
-	ttl  time.Duration // after which the store has dropped a session by itself
+	ttl  time.Duration // after which the store drops a session
 
 	mu    sync.Mutex               // guards what follows
 	byPID map[string]*list.Element // of order
@@ -38,8 +38,8 @@ type leftSession struct {
 	at   time.Time
 }
 
-// add notes a session whose page has left. When there are too many it returns the
-// oldest, which the caller drops from the store.
+// add adds a session whose client has left. When there are too many it returns the oldest, for the
+// caller to drop from the store.
 func (l *leftSessions) add(user bridge.UserID, pid string, now time.Time) (evicted leftSession, full bool) {
 	if l.most <= 0 {
 		return leftSession{}, false
@@ -62,7 +62,7 @@ func (l *leftSessions) add(user bridge.UserID, pid string, now time.Time) (evict
 	return l.remove(l.order.Front()), true
 }
 
-// back notes that a session's page is connected again.
+// back removes a session whose client is connected again.
 func (l *leftSessions) back(pid string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -78,8 +78,8 @@ func (l *leftSessions) remove(e *list.Element) leftSession {
 	return s
 }
 
-// leaveSession keeps the session of a page that has left, which the store drops after
-// SessionTTL. It reports whether another one had to go for it.
+// leaveSession keeps the session of a client that has left, which the store drops after SessionTTL.
+// It reports whether another session was dropped for it.
 func (h *Hub) leaveSession(user bridge.UserID, pid string) (full bool) {
 	evicted, full := h.left.add(user, pid, time.Now())
 	if full {
@@ -88,8 +88,8 @@ func (h *Hub) leaveSession(user bridge.UserID, pid string) (full bool) {
 	return full
 }
 
-// dropSession deletes the session of a page that does not come back. A session that
-// is not deleted lapses.
+// dropSession deletes the session of a client that does not come back. A session that is not
+// deleted expires.
 func (h *Hub) dropSession(user bridge.UserID, pid string) {
 	if user == "" || pid == "" {
 		return // no session was saved

@@ -10,11 +10,10 @@ import (
 	"github.com/codewar/socketbridge/gateway/sio"
 )
 
-// Loopback has a user's only socket be this process: registered, found, pushed to
-// and brought up to date as a page's is, but with no connection under it and counted
-// neither as a socket nor as a user. take gets each payload, in order; it is called
-// with the socket's lock held, so it must not wait. Loopback returns when ctx has
-// ended and the socket is unregistered.
+// Loopback makes this process the only socket of a user. The socket is registered, located, pushed
+// to and resynced as a client's is. It has no connection and counts neither as a socket nor as a
+// user. take gets each payload, in order; it is called with the socket's lock held, so it must
+// not wait. Loopback returns when ctx has ended and the socket is unregistered.
 func (h *Hub) Loopback(ctx context.Context, user bridge.UserID, take func(payload []byte)) {
 	s := &socket{conn: &loopConn{ctx: ctx, id: "loopback-" + rand.Text(), take: take}, loopback: true}
 	_ = h.bind(ctx, s, user, nil, nil) // fails only with ctx
@@ -22,7 +21,7 @@ func (h *Hub) Loopback(ctx context.Context, user bridge.UserID, take func(payloa
 	h.unbind(s)
 }
 
-// loopConn ends in a function.
+// loopConn is a connection to a function.
 type loopConn struct {
 	ctx  context.Context
 	id   string
@@ -38,7 +37,7 @@ func (c *loopConn) Pending() int                                                
 func (c *loopConn) Close(string)                                                {}
 func (c *loopConn) Queue(p *sio.Packet) error                                   { return c.Push(p) }
 
-// Push reads the packet as a page would.
+// Push reads the packet as a client would.
 func (c *loopConn) Push(p *sio.Packet) error {
 	const eventType = "2"
 	text := p.String()

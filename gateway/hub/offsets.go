@@ -10,21 +10,20 @@ import (
 )
 
 const (
-	// offsetFlushEvery is how often the store is told how far users have received. A
-	// node that is killed may let a fresh page see that much again.
+	// offsetFlushEvery is how often the delivered offsets are recorded in the store. After a node
+	// was killed, a new client may see the messages of that time again.
 	offsetFlushEvery = 200 * time.Millisecond
-	// offsetFlushSlots is in how many turns the shards are recorded meanwhile: the store
-	// serves nobody else during a turn.
+	// offsetFlushSlots is in how many parts the shards are recorded in that time: the store serves
+	// no other call during a part.
 	offsetFlushSlots = 8
-	// offsetFlushMax is how many sockets of a shard are recorded in its turn, 5,000 a second
-	// in all; the others wait for the next. Recording costs the store half of
-	// what a message costs it, and with many users nearly each message would pay it.
+	// offsetFlushMax is how many sockets of a shard are recorded at a time, 5,000 a second in all;
+	// the others wait. Recording costs the store half of what a message costs it, and with many
+	// users nearly each message would pay it.
 	offsetFlushMax = 16
 )
 
-// moved are the sockets of a shard that have received what the store does not
-// know of. A socket enters with its first message after it was recorded, so those
-// that receive nothing cost nothing.
+// dirtySockets are the sockets of a shard whose delivered offset the store does not know yet. A
+// socket enters with its first message after it was recorded, so idle sockets cost nothing.
 type dirtySockets struct {
 	mu   sync.Mutex // taken with a socket's lock held; no other is taken inside
 	list []*socket
@@ -36,7 +35,7 @@ func (d *dirtySockets) add(s *socket) {
 	d.list = append(d.list, s)
 }
 
-// take takes the first ones out, at most n.
+// take removes and returns the first sockets, at most n.
 func (d *dirtySockets) take(n int) []*socket {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -48,7 +47,7 @@ func (d *dirtySockets) take(n int) []*socket {
 	return first
 }
 
-// note has the store told of the socket's last offset. With s.mu held.
+// markDirty has the socket's offset recorded. With s.mu held.
 func (s *socket) markDirty() {
 	if !s.dirty && s.dirtyList != nil {
 		s.dirty = true
@@ -56,25 +55,25 @@ func (s *socket) markDirty() {
 	}
 }
 
-// remarkDirty notes what could not be recorded.
+// remarkDirty does so after recording has failed.
 func (s *socket) remarkDirty() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.markDirty()
 }
 
-// progress returns what the socket was given, which the caller records. It is false
-// when the socket has left, or has moved to another user since it was noted.
-func (s *socket) progress() (given bridge.Delivered, noted bool) {
+// progress returns what the socket was given, for the caller to record. It is false when the
+// socket has left, or has another user since it was marked.
+func (s *socket) progress() (given bridge.Delivered, dirty bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	noted = s.dirty && s.user != ""
+	dirty = s.dirty && s.user != ""
 	s.dirty = false
-	return s.given(), noted
+	return s.given(), dirty
 }
 
-// flushOffsets tells the store how far the users of some shards have received, at
-// most so many sockets of each. What it does not take is tried again in a later turn.
+// flushOffsets records the delivered offsets of the users of some shards, at most so many sockets
+// of each. A failure is retried later.
 func (h *Hub) flushOffsets(ctx context.Context, shards []shard, most int) {
 	var sockets []*socket
 	for i := range shards {
@@ -87,8 +86,8 @@ func (h *Hub) flushOffsets(ctx context.Context, shards []shard, most int) {
 	of := make(map[bridge.UserID]int, len(sockets)) // the newest in given
 	progress := make(map[string]bridge.Session)
 	for _, s := range sockets {
-		d, noted := s.progress()
-		if !noted {
+		d, dirty := s.progress()
+		if !dirty {
 			continue
 		}
 		if pid, session := s.progressSession(); pid != "" {

@@ -9,8 +9,8 @@ import (
 	"github.com/codewar/socketbridge/gateway/sio"
 )
 
-// packets are the forms of one event: encoded when first needed, shared by all
-// sockets it goes to. Used by one goroutine, in memory that is used again.
+// packets are the forms of one event, encoded when first needed and shared by all its sockets.
+// Owned by one goroutine, and pooled.
 type packets struct {
 	e                   *bridge.Envelope
 	with, plain         sio.Packet // with the offset, and without
@@ -19,7 +19,7 @@ type packets struct {
 
 var packetPool = sync.Pool{New: func() any { return new(packets) }}
 
-// packetsOf begins with an envelope; release ends with it, when it was pushed.
+// packetsOf takes packets for an envelope from the pool; release returns them.
 func packetsOf(e *bridge.Envelope) *packets {
 	p := packetPool.Get().(*packets)
 	p.e, p.madeWith, p.madePlain = e, false, false
@@ -27,7 +27,7 @@ func packetsOf(e *bridge.Envelope) *packets {
 }
 
 func (p *packets) release() {
-	const most = 64 << 10 // a large one's memory must not stay for ever
+	const most = 64 << 10 // the pool must not keep the memory of large packets
 	if p.with.Len()+p.plain.Len() > most {
 		return
 	}
@@ -53,18 +53,16 @@ func (p *packets) of(s *socket) *sio.Packet {
 	return &p.plain
 }
 
-// traceArgument is the argument that a page gets after the payload of a message that
-// is followed, when it has asked for that with `auth: {trace: true}`. It is an object,
-// so the offset stays the last string.
+// traceArgument is the argument after the payload of a traced message, for clients that have asked
+// for it with `auth: {trace: true}`. It is an object, so that the cursor stays the last string.
 type traceArgument struct {
 	Traceparent string `json:"traceparent"`
 }
 
-// asksForTrace decides who is given it: whoever says so. A handler that takes only
-// the payload does not notice.
+// asksForTrace reports whether a client has asked for it.
 func asksForTrace(c *sio.Socket) bool { return c.Auth().Trace }
 
-// tracedPacket is the event of a message that is followed, for a page that asked.
+// tracedPacket is the event of a traced message, for a client that has asked for the trace.
 func tracedPacket(e *bridge.Envelope, cursor string) *sio.Packet {
 	argument, err := json.Marshal(traceArgument{e.Parent})
 	if err != nil {
@@ -73,7 +71,7 @@ func tracedPacket(e *bridge.Envelope, cursor string) *sio.Packet {
 	return sio.EventPacket(e.Topic, slices.Concat(e.Payload, []byte(","), argument), cursor)
 }
 
-// ackedArguments are those of an event that a page is to confirm.
+// ackedArguments are the arguments of an event that a client is to confirm.
 func (s *socket) ackedArguments(e *bridge.Envelope) []any {
 	if s.traces && e.Parent != "" {
 		return []any{json.RawMessage(e.Payload), traceArgument{e.Parent}}

@@ -12,17 +12,16 @@ import (
 )
 
 const (
-	// renewWithin is how long a registration that the store has lost stays lost, when
-	// nothing else tells of the loss.
+	// renewWithin is how long a lost registration stays lost when nothing else reveals the loss.
 	renewWithin = 30 * time.Second
-	// renewChunk is how many registrations go into one round trip. Only one is under way, so
-	// that clients that come meanwhile wait for a few milliseconds at most.
+	// renewChunk is how many registrations go into one round trip. Only one round trip is under way,
+	// so that new clients wait a few milliseconds at most.
 	renewChunk = 100
 )
 
-// runRenewals makes sure of every registration and session, one shard after the other, so
-// that the store gets them at a steady rate. It asks nothing of what the store believes: a
-// store that went back to an earlier state believes that all is well.
+// runRenewals renews every registration and session, one shard after the other, so that the store
+// gets them at a steady rate. It does not ask the store what is missing: a store that went back
+// to an earlier state does not know.
 func (h *Hub) runRenewals(ctx context.Context) {
 	within := cmp.Or(h.cfg.RenewEvery, renewWithin)
 	if h.cfg.SessionTTL > 0 {
@@ -34,16 +33,15 @@ func (h *Hub) runRenewals(ctx context.Context) {
 		turn = (turn + 1) % len(h.shards)
 		if err := h.renew(ctx, sockets); err != nil {
 			h.log.LogAttrs(ctx, slog.LevelDebug, "registrations not renewed", slog.Any("err", err))
-			return // their turn comes again
+			return // they are renewed in the next round
 		}
 		h.saveSessions(ctx, sockets)
 	})
 }
 
-// Rejoined makes sure of every socket's registration and session, after the store has lost
-// or written off some of this node's, and brings each socket up to date. The order is
-// random: when it fails half-way each time, no socket is always among the last. After an
-// error it is to be called again.
+// Rejoined renews every socket's registration and session after the store has lost some of this
+// node's or has written it off, and requests a replay for each socket. The order is random, so
+// that no socket is always last when it fails half-way. After an error it must be called again.
 func (h *Hub) Rejoined(ctx context.Context) error {
 	h.rejoins.Add(1)
 	sockets := h.all()
@@ -59,8 +57,8 @@ func (h *Hub) Rejoined(ctx context.Context) error {
 	return err
 }
 
-// renew makes sure of registrations, a chunk after the other. Sockets whose registration was
-// lost are brought up to date: messages may have found nobody.
+// renew renews registrations in chunks. It requests a replay for sockets whose registration was
+// lost: their messages may have been routed to no socket.
 func (h *Hub) renew(ctx context.Context, sockets []*socket) error {
 	for some := range slices.Chunk(sockets, renewChunk) {
 		now := time.Now()

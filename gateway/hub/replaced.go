@@ -8,11 +8,11 @@ import (
 	"github.com/codewar/socketbridge/gateway/sio"
 )
 
-// replacedAttempts is how often a node is told, with a second for each answer.
+// replacedAttempts is how often a node is notified, with a second for each answer.
 const replacedAttempts = 5
 
-// notifyReplaced tells a node, in the background, that its socket is no longer the one of
-// that id: the client has resumed here, and messages come to this node only.
+// notifyReplaced notifies a node in the background that its socket has lost its id to a socket of
+// this node: the client has resumed here, and its messages are routed here only.
 func (h *Hub) notifyReplaced(r bridge.Replaced) {
 	h.notifying.Go(func() {
 		for range replacedAttempts {
@@ -27,9 +27,8 @@ func (h *Hub) notifyReplaced(r bridge.Replaced) {
 	})
 }
 
-// CloseReplaced closes the socket that a registration was made for, when another node
-// has registered the same id: it would stay open and hear nothing. A socket that has
-// registered again since then stays.
+// CloseReplaced closes the socket of a registration when another node has registered the same id:
+// the socket would stay open and receive nothing. A socket that has registered again stays.
 func (h *Hub) CloseReplaced(r bridge.Replaced) {
 	for _, s := range h.of(r.User) {
 		if now := s.registration(); now.Socket == r.Socket && now.Token == r.Token {

@@ -8,10 +8,10 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// replay gives the socket the page and what follows it, in pages of size messages, until it has
-// caught up with what is pushed live, or is no longer mapped as by token. Before each message wait
-// sees that fewer than so many bytes are queued, or ends the replay. An error of the history leaves
-// page where to go on.
+// replay gives the socket a batch of its history and what follows it, in batches of size messages,
+// until it has caught up with the live messages, or its mapping is not the token's any more. Before
+// each message wait returns when fewer than room bytes are queued, or ends the replay. After an
+// error of the history page says where to continue.
 func (h *Hub) replay(ctx context.Context, s *socket, user bridge.UserID, token string, size int, page *bridge.Replay, wait func(room int) error) error {
 	for {
 		if s.gap(page) {
@@ -44,16 +44,15 @@ func (h *Hub) replay(ctx context.Context, s *socket, user bridge.UserID, token s
 	}
 }
 
-// room is how few bytes must be queued before a replayed message may follow: a page
-// that reads must not be closed as slow because its history is longer than what
-// may wait for it.
+// room is how few bytes must be queued before a replayed message may follow. A client that reads
+// must not be closed as slow because its history is longer than its queue.
 func (h *Hub) room(e *bridge.Envelope) int {
 	const around = 1 << 10 // topic, offset and frame
 	return max(min(h.cfg.MaxPending/2, h.cfg.MaxPending-len(e.Payload)-around), 1)
 }
 
-// sendGap tells the client that messages after an offset, which it has missed, are no
-// longer kept or cannot be told from those that it has, so that it can load its state anew.
+// sendGap tells the client that it has missed messages after an offset which are no longer kept, or
+// which cannot be told from those that it has, so that it can load its state again.
 func (h *Hub) sendGap(s *socket, after bridge.Offset) {
 	h.gaps.Add(1)
 	err := s.conn.Emit("error", clientError{

@@ -10,27 +10,27 @@ import (
 	"github.com/codewar/socketbridge/gateway/sio"
 )
 
-// recovered is what a returning client is recognised by.
+// recovered is the result of a restored session.
 type recovered struct {
 	user  bridge.UserID
 	after bridge.Offset
 	who   *identity // as in [socket]
 }
 
-// claim is what a client says that it has: every message of its user up to an offset.
-// It decides what the client is sent, and nothing else: a claim is no evidence that a
-// socket of the user was given anything. No claim, a nil one, begins at the inbox.
+// claim is what a client says that it has: every message of its user up to an offset. It decides
+// only what the client is sent: a claim is no evidence that a socket of the user was given
+// anything. Without a claim, nil, the socket begins at the inbox.
 type claim struct {
 	after bridge.Offset
-	// unknown: what the client has presented does not say where it is. It begins at the
-	// inbox too, and is told that it may have missed something.
+	// unknown: the cursor that the client presented does not tell its offset. The socket begins at
+	// the inbox too, and the client is told that it may have missed messages.
 	unknown bool
 }
 
-// Restore recognises a client that lost its connection, on whichever node it was.
-// It is refused, and `socket.recovered` stays false, when the session is unknown or
-// another user's than the client's token, when the cursor is another user's or one that
-// the stream has not reached, or when the history no longer reaches back to it.
+// Restore restores the session of a client that lost its connection to any node. It refuses, and
+// `socket.recovered` stays false, when the session is unknown or of another user than the client's
+// token, when the cursor is of another user or the stream has not reached it, or when the history
+// no longer reaches back to it.
 func (ev *Handler) Restore(ctx context.Context, c *sio.Socket, pid, offset string) (sio.Restored, bool) {
 	who, _ := c.Data().(*identity)
 	session, after, ok := ev.hub.restore(ctx, who, pid, offset)
@@ -40,7 +40,7 @@ func (ev *Handler) Restore(ctx context.Context, c *sio.Socket, pid, offset strin
 	return sio.Restored{ID: string(session.Socket), Data: &recovered{session.User, after, who}}, true
 }
 
-// restore finds the session of a client that presents its private id and cursor, and
+// restore finds the session of a client that presents its private id and cursor, and the offset
 // where its messages continue.
 func (h *Hub) restore(ctx context.Context, who *identity, pid, offset string) (session bridge.Session, after bridge.Offset, ok bool) {
 	cursor, err := bridge.ParseCursor(offset)
@@ -62,8 +62,8 @@ func (h *Hub) restore(ctx context.Context, who *identity, pid, offset string) (s
 	return session, cursor.Offset, h.complete(ctx, session.User, cursor.Offset)
 }
 
-// leaderWait is how long a client that wants to be recovered waits for a leader: somewhat longer
-// than one that hangs is replaced in.
+// leaderWait is how long a client that wants to be restored waits for a leader: somewhat longer
+// than replacing one that hangs takes.
 const leaderWait = 3 * time.Second
 
 // complete reports whether everything that the user was sent after an offset is kept.
@@ -85,9 +85,9 @@ func (h *Hub) complete(ctx context.Context, user bridge.UserID, after bridge.Off
 	return err == nil && reached
 }
 
-// presented is the cursor that a client presents as it connects, without a session
-// that could be restored. nil: none; its tag is empty when it cannot be read, or when it is
-// a plain offset of an older version, which does not say whose it is.
+// presented is the cursor that a client presents when it connects without a session that could be
+// restored. nil: none. Its tag is empty when it cannot be read, or when it is a plain offset of an
+// older version, which does not name its user.
 func presented(auth sio.Auth) *bridge.Cursor {
 	if auth.Offset == "" {
 		return nil
@@ -99,9 +99,9 @@ func presented(auth sio.Auth) *bridge.Cursor {
 	return &cursor
 }
 
-// claimOf is what the cursor that a client presented as it connected says of a user.
-// The JavaScript client presents that of the user before, after another has logged in:
-// that one says nothing of this user.
+// claimOf is the claim for a user of the cursor that a client presented when it connected. After
+// another user has logged in, the JavaScript client presents the cursor of the user before: that is
+// no claim for this user.
 func claimOf(c *bridge.Cursor, user bridge.UserID) *claim {
 	switch {
 	case c == nil || c.Tag != "" && c.Tag != bridge.UserTag(user):
@@ -112,10 +112,10 @@ func claimOf(c *bridge.Cursor, user bridge.UserID) *claim {
 	return &claim{after: c.Offset}
 }
 
-// beginsEarlier reports whether a socket that its token has mapped already must be mapped
-// again, because its client says, by `{after}`, that it lacks messages from before where the
-// socket began. When the socket was given some since then, those cannot come before
-// them any more: the client is told.
+// beginsEarlier reports whether a socket that its token has mapped must be mapped again, because
+// its client says by `{after}` that it lacks messages from before the socket's beginning. When the
+// socket was given messages since then, earlier ones cannot be sent in order: the client is told a
+// gap.
 func (h *Hub) beginsEarlier(s *socket, c *claim) bool {
 	if c == nil {
 		return false
@@ -132,8 +132,8 @@ func (h *Hub) beginsEarlier(s *socket, c *claim) bool {
 	return true
 }
 
-// explicitClaim is what `{after}` says of the user who is named beside it. A plain
-// offset is of that user then. A cursor of another user cannot be applied.
+// explicitClaim is the claim of `{after}` for the user that is named beside it. A plain offset is
+// of that user. A cursor of another user cannot be applied.
 func explicitClaim(c *bridge.Cursor, user bridge.UserID) *claim {
 	if c == nil {
 		return nil

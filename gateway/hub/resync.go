@@ -12,9 +12,8 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// A resync reads many histories at once, as many as the questions to the leader that may be on
-// their way have room for, in small pages: nearly all sockets have missed nothing or little, and
-// live messages wait for them.
+// A resync reads many histories at once, as many as the leader may be asked for at a time, in small
+// batches: nearly all sockets have missed little or nothing, and live messages wait for them.
 const (
 	resyncWorkers = 256
 	resyncBatch   = 16
@@ -26,8 +25,8 @@ type unregistration struct {
 	given bridge.Delivered
 }
 
-// unregistrations wait for the store to come back. At most maxGone are kept:
-// what is more is removed with the node's lease.
+// unregistrations wait until the store answers again. At most maxGone are kept; others are removed
+// with the node's lease.
 type unregistrations struct {
 	mu   sync.Mutex
 	list []unregistration
@@ -52,9 +51,9 @@ func (u *unregistrations) takeAll() []unregistration {
 	return list
 }
 
-// Run does what waits for nobody until ctx ends: tells the store how far users
-// have received, repeats removals that failed, makes sure of registrations and sessions,
-// and brings sockets up to date when [Hub.Resync] asks for it.
+// Run does the work in the background until ctx ends: it records delivered offsets, repeats failed
+// removals, renews registrations and sessions, and runs the replays that [Hub.Resync] and others
+// request.
 func (h *Hub) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { h.runOffsetFlush(ctx) })
@@ -91,8 +90,8 @@ func (h *Hub) everyTick(ctx context.Context, every time.Duration, do func(contex
 	}
 }
 
-// runOffsetFlush records how far users have received, one part of them after the
-// other, and removes what could not be removed.
+// runOffsetFlush records delivered offsets, a part of the shards at a time, and repeats failed
+// removals.
 func (h *Hub) runOffsetFlush(ctx context.Context) {
 	turn := 0
 	h.everyTick(ctx, offsetFlushEvery/offsetFlushSlots, func(ctx context.Context) {
@@ -104,7 +103,7 @@ func (h *Hub) runOffsetFlush(ctx context.Context) {
 	})
 }
 
-// flush does all of that at once.
+// flush does all of that once.
 func (h *Hub) flush(ctx context.Context) {
 	for i := range h.shards {
 		h.flushOffsets(ctx, h.shards[i:i+1], math.MaxInt)
@@ -112,7 +111,7 @@ func (h *Hub) flush(ctx context.Context) {
 	h.removeGone(ctx)
 }
 
-// removeGone repeats removals that failed, many at a time, until one fails again.
+// removeGone repeats failed removals, many at a time, until one fails again.
 func (h *Hub) removeGone(ctx context.Context) {
 	gone := h.removals.takeAll()
 	for len(gone) > 0 {
@@ -137,7 +136,7 @@ func (h *Hub) removeGone(ctx context.Context) {
 	}
 }
 
-// saveSessions saves the sessions of these sockets again before they lapse.
+// saveSessions saves the sessions of these sockets again before they expire.
 func (h *Hub) saveSessions(ctx context.Context, sockets []*socket) {
 	const chunk = 250
 	sessions := make(map[string]bridge.Session, chunk)
@@ -161,11 +160,10 @@ func (h *Hub) saveSessions(ctx context.Context, sockets []*socket) {
 	}
 }
 
-// Resync brings every socket up to date from its history, because something
-// forwarded to this node may have been lost, or another leader answers now. Live messages wait
-// from the moment it returns, so what comes next cannot overtake what was lost, and an
-// answer to a question that was asked before does not let them through. It does not wait
-// for the history; [Hub.Run] does the reading.
+// Resync requests a replay for every socket, because a message that was forwarded to this node may
+// have been lost, or there is another leader. Live messages wait from the moment it returns, so
+// that they cannot overtake a lost one; an answer to an earlier question does not let them
+// through. [Hub.Run] reads the histories.
 func (h *Hub) Resync() {
 	for _, s := range h.all() {
 		s.pauseLive()
@@ -173,15 +171,15 @@ func (h *Hub) Resync() {
 	h.requestReplays()
 }
 
-// requestReplays has [Hub.Run] bring every socket that waits for it up to date.
+// requestReplays has [Hub.Run] run the replay of every socket that waits for one.
 func (h *Hub) requestReplays() {
 	select {
 	case h.resyncs <- struct{}{}:
-	default: // one is wanted already, and will see these sockets too
+	default: // one is requested already, and includes these sockets
 	}
 }
 
-// runReplays reads the history of every socket that waits for it.
+// runReplays runs the replay of every socket that waits for one.
 func (h *Hub) runReplays(ctx context.Context) error {
 	return h.each(ctx, func(reading context.Context, s *socket) error {
 		user, token, ok := s.claimReplay()
@@ -197,7 +195,7 @@ func (h *Hub) runReplays(ctx context.Context) error {
 			return errNotDrained
 		})
 		if errors.Is(err, errNotDrained) {
-			h.resume(ctx, s, token, below)
+			h.resumeWhenDrained(ctx, s, token, below)
 			return nil
 		}
 		h.Flush()
@@ -208,13 +206,13 @@ func (h *Hub) runReplays(ctx context.Context) error {
 	})
 }
 
-// errNotDrained ends a replay whose page has not read what is queued for it.
-var errNotDrained = errors.New("page is behind")
+// errNotDrained ends a replay whose client has not read what is queued for it.
+var errNotDrained = errors.New("client is behind")
 
-// resume has the socket caught up further once fewer than so many bytes are queued
-// for it. Only this goroutine waits, and without what was read: one page that does
-// not read, or many, take neither a worker nor memory from the others.
-func (h *Hub) resume(ctx context.Context, s *socket, token string, below int) {
+// resumeWhenDrained continues the socket's replay once fewer than so many bytes are queued for it.
+// Its goroutine holds no messages: clients that do not read take neither a worker nor memory from
+// the others.
+func (h *Hub) resumeWhenDrained(ctx context.Context, s *socket, token string, below int) {
 	h.draining.Go(func() {
 		if s.conn.WaitDrained(ctx, below) != nil {
 			return // it is closed, or the hub is stopping
@@ -224,8 +222,7 @@ func (h *Hub) resume(ctx context.Context, s *socket, token string, below int) {
 	})
 }
 
-// each calls do for every socket, some at a time, and stops at the first error
-// of the store.
+// each calls do for every socket, several at a time, and stops at the first error of the history.
 func (h *Hub) each(ctx context.Context, do func(context.Context, *socket) error) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)

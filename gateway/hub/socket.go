@@ -10,18 +10,17 @@ import (
 	"github.com/codewar/socketbridge/gateway/sio"
 )
 
-// conn is what the hub needs of a [sio.Socket]; the property test puts a
-// recording one in its place.
+// conn is what the hub needs of a [sio.Socket].
 type conn interface {
 	ID() string
 	PID() string
 	// Push queues a packet and never waits, nor keeps it. An error means that the
 	// connection is closed, or is being closed because it is slow.
 	Push(*sio.Packet) error
-	// Queue does the same for whoever has the server flush after it.
+	// Queue does the same when the caller has the server flush after it.
 	Queue(*sio.Packet) error
 	Emit(event string, args ...any) error
-	// EmitWithAck queues an event that the page is to confirm. done is called once,
+	// EmitWithAck queues an event that the client is to confirm. done is called once,
 	// unless EmitWithAck returns an error.
 	EmitWithAck(event string, timeout time.Duration, args []any, done sio.AckFunc) error
 	// WaitDrained waits until less than that many bytes are queued.
@@ -81,8 +80,8 @@ func (s *socket) registration() bridge.Registration {
 	return bridge.Registration{User: s.user, Socket: bridge.SocketID(s.conn.ID()), Token: s.token}
 }
 
-// renewal is the registration of the socket as it is made sure of; false while it has none
-// or its first one is under way.
+// renewal is the renewal of the socket's registration; false while it has none or its first one is
+// under way.
 func (s *socket) renewal(now time.Time) (bridge.Renewal, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,8 +112,8 @@ func (s *socket) unbind() (bridge.Registration, bridge.Delivered) {
 	return r, given
 }
 
-// startAt sets where the socket's messages begin: nothing up to o is pushed. The user's
-// messages after from and up to o were given to sockets of the user.
+// startAt sets where the socket's messages begin: no message up to o is pushed. The user's messages
+// after from and up to o were given to sockets of the user.
 func (s *socket) startAt(from, o bridge.Offset) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,15 +133,15 @@ func (s *socket) given() bridge.Delivered {
 	return bridge.Delivered{User: s.user, From: s.from, To: s.last}
 }
 
-// deliveredTo is what the socket was given of a user's messages. It is false when the socket, which
-// the user's list still has, is mapped to another user by now.
+// deliveredTo is what the socket was given of a user's messages. It is false when the socket is
+// mapped to another user by now.
 func (s *socket) deliveredTo(user bridge.UserID) (given bridge.Delivered, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.given(), s.user == user
 }
 
-// cursor is the text of the socket's cursor as an answer to its client has it.
+// cursor is the text of the socket's cursor.
 func (s *socket) cursor() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -162,7 +161,7 @@ func (s *socket) lastConfirmed() bridge.Offset {
 	return s.acked
 }
 
-// session is what the client is recognised by when it comes back.
+// session is the session that the store keeps for the client.
 func (s *socket) session() bridge.Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()

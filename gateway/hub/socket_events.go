@@ -15,18 +15,18 @@ const (
 	SocketDisconnected = "disconnected" // no longer mapped
 )
 
-// reasonMoved ends a mapping whose page has named another user.
+// reasonMoved ends a mapping whose client has named another user.
 const reasonMoved = "mapped to another user"
 
-// SocketEvent is that a socket of this node was mapped to a user, or no longer is.
+// SocketEvent records that a socket of this node was mapped to a user, or is mapped no longer.
 type SocketEvent struct {
 	At        time.Time
 	Event     string
 	User      bridge.UserID
 	Socket    bridge.SocketID
 	Transport string
-	// Of a disconnected one: why, how long it had been connected, the last message
-	// that it was given, and the last that its page has confirmed.
+	// Of a disconnected socket: the reason, how long it was connected, the last message that it was
+	// given, and the last that its client has confirmed.
 	Reason       string
 	Took         time.Duration
 	Given, Acked bridge.Offset
@@ -68,8 +68,8 @@ type SocketState struct {
 	Since     time.Time // when its connection was made
 	Transport string
 	Given     bridge.Offset // the last message it was given
-	Acked     bridge.Offset // the last that its page has confirmed; zero: none was to be
-	Queued    int           // bytes that wait for the network
+	Acked     bridge.Offset // the last that its client has confirmed; zero: none
+	Queued    int           // bytes
 }
 
 // SocketsOf describes the user's sockets on this node, oldest first.

@@ -6,12 +6,12 @@ import (
 	"github.com/codewar/socketbridge/gateway/sio"
 )
 
-// Stats counts what the hub has done, beside [Hub.Pushes], and what it is at.
+// Stats counts what the hub has done, beside [Hub.Pushes].
 type Stats struct {
-	Binding int    // sockets that wait for the store to register them
+	Binding int    // sockets that wait for their registration and their first batch
 	Gaps    uint64 // sockets that were told HISTORY_GAP: messages they missed are gone
 	Rejoins uint64 // times that every socket was registered again, the first time included
-	Renewed uint64 // registrations that were found to be lost, and were made again
+	Renewed uint64 // lost registrations that were made again
 }
 
 // Stats returns the figures at this moment.
@@ -19,11 +19,11 @@ func (h *Hub) Stats() Stats {
 	return Stats{int(h.binding.Load()), h.gaps.Load(), h.rejoins.Load(), h.renewed.Load()}
 }
 
-// Joins counts the pages that joined, by how they came.
+// Joins counts the clients that connected, by their session.
 type Joins struct {
-	New     uint64 // for the first time, as far as they say
-	Resumed uint64 // back after a lost connection, recognised
-	Unknown uint64 // back, but not recognised: they start anew
+	New     uint64 // without a session
+	Resumed uint64 // with a session that was restored
+	Unknown uint64 // with a session that was not restored
 }
 
 type joins struct{ fresh, resumed, unknown atomic.Uint64 }

@@ -10,11 +10,11 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// registerMissingEvery is how often the hub tries to register sockets that go without.
+// registerMissingEvery is how often the hub tries to register unregistered sockets.
 const registerMissingEvery = time.Second
 
-// unregistered are the sockets that the store does not know of because it was away when they
-// came. While there are any, or the store has not heard of this node for a while, the node is
+// unregistered are the sockets that the store does not know of because it was away when they were
+// mapped. While there are any, or the store has not heard of this node for a while, the node is
 // sent every message.
 type unregistered struct {
 	tell  func(bool) // nil: no socket goes without
@@ -26,7 +26,7 @@ type unregistered struct {
 	said    bool
 }
 
-// update says what has changed. With u.mu held.
+// update tells the leader what has changed. With u.mu held.
 func (u *unregistered) update() {
 	if now := u.away || len(u.sockets) > 0; now != u.said && u.tell != nil {
 		u.said = now
@@ -34,8 +34,8 @@ func (u *unregistered) update() {
 	}
 }
 
-// goUnregistered reports whether a socket whose registration has failed goes on without it. The
-// leader is told before the socket asks for its history, so that the socket misses nothing.
+// goUnregistered reports whether a socket whose registration has failed goes on unregistered. The
+// leader is told before the socket asks for its history, so that the socket misses no message.
 func (h *Hub) goUnregistered(s *socket, why error) bool {
 	u := &h.unregistered
 	if u.tell == nil || errors.Is(why, bridge.ErrRefused) {
@@ -54,8 +54,8 @@ func (h *Hub) goUnregistered(s *socket, why error) bool {
 	return true
 }
 
-// StoreAway says whether the store has not heard of this node for a while. It may take the node
-// for dead then, and nothing would be forwarded to it.
+// StoreAway sets whether the store has not heard of this node for a while. The store may then
+// count the node as dead, and no message would be forwarded to it.
 func (h *Hub) StoreAway(away bool) {
 	u := &h.unregistered
 	u.mu.Lock()
@@ -64,7 +64,7 @@ func (h *Hub) StoreAway(away bool) {
 	u.update()
 }
 
-// registerMissing registers sockets that go without, if the store answers again.
+// registerMissing registers unregistered sockets, if the store answers again.
 func (h *Hub) registerMissing(ctx context.Context) {
 	u := &h.unregistered
 	var begun, done []*socket
