@@ -16,16 +16,16 @@ func newCheckCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Validate the configuration and print it, secrets masked",
-		Long: "Prints the configuration in effect on standard output, as a file that config.yaml may be, and on\n" +
-			"standard error a warning for each unsafe combination. Warnings do not change the exit status.\n" +
-			"With --servers it also asks NATS and Redis, changes nothing there, and warns of settings with which\n" +
-			"messages may be lost or sockets not found; it fails when one of them is not there.",
+		Long: "Prints the effective configuration on standard output, in the format of config.yaml, and a warning for\n" +
+			"each unsafe combination on standard error. Warnings do not change the exit status.\n" +
+			"With --servers it also reads the settings of NATS and Redis, and warns of settings with which messages\n" +
+			"may be lost or sockets not found. It fails if one of the servers is not available.",
 		Example: "  socketbridge check\n" +
 			"  socketbridge check --config /etc/socketbridge.yaml --json | jq .http.addr",
 		Args: noArgs,
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as a JSON object")
-	cmd.Flags().BoolVar(&servers, "servers", false, "ask NATS and Redis for their settings too")
+	cmd.Flags().BoolVar(&servers, "servers", false, "check the settings of NATS and Redis too")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := config.Load(cmd.Flags())
 		if err != nil {

@@ -51,9 +51,9 @@ func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(fo
 func newCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "socketbridge",
-		Short: "Brings messages from NATS to browsers over Socket.IO, in order, each once",
-		Long: "Without a command it serves. Nothing needs to be configured: without NATS_URL a NATS server runs\n" +
-			"inside this process, without REDIS_HOST everything is kept in memory.",
+		Short: "Deliver messages from NATS to browsers over Socket.IO, in order, each once",
+		Long: "Without a command it serves. No configuration is required: without NATS_URL a NATS server runs inside\n" +
+			"this process, and without REDIS_HOST all state is kept in memory.",
 		Example: "  socketbridge                      serve on :3004 with everything embedded\n" +
 			"  socketbridge --port 3005 --log-level debug\n" +
 			"  NATS_URL=nats://nats:4222 REDIS_HOST=redis socketbridge",
@@ -65,7 +65,7 @@ func newCommand() *cobra.Command {
 	config.AddFlags(root.PersistentFlags())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(
-		&cobra.Command{Use: "serve", Short: "Serve until told to stop (the default)", Args: noArgs, RunE: serveCommand},
+		&cobra.Command{Use: "serve", Short: "Serve until SIGINT or SIGTERM (the default)", Args: noArgs, RunE: serveCommand},
 		newCheckCommand(),
 		newVersionCommand(),
 		newSendCommand(),

@@ -22,9 +22,9 @@ import (
 func newDeadCommand() *cobra.Command {
 	dead := &cobra.Command{
 		Use:   "dead",
-		Short: "List, show, replay and purge messages that broke the rules",
-		Long: "Messages that break the rules wait in a stream of their own, with the reason. These commands\n" +
-			"reach it at nats.url or, without one, in the bridge that runs on this machine.",
+		Short: "List, show, replay and purge dead letters",
+		Long: "Invalid messages are kept as dead letters in a stream of their own, with the reason. These commands\n" +
+			"connect to nats.url or, without it, to the bridge that runs on this machine.",
 		Example: "  socketbridge dead ls --newer 1h\n" +
 			"  socketbridge dead show 12\n" +
 			"  socketbridge dead replay 12 13\n" +
@@ -87,9 +87,9 @@ func newDeadShow() *cobra.Command {
 func newDeadReplay() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "replay [<sequence>...]",
-		Short: "Publish messages again where they were published, and delete their letters",
-		Long: "Publishes each message again with its subject, headers and body, waits until the stream has it, and\n" +
-			"deletes the letter. A message that still breaks the rules comes back as a new letter.",
+		Short: "Publish messages again to their subjects, and delete the letters",
+		Long: "Publishes each message again with its subject, headers and body, waits until the stream has stored it,\n" +
+			"and deletes the letter. A message that is still invalid becomes a new letter.",
 	}
 	runOnLetters(cmd, "replay", "replayed", func(ctx context.Context, d *subscriber.DeadLetters, l subscriber.Letter) (did, error) {
 		r, err := d.Replay(ctx, l.Seq)
@@ -102,7 +102,7 @@ func newDeadReplay() *cobra.Command {
 }
 
 func newDeadPurge() *cobra.Command {
-	cmd := &cobra.Command{Use: "purge [<sequence>...]", Short: "Delete dead letters for good"}
+	cmd := &cobra.Command{Use: "purge [<sequence>...]", Short: "Delete dead letters"}
 	runOnLetters(cmd, "purge", "purged", func(ctx context.Context, d *subscriber.DeadLetters, l subscriber.Letter) (did, error) {
 		return did{}, d.Delete(ctx, l.Seq)
 	})
@@ -121,8 +121,8 @@ func runOnLetters(cmd *cobra.Command, verb, done string, do func(context.Context
 	var s deadSelector
 	var all, dry, asJSON bool
 	s.flags(cmd)
-	cmd.Flags().BoolVar(&all, "all", false, "every dead letter there is")
-	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what would be done")
+	cmd.Flags().BoolVar(&all, "all", false, "all dead letters")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "print what would be done, and do nothing")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line, for each letter")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		seqs, err := sequences(args)
@@ -206,9 +206,9 @@ func named(ctx context.Context, d *subscriber.DeadLetters, seqs []uint64) iter.S
 type deadSelector struct{ selection subscriber.Selection }
 
 func (s *deadSelector) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&s.selection.Code, "reason", "", "only with this reason `code`, such as INVALID_JSON")
-	cmd.Flags().DurationVar(&s.selection.Older, "older", 0, "only of this `age` or more, such as 90m")
-	cmd.Flags().DurationVar(&s.selection.Newer, "newer", 0, "only of this `age` or less")
+	cmd.Flags().StringVar(&s.selection.Code, "reason", "", "only letters with this reason `code`, such as INVALID_JSON")
+	cmd.Flags().DurationVar(&s.selection.Older, "older", 0, "only letters of this `age` or older, such as 90m")
+	cmd.Flags().DurationVar(&s.selection.Newer, "newer", 0, "only letters of this `age` or newer")
 }
 
 // used reports whether any of the flags was given.

@@ -14,7 +14,7 @@ func newKeyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "key NAME",
 		Short:   "Make an API key, and its entry for auth.api_keys or ops.keys",
-		Long:    "Prints a new key for whoever is called NAME, and what the configuration has of it: its hash. The key\nitself is stored nowhere.",
+		Long:    "Prints a new key for the caller NAME, and its entry for the configuration, which has only a hash of the\nkey. The key itself is not stored.",
 		Example: "  socketbridge key judge",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 || !auth.ValidName(args[0]) {

@@ -48,20 +48,20 @@ func newListenCommand() *cobra.Command {
 	var most int
 	cmd := &cobra.Command{
 		Use:   "listen USER",
-		Short: "Be a page of a user and print what it gets",
-		Long: "Connects as a browser does and prints each event on a line: time, offset, topic, payload. When the\n" +
-			"connection is lost it comes back and goes on where it was. To the bridge it is one more page of the\n" +
-			"user: messages that waited for the user come here, and senders are told that a socket took theirs.\n\n" +
-			"Without --url it connects to the bridge that the configuration describes, on this machine.",
+		Short: "Connect as a user and print the events",
+		Long: "Connects like a browser and prints each event on a line: time, offset, topic, payload. It reconnects\n" +
+			"after a lost connection and continues where it was. To the bridge it is another socket of the user: it\n" +
+			"receives the messages that waited for the user, and senders see their messages as delivered.\n\n" +
+			"Without --url it connects to the configured bridge on this machine.",
 		Example: "  socketbridge listen user_123\n" +
 			"  socketbridge listen user_123 --after 1763846400000-2 --json | jq .payload\n" +
 			"  USER_TOKEN=$(socketbridge token --user user_123) socketbridge listen user_123 --url https://bridge.example",
 		Args: oneUser,
 	}
 	cmd.Flags().StringVar(&to, "url", "", "`address` of a bridge")
-	cmd.Flags().StringVar(&token, "token", "", "the user's `token`, with auth.mode jwt; better in the variable "+envUserToken)
-	cmd.Flags().StringVar(&after, "after", "", "begin after this `offset`, as far as the history goes back")
-	cmd.Flags().IntVar(&most, "count", 0, "end after `n` events; 0 goes on until interrupted")
+	cmd.Flags().StringVar(&token, "token", "", "the user's `token`, with auth.mode jwt; prefer the variable "+envUserToken)
+	cmd.Flags().StringVar(&after, "after", "", "begin after this `offset`, if the history still has it")
+	cmd.Flags().IntVar(&most, "count", 0, "end after `n` events; 0: when interrupted")
 	cmd.Flags().BoolVar(&l.asJSON, "json", false, "one JSON object a line")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		from, err := cursorOf(args[0], after)

@@ -53,22 +53,22 @@ func newSendCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "send USER TOPIC [JSON|-]",
-		Short: "Send a message to a user and say what became of it",
-		Long: "Publishes the message and waits for its receipt: over NATS (nats.url or, without one, the bridge that\n" +
-			"runs on this machine), or with --url over HTTP as a caller of /sendPayload. The payload is a JSON\n" +
-			"object, - reads it from standard input, none is {}.\n\n" +
-			"Exit status: 0 a socket took it, or with --queue it waits for the user; 3 the user is offline and\n" +
-			"nothing is kept; 1 anything else, also when --ack was asked and no page confirmed; 2 usage. After a 1\n" +
-			"that says \"no receipt in time\" the message is stored and may still arrive.",
+		Short: "Send a message to a user and print the receipt",
+		Long: "Publishes the message and waits for its receipt: over NATS (nats.url or, without it, the bridge that\n" +
+			"runs on this machine), or with --url over HTTP to /sendPayload. The payload is a JSON object; - reads\n" +
+			"it from standard input, and without it the payload is {}.\n\n" +
+			"Exit status: 0 delivered to a socket, or with --queue stored for the user; 3 the user is offline and\n" +
+			"the message is not kept; 2 usage; 1 otherwise, also with --ack if no client has confirmed it. After\n" +
+			"\"no receipt in time\" the message is stored and may still be delivered.",
 		Example: "  socketbridge send user_123 submissionUpdate '{\"submissionId\":\"sub_456\",\"status\":\"ACCEPTED\"}'\n" +
 			"  socketbridge send user_123 announcement - --queue < news.json\n" +
 			"  API_KEY=judge.… socketbridge send user_123 ping --url https://bridge.example --ack --json",
 	}
-	cmd.Flags().BoolVar(&s.queue, "queue", false, "let it wait for the user when no socket is there")
-	cmd.Flags().BoolVar(&s.ack, "ack", false, "ask the pages to confirm it")
-	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Second, "how long to wait for the receipt")
+	cmd.Flags().BoolVar(&s.queue, "queue", false, "store the message for the user if no socket is connected")
+	cmd.Flags().BoolVar(&s.ack, "ack", false, "ask the clients to confirm the message")
+	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Second, "maximum time to wait for the receipt")
 	cmd.Flags().StringVar(&to, "url", "", "`address` of a bridge, to send over HTTP instead of NATS")
-	cmd.Flags().StringVar(&key, "key", "", "API `key` for --url; better in the variable "+envAPIKey)
+	cmd.Flags().StringVar(&key, "key", "", "API `key` for --url; prefer the variable "+envAPIKey)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as a JSON object")
 	cmd.Args = func(_ *cobra.Command, args []string) error {
 		if len(args) < 2 || len(args) > 3 {

@@ -28,16 +28,16 @@ func newTokenCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "token",
 		Short: "Make a token for development, signed with a configured secret or a key file",
-		Long: "Prints a token that a bridge with this configuration believes: with its issuer, audience and user\n" +
-			"claim, signed with the first of auth.secrets or with --key, whose name without extension is the kid.",
+		Long: "Prints a token that a bridge with this configuration accepts, with its issuer, audience and user claim.\n" +
+			"It is signed with the first of auth.secrets, or with --key, whose file name without extension is the kid.",
 		Example: "  AUTH_SECRETS=dev:$(openssl rand -hex 32) socketbridge token --user user_123\n" +
 			"  socketbridge token --user judge --scope payload:send --ttl 24h --key private.pem",
 		Args: noArgs,
 	}
-	cmd.Flags().StringVar(&user, "user", "", "the `user` that it is for")
-	cmd.Flags().DurationVar(&ttl, "ttl", time.Hour, "how long it is good")
+	cmd.Flags().StringVar(&user, "user", "", "the `user` of the token")
+	cmd.Flags().DurationVar(&ttl, "ttl", time.Hour, "how long the token is valid")
 	cmd.Flags().StringVar(&keyFile, "key", "", "`file` with a private key in PEM, or with a secret")
-	cmd.Flags().StringSliceVar(&scopes, "scope", nil, "`scopes` it has, such as payload:send")
+	cmd.Flags().StringSliceVar(&scopes, "scope", nil, "`scopes` of the token, such as payload:send")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as a JSON object")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := config.Load(cmd.Flags())

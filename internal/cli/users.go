@@ -29,9 +29,9 @@ type operator struct {
 }
 
 func (o *operator) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&o.url, "ops-url", "", "`address` of a bridge's operators' routes; else ops.addr or http.addr of the configuration, on this machine")
-	cmd.Flags().StringVar(&o.key, "key", "", "an operators' `key`; better in the variable "+envOpsKey)
-	cmd.Flags().BoolVar(&o.asJSON, "json", false, "as a JSON object, as the API has it")
+	cmd.Flags().StringVar(&o.url, "ops-url", "", "`address` of the operators' routes; default: ops.addr or http.addr of the configuration, on this machine")
+	cmd.Flags().StringVar(&o.key, "key", "", "an operators' `key`; prefer the variable "+envOpsKey)
+	cmd.Flags().BoolVar(&o.asJSON, "json", false, "as a JSON object, as in the API")
 }
 
 // apiTimeout limits one call of the API, which queries all nodes and searches for up to two seconds.
@@ -61,7 +61,7 @@ func newUsersCommand() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use:   "users",
-		Short: "List the users who are connected, to any node",
+		Short: "List the users who are connected to any node",
 		Example: "  socketbridge users\n" +
 			"  socketbridge users --prefix team_7 --json",
 		Args: noArgs,
@@ -86,9 +86,9 @@ func newUserCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "user ID",
 		Short: "Say why a user did or did not get a message",
-		Long: "Begins with the answer: never published, broke the rules, nobody there, still waiting, given to a page\n" +
-			"that was dead, a page that was too slow, beyond the history. Then the user's sockets, what happened to\n" +
-			"them, and the user's last messages with what became of each. --json has every verdict in words.",
+		Long: "Prints the verdict first: never published, invalid, no socket, still queued, delivered to a client that\n" +
+			"was gone, a client that was too slow, older than the history. Then it prints the user's sockets and\n" +
+			"their events, and the last messages with the outcome of each. --json explains every verdict.",
 		Example: "  socketbridge user user_123\n" +
 			"  socketbridge user user_123 --topic evaluationComplete\n" +
 			"  OPS_KEY=oncall.… socketbridge user user_123 --ops-url https://bridge.example --json",

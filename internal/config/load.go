@@ -25,7 +25,7 @@ const (
 
 // AddFlags defines the flags that [Load] reads: --set for any key, and shorthands for a few.
 func AddFlags(flags *pflag.FlagSet) {
-	flags.String("config", "", "configuration `file`; ./"+configFile+" if it is there")
+	flags.String("config", "", "configuration `file`; default: ./"+configFile+" if it exists")
 	flags.String("port", "", "`port` of http.addr")
 	flags.String("log-level", "", "log `level`: debug, info, warn or error")
 	flags.StringArray("set", nil, "any `key=value` of the configuration, such as http.addr=:3005; may be repeated")
