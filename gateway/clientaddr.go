@@ -12,18 +12,18 @@ import (
 	"github.com/codewar/socketbridge/gateway/limit"
 )
 
-// answerTime is how long an answer may take to be written, beside what came before it.
+// answerTime is how long writing an answer may take.
 const answerTime = 10 * time.Second
 
-// Refusals counts what was refused, by limit, also with zero.
+// Refusals counts refusals by limit, also with zero.
 func (s *Server) Refusals() map[string]uint64 {
 	all := s.refusals.Counts()
 	maps.Copy(all, s.sio.Stats().Refusals)
 	return all
 }
 
-// clientAddr tells who a request is from. X-Forwarded-For counts only as far as
-// proxies of these networks have written it: anybody else may write anything.
+// clientAddr returns the function that tells the address of a request's client. Of X-Forwarded-For
+// only the part that proxies of these networks have written counts: clients may write anything.
 func clientAddr(proxies []netip.Prefix) limit.AddrFunc {
 	if len(proxies) == 0 {
 		return limit.Peer

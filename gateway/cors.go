@@ -14,23 +14,22 @@ import (
 	"github.com/codewar/socketbridge/gateway/limit"
 )
 
-// Origins are the web origins whose pages may talk to the bridge. An empty list
-// allows every page. Requests without an Origin header come from no page and are
-// not concerned.
+// Origins are the web origins whose pages may use the bridge. An empty list allows every page.
+// Requests without an Origin header come from no page and are allowed.
 type Origins []string
 
-// Allow reports whether pages of an origin may talk to the bridge.
+// Allow reports whether pages of an origin may use the bridge.
 func (o Origins) Allow(origin string) bool { return len(o) == 0 || slices.Contains(o, origin) }
 
-// pages decides whether the page that made a request may use the bridge, by what a
-// browser says of the page. Requests of other programs say nothing and are allowed.
+// pages decides whether the page that made a request may use the bridge, by the headers that
+// browsers add. Requests of other programs do not have them and are allowed.
 type pages struct {
 	origins Origins
 	proxies []netip.Prefix // that may say which scheme the browser used
 }
 
-// allow reports whether the origins allow the request, or its page is the bridge's own.
-// Where the browser sends no Origin, Sec-Fetch-Site tells a page of another site.
+// allow reports whether the origins allow the request, or its page is the bridge's own. Where the
+// browser sends no Origin, Sec-Fetch-Site shows whether the page is of another site.
 func (p pages) allow(r *http.Request) bool {
 	if len(p.origins) == 0 {
 		return true
@@ -45,9 +44,8 @@ func (p pages) allow(r *http.Request) bool {
 	return site == "" || site == "same-origin" || site == "none"
 }
 
-// own reports whether an origin is the address that the request itself was sent to.
-// It must not be used for operators' routes: a page under a rebound name has the same
-// origin as its requests.
+// own reports whether an origin is the address that the request was sent to. It must not be used for
+// operators' routes: a page under a rebound name has the same origin as its requests.
 //
 // The Swift client sends the address of its websocket, with scheme ws or wss. No page has
 // such an origin, so it need not tell whether TLS ends at a proxy.
@@ -63,8 +61,8 @@ func (p pages) own(origin string, r *http.Request) bool {
 	return (program || scheme == p.scheme(r)) && strings.EqualFold(withPort(u.Host, scheme), withPort(r.Host, scheme))
 }
 
-// scheme is the one that the browser has used, as far as that can be known: TLS may end
-// at a proxy, whose X-Forwarded-Proto counts when its address is trusted.
+// scheme is the scheme that the browser has used, as far as known: TLS may end at a proxy, whose
+// X-Forwarded-Proto counts when its address is trusted.
 func (p pages) scheme(r *http.Request) string {
 	if r.TLS != nil {
 		return "https"
@@ -99,8 +97,8 @@ func (o Origins) middleware(operators map[string]struct{}) echo.MiddlewareFunc {
 	})
 }
 
-// ofNoPage reports whether a request comes from no page, and what it is answered is
-// nothing that a cache may give to one. Most callers' are such.
+// ofNoPage reports whether a request comes from no page and its answer cannot be cached for one.
+// Most calls are such requests.
 func ofNoPage(r *http.Request) bool {
 	return r.Method == http.MethodPost && r.Header.Get(echo.HeaderOrigin) == ""
 }

@@ -20,26 +20,26 @@ import (
 // Check is one thing that a ready node needs.
 type Check struct {
 	Name string
-	// Err says why it is not there, nil when it is. Its text is for operators: it may
-	// name addresses.
+	// Err returns why it is missing, nil when it is there. Its text is for operators: it may name
+	// addresses.
 	Err func(context.Context) error
-	// Degrades says that the node is ready without it: it serves, but not everything.
+	// Degrades is set when the node is ready without it, with reduced service.
 	Degrades bool
 }
 
-// health answers whether the process lives and whether it can serve.
+// health answers whether the process is alive and whether it can serve.
 type health struct {
 	checks  []Check
 	serving atomic.Bool // false while starting and while leaving
 }
 
-// checkTimeout bounds one check: a probe that hangs says nothing.
+// checkTimeout bounds one check.
 const checkTimeout = time.Second
 
 // processCheck is the reason of a node that is starting or leaving.
 const processCheck = "process"
 
-// publicReason stands for the text of each failed check where the client is no operator.
+// publicReason replaces the text of a failed check for clients that are not operators.
 const publicReason = "failed"
 
 // messageRecords answers what happened to one message.
@@ -63,8 +63,8 @@ func (r *messageRecords) handle(c echo.Context) error {
 	return c.JSON(http.StatusOK, record)
 }
 
-// routes are what a balancer asks. operator reports whether a request may see why a
-// check failed; others see its name only.
+// routes adds the routes for balancers. operator reports whether a request may see why a check
+// failed; others see its name only.
 func (h *health) routes(e *echo.Echo, operator func(*http.Request) bool) {
 	e.GET("/livez", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
 	e.GET("/readyz", func(c echo.Context) error { return h.ready(c, operator(c.Request())) })
@@ -74,15 +74,15 @@ func metricsHandler(metrics *prometheus.Registry) echo.HandlerFunc {
 	return echo.WrapHandler(promhttp.HandlerFor(metrics, promhttp.HandlerOpts{Registry: metrics}))
 }
 
-// profiles adds the Go profiles, for a listener that only operators reach: they cost time
-// and tell of the inside. The command line is left out: it may hold a password.
+// profiles adds the Go profiles, for a listener that only operators reach: they cost time and show
+// the inside of the process. The command line is left out: it may contain a password.
 func (s *Server) profiles() {
 	s.Operate(http.MethodGet, "/debug/pprof/*", echo.WrapHandler(http.HandlerFunc(pprof.Index)))
 	s.Operate(http.MethodGet, "/debug/pprof/profile", echo.WrapHandler(http.HandlerFunc(pprof.Profile)))
 	s.Operate(http.MethodGet, "/debug/pprof/trace", echo.WrapHandler(http.HandlerFunc(pprof.Trace)))
 }
 
-// ready answers 200, or 503 and what is missing, with the reasons where detailed.
+// ready answers 200, or 503 and the failed checks, with their reasons when detailed.
 func (h *health) ready(c echo.Context, detailed bool) error {
 	reasons, degraded := h.reasons(c.Request().Context())
 	if !detailed {
@@ -103,8 +103,8 @@ func (h *health) ready(c echo.Context, detailed bool) error {
 	return c.JSON(status, answer)
 }
 
-// reasons names what is not ready, and what a ready node serves without, side by side so that one
-// slow check hides no other.
+// reasons returns the failed checks with their reasons, and separately those that only degrade the
+// node. The checks run at the same time, so that a slow one hides no other.
 func (h *health) reasons(ctx context.Context) (reasons, degraded map[string]string) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()

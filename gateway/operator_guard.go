@@ -21,21 +21,21 @@ import (
 //   - without keys on the public listener: from this machine (see [fromHere]). NewServer
 //     puts the routes there only in a plain development start.
 //
-// A browser attaches everything but a key in a header to the requests of any page: its
-// place on this machine, its access to the listener, and a key that was typed into its
-// own form. So requests without a key in a header are also checked for foreign pages
-// (CSRF) and for foreign names of this machine (DNS rebinding).
+// A browser gives every page its place on this machine, its access to the listener, and a key that
+// was typed into the browser's own form; only a key in a header must be added by the page. So
+// requests without a key in a header are also checked for foreign pages (CSRF) and for foreign
+// names of this machine (DNS rebinding).
 type operators struct {
 	keys      []auth.APIKey
 	localOnly bool // without keys only this machine is served
 	metrics   *auth.Metrics
 }
 
-// only serves operators.
+// only serves requests of operators.
 func (o *operators) only(next echo.HandlerFunc) echo.HandlerFunc { return o.guard(next, false) }
 
-// page does the same for what a browser shows. A link from elsewhere may lead
-// there: it changes nothing, and whoever made it cannot see it.
+// page does the same for pages. A link from another origin may lead to them: following it changes
+// nothing, and the other origin cannot read the page.
 func (o *operators) page(next echo.HandlerFunc) echo.HandlerFunc { return o.guard(next, true) }
 
 func (o *operators) guard(next echo.HandlerFunc, page bool) echo.HandlerFunc {
@@ -59,12 +59,12 @@ func (o *operators) guard(next echo.HandlerFunc, page bool) echo.HandlerFunc {
 	}
 }
 
-// admit decides about a request; code is empty when it is let in.
+// admit decides about a request; code is empty when the request is admitted.
 func (o *operators) admit(r *http.Request, page bool) (status int, code, message string) {
 	presented := auth.PresentedKey(r.Header)
 	if presented != "" && auth.FindAPIKey(o.keys, presented) != "" {
 		o.metrics.Accepted(auth.Operator)
-		return 0, "", "" // no browser adds that by itself
+		return 0, "", "" // no browser adds a key in a header by itself
 	}
 	_, typed, _ := r.BasicAuth()
 	known := typed != "" && auth.FindAPIKey(o.keys, typed) != ""
@@ -75,7 +75,7 @@ func (o *operators) admit(r *http.Request, page bool) (status int, code, message
 	case len(o.keys) > 0:
 		return http.StatusUnauthorized, auth.CodeInvalidKey, "The operators' key is not known"
 	case o.localOnly && !fromHere(r):
-		return http.StatusNotFound, apierror.NotFound, "" // to others it does not exist
+		return http.StatusNotFound, apierror.NotFound, "" // for other machines the route does not exist
 	}
 	if fromForeignPage(r, page) {
 		return http.StatusForbidden, auth.CodeForbiddenOrigin, "Pages of other origins may not do this"
@@ -90,7 +90,7 @@ func (o *operators) admit(r *http.Request, page bool) (status int, code, message
 	return 0, "", ""
 }
 
-// admits reports whether a request would be let in.
+// admits reports whether a request would be admitted.
 func (o *operators) admits(r *http.Request) bool {
 	_, code, _ := o.admit(r, false)
 	return code == ""
@@ -107,9 +107,8 @@ func fromLoopback(r *http.Request) bool {
 	return err == nil && from.Addr().Unmap().IsLoopback()
 }
 
-// fromForeignPage reports whether a browser made the request for a page of another
-// origin. Programs that are no browsers send neither header. A page may be led to
-// by a link from anywhere.
+// fromForeignPage reports whether a browser made the request for a page of another origin. Other
+// programs send neither header. A link from any origin may lead to a page.
 func fromForeignPage(r *http.Request, page bool) bool {
 	if origins := r.Header.Values("Origin"); len(origins) > 0 {
 		from, err := url.Parse(origins[0])
@@ -125,8 +124,8 @@ func fromForeignPage(r *http.Request, page bool) bool {
 	return !page || !link
 }
 
-// isLoopbackName reports whether a Host header is a loopback address or a name below
-// localhost, which no name server decides about.
+// isLoopbackName reports whether a Host header is a loopback address or a name below localhost,
+// which no name server can map to another address.
 func isLoopbackName(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name

@@ -12,27 +12,27 @@ import (
 )
 
 const (
-	// readinessEvery is how often readiness is looked at, for the log and the other nodes.
+	// readinessEvery is how often readiness is checked, for the log and the other nodes.
 	readinessEvery = time.Second
-	// letGoOver is how long letting clients go takes.
+	// letGoOver is the time over which clients are disconnected.
 	letGoOver = time.Second
 	// nodeCheck is the check that fails while another process has this node's id.
 	nodeCheck = "node"
 )
 
-// letGoFor are the checks that a node cannot serve without: what leaders forward does not reach
-// it, or does not reach it alone.
+// letGoFor are the checks that a node cannot serve without: the messages that leaders forward do
+// not reach it, or reach another process too.
 var letGoFor = []string{"nats", "canary", nodeCheck}
 
-// Serving is the part of the store by which nodes know of each other whether they serve.
+// Serving is the part of the store by which nodes tell each other whether they serve.
 type Serving interface {
 	Serving(ctx context.Context, serves bool) ([]bridge.NodeID, error)
 	Nodes(ctx context.Context) ([]bridge.NodeID, error)
 }
 
-// KeepServing logs each change of readiness and tells the other nodes whether this one serves,
-// until ctx ends. When it does not and another does, it lets the clients go: they reconnect
-// elsewhere. New ones are refused until it serves again.
+// KeepServing logs each change of readiness and tells the other nodes whether this node serves,
+// until ctx ends. When this node does not serve and another does, it disconnects its clients, which
+// reconnect elsewhere, and refuses new ones until it serves again.
 func (s *Server) KeepServing(ctx context.Context, self bridge.NodeID, nodes Serving) {
 	tick := time.NewTicker(readinessEvery)
 	defer tick.Stop()
@@ -64,7 +64,7 @@ func (s *Server) KeepServing(ctx context.Context, self bridge.NodeID, nodes Serv
 			all, err = nodes.Nodes(ctx)
 		}
 		if err != nil {
-			serving, all = nil, nil // nothing is known of others
+			serving, all = nil, nil // the state of the other nodes is unknown
 		}
 		if decision.Decide(time.Now(), self, len(without) == 0, serving, all) {
 			s.log.LogAttrs(ctx, slog.LevelWarn, "clients are let go, other nodes serve", slog.String("reason", strings.Join(without, ",")), slog.Int("nodes", len(serving)))
@@ -73,7 +73,7 @@ func (s *Server) KeepServing(ctx context.Context, self bridge.NodeID, nodes Serv
 	}
 }
 
-// readinessLog logs when this node does not serve, and why, whether or not /readyz is asked.
+// readinessLog logs each change of readiness, with the reasons, also when /readyz is not requested.
 type readinessLog struct {
 	log      *slog.Logger
 	reasons  string // logged last

@@ -8,18 +8,18 @@ import (
 	"github.com/labstack/echo/v4/middleware"
 )
 
-// requestKey is the key of a request's name in its context.
+// requestKey is the key of a request's id in its context.
 type requestKey struct{}
 
-// RequestID is the name of the request that a context belongs to, "" for none.
+// RequestID is the id of the request that a context belongs to, "" for none.
 func RequestID(ctx context.Context) string {
 	id, _ := ctx.Value(requestKey{}).(string)
 	return id
 }
 
-// nameRequest gives each request a name: its own (X-Request-ID), as long as that is
-// short and plain, else a random one.
-func nameRequest(next echo.HandlerFunc) echo.HandlerFunc {
+// assignRequestID gives each request an id: the one in X-Request-ID when that is short and plain,
+// else a random one.
+func assignRequestID(next echo.HandlerFunc) echo.HandlerFunc {
 	named := middleware.RequestIDWithConfig(middleware.RequestIDConfig{
 		Generator: rand.Text,
 		RequestIDHandler: func(c echo.Context, id string) {
@@ -28,15 +28,15 @@ func nameRequest(next echo.HandlerFunc) echo.HandlerFunc {
 		},
 	})(next)
 	return func(c echo.Context) error {
-		if header := c.Request().Header; !plainName(header.Get(echo.HeaderXRequestID)) {
+		if header := c.Request().Header; !isPlainID(header.Get(echo.HeaderXRequestID)) {
 			header.Del(echo.HeaderXRequestID)
 		}
 		return named(c)
 	}
 }
 
-// plainName reports whether a name is fit to be written anywhere.
-func plainName(s string) bool {
+// isPlainID reports whether an id is short and safe in logs and headers.
+func isPlainID(s string) bool {
 	const most = 128
 	if len(s) > most {
 		return false

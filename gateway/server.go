@@ -212,7 +212,7 @@ func (s *Server) newEcho(cfg Config) *echo.Echo {
 	e := echo.New()
 	e.HTTPErrorHandler = s.handleError
 	routed := func(c echo.Context) error { return c.Handler()(c) }
-	around := chain(routed, nameRequest, s.recover, cfg.Origins.middleware(s.guarded))
+	around := chain(routed, assignRequestID, s.recover, cfg.Origins.middleware(s.guarded))
 	e.Use(func(echo.HandlerFunc) echo.HandlerFunc { return around }) // what it is given is the route's handler
 	return e
 }

@@ -14,17 +14,17 @@ import (
 	"github.com/codewar/socketbridge/gateway/sio"
 )
 
-// consolePath is where the console's own sockets are.
+// consolePath is the path of the console's sockets.
 const consolePath = console.Path + "/socket.io/"
 
-// consoleLimits are for pages of operators, who are few.
+// consoleLimits are the limits of consoles, which are few.
 var consoleLimits = sio.Config{
 	MaxConnections: 64, MaxInbound: 16 << 10, MaxPending: 4 << 20, EventsPerMinute: 120,
 	ConnectTimeout: 10 * time.Second, Memory: limit.MemoryConfig{Total: 16 << 20},
 }
 
-// serveConsole adds the console's page and its sockets. Every request of either is
-// let in by the guard of the operators' routes.
+// serveConsole adds the console's page and its sockets. The guard of the operators' routes admits
+// the requests of both.
 func (sv *Service) serveConsole() {
 	page := echo.WrapHandler(http.HandlerFunc(console.ServeHTTP))
 	sv.deps.Server.OperatePage(console.Path, page)
@@ -35,17 +35,17 @@ func (sv *Service) serveConsole() {
 	sv.deps.Server.Operate(http.MethodPost, consolePath, sockets)
 }
 
-// Close ends the sockets of consoles. It comes before the server's end, which
-// would wait for their polls.
+// Close closes the sockets of consoles. It must be called before the server stops, which would wait
+// for their polls.
 func (sv *Service) Close(ctx context.Context) error { return sv.sockets.Close(ctx) }
 
 // pages answers the console's sockets. It implements [sio.Handler].
 type pages Service
 
-// Admit lets everybody in whom the guard has let in.
+// Admit accepts every client that the guard has admitted.
 func (p *pages) Admit(context.Context, *sio.Socket) *sio.Refusal { return nil }
 
-// Restore knows of no earlier sockets: a page that comes back says again what it watches.
+// Restore restores no session: a console that reconnects sends its filter again.
 func (p *pages) Restore(context.Context, *sio.Socket, string, string) (sio.Restored, bool) {
 	return sio.Restored{}, false
 }
@@ -56,13 +56,13 @@ func (p *pages) Connect(s *sio.Socket) {
 	p.deps.Feed.consoles.add(s)
 }
 
-// Disconnect ends what the page was sent.
+// Disconnect ends the samples.
 func (p *pages) Disconnect(s *sio.Socket, _ string) { p.deps.Feed.consoles.remove(s) }
 
 // maxFilter bounds each text of a filter, in bytes.
 const maxFilter = 512
 
-// Event takes what the page wants to see: `tail` with a filter, or with null.
+// Event takes the filter of a console: `tail` with a filter, or with null.
 func (p *pages) Event(s *sio.Socket, name string, args []json.RawMessage, ack func(...any)) {
 	if name != "tail" {
 		return
@@ -83,14 +83,14 @@ func (p *pages) Event(s *sio.Socket, name string, args []json.RawMessage, ack fu
 	}
 }
 
-// samplesEvent is what each page is sent every second.
+// samplesEvent is sent to each console every second.
 type samplesEvent struct {
 	At      time.Time        `json:"at"`
 	Nodes   []map[string]any `json:"nodes"`
 	Missing []bridge.NodeID  `json:"missing"`
 }
 
-// sample sends every page the newest sample of every node.
+// sample sends every console the newest sample of every node.
 func (sv *Service) sample(ctx context.Context) {
 	pages := sv.deps.Feed.consoles.all()
 	if len(pages) == 0 {

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,8 +22,7 @@ const (
 	maxInterests = 64
 )
 
-// filter says which messages somebody wants to see. Empty fields let everything
-// through; a topic may end in "*".
+// filter selects messages. An empty field selects all; a topic may end in "*".
 type filter struct {
 	User    bridge.UserID  `json:"user,omitempty"`
 	Topic   string         `json:"topic,omitempty"`
@@ -47,79 +47,75 @@ type row struct {
 	Topic   string         `json:"topic"`
 	Outcome bridge.Outcome `json:"outcome"`
 	Sockets int            `json:"sockets"`
-	Took    float64        `json:"tookMs"` // from when the router was given it
-	Node    bridge.NodeID  `json:"node"`   // who routed it
+	Took    float64        `json:"tookMs"` // since the router was given it
+	Node    bridge.NodeID  `json:"node"`   // that routed it
 	Code    string         `json:"code"`
 }
 
-// interest is what one node's consoles want to see of one filter.
+// interest is a filter that consoles of a node watch with. Guarded by Feed.mu.
 type interest struct {
-	node   bridge.NodeID
-	filter filter
-
-	mu      sync.Mutex // guards all below
+	node    bridge.NodeID
+	filter  filter
 	until   time.Time
 	rows    []row
 	skipped int
 }
 
-// Feed is told of every message that is settled. It counts topics and, while an
-// operator watches, shows the messages; when nobody does, that costs one atomic load.
+// Feed is told the outcome of every message. It counts topics and, while an operator watches,
+// collects rows for the live tail. While nobody watches, that costs one atomic load.
+// Safe for concurrent use.
 type Feed struct {
-	node   bridge.NodeID
-	topics *topics
-
-	interests atomic.Pointer[[]*interest] // nil: nobody watches; replaced under mu
-	mu        sync.Mutex
-
+	node     bridge.NodeID
+	topics   topics
 	consoles consoles
+
+	watching  atomic.Bool // there are interests
+	mu        sync.Mutex
+	interests []*interest
 }
 
 // NewFeed makes the feed of a node.
-func NewFeed(node bridge.NodeID) *Feed {
-	return &Feed{node: node, topics: newTopics()}
-}
+func NewFeed(node bridge.NodeID) *Feed { return &Feed{node: node} }
 
 // Settled is for [bridge.Routes].
 func (f *Feed) Settled(s bridge.Settlement) {
 	if s.Topic == bridge.CanaryTopic && bridge.ReservedUser(s.User) {
-		return // ours, and no news
+		return
 	}
-	if s.Outcome != bridge.Dead { // whose topic may be anything
+	if s.Outcome != bridge.Dead { // its topic may be any text
 		f.topics.count(s.Topic)
 	}
-	if watched := f.interests.Load(); watched != nil {
-		f.show(*watched, &s)
+	if f.watching.Load() {
+		f.collect(&s)
 	}
 }
 
-func (f *Feed) show(watched []*interest, s *bridge.Settlement) {
-	const longest = 256 // of a topic: a dead message's may be longer than is allowed
-	for _, i := range watched {
-		if !i.filter.match(s) {
-			continue
-		}
-		i.mu.Lock()
-		if len(i.rows) < feedRows {
+func (f *Feed) collect(s *bridge.Settlement) {
+	const longest = 256 // bytes of a topic: that of a dead message may be longer than is allowed
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, i := range f.interests {
+		switch {
+		case !i.filter.match(s):
+		case len(i.rows) == feedRows:
+			i.skipped++
+		default:
 			now := time.Now()
 			i.rows = append(i.rows, row{
 				moment(now), s.Offset, s.User, s.Topic[:min(len(s.Topic), longest)], s.Outcome, s.Sockets,
 				short(millis(now.Sub(s.Read))), f.node, s.Code,
 			})
-		} else {
-			i.skipped++
 		}
-		i.mu.Unlock()
 	}
 }
 
-// watch is what a node says each second while its consoles watch.
+// watch is what a node sends each second while its consoles watch.
 type watch struct {
 	Node    bridge.NodeID `json:"node"`
 	Filters []filter      `json:"filters"`
 }
 
-// watched takes a node's interests, until they lapse.
+// watched takes a node's interests, until they expire.
 func (f *Feed) watched(body []byte) {
 	var w watch
 	if json.Unmarshal(body, &w) != nil || !bridge.ValidNodeID(string(w.Node)) {
@@ -127,82 +123,55 @@ func (f *Feed) watched(body []byte) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var list []*interest
-	if now := f.interests.Load(); now != nil {
-		list = append(list, *now...)
-	}
-	until := time.Now().Add(watchLapse)
-next:
 	for _, wanted := range w.Filters {
-		for _, i := range list {
-			if i.node == w.Node && i.filter == wanted {
-				i.mu.Lock()
-				i.until = until
-				i.mu.Unlock()
-				continue next
+		n := slices.IndexFunc(f.interests, func(i *interest) bool { return i.node == w.Node && i.filter == wanted })
+		if n < 0 {
+			if n = len(f.interests); n == maxInterests {
+				continue
 			}
+			f.interests = append(f.interests, &interest{node: w.Node, filter: wanted})
 		}
-		if len(list) < maxInterests {
-			list = append(list, &interest{node: w.Node, filter: wanted, until: until})
-		}
+		f.interests[n].until = time.Now().Add(watchLapse)
 	}
-	if len(list) > 0 {
-		f.interests.Store(&list)
-	}
+	f.watching.Store(len(f.interests) > 0)
 }
 
-// rows is what a node is sent that watches.
+// rows is what a node that watches is sent.
 type rows struct {
 	Filter  filter `json:"filter"`
 	Rows    []row  `json:"rows"`
 	Skipped int    `json:"skipped"`
 }
 
-// ship sends what was collected to those who watch, and forgets who no longer does.
+// ship sends the collected rows to the nodes that watch, and drops expired interests.
 func (f *Feed) ship(tell func(bridge.NodeID, string, []byte)) {
-	watched := f.interests.Load()
-	if watched == nil {
+	if !f.watching.Load() {
 		return
 	}
+	type shipment struct {
+		to   bridge.NodeID
+		rows rows
+	}
+	var out []shipment
 	now := time.Now()
-	lapsed := false
-	for _, i := range *watched {
-		i.mu.Lock()
-		out := rows{i.filter, i.rows, i.skipped}
-		i.rows, i.skipped = nil, 0
-		lapsed = lapsed || now.After(i.until)
-		i.mu.Unlock()
-		if len(out.Rows) == 0 {
-			continue
-		}
-		if body, err := json.Marshal(out); err == nil {
-			tell(i.node, tellRows, body)
-		}
-	}
-	if lapsed {
-		f.forget(now)
-	}
-}
-
-func (f *Feed) forget(now time.Time) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	var list []*interest
-	for _, i := range *f.interests.Load() {
-		i.mu.Lock()
-		if !now.After(i.until) {
-			list = append(list, i)
+	for _, i := range f.interests {
+		if len(i.rows) > 0 {
+			out = append(out, shipment{i.node, rows{i.filter, i.rows, i.skipped}})
 		}
-		i.mu.Unlock()
+		i.rows, i.skipped = nil, 0
 	}
-	if len(list) == 0 {
-		f.interests.Store(nil)
-		return
+	f.interests = slices.DeleteFunc(f.interests, func(i *interest) bool { return now.After(i.until) })
+	f.watching.Store(len(f.interests) > 0)
+	f.mu.Unlock()
+	for _, s := range out {
+		if body, err := json.Marshal(s.rows); err == nil {
+			tell(s.to, tellRows, body)
+		}
 	}
-	f.interests.Store(&list)
 }
 
-// arrived takes rows that this node's consoles wanted.
+// arrived takes rows for this node's consoles.
 func (f *Feed) arrived(body []byte) {
 	var r rows
 	if json.Unmarshal(body, &r) == nil {
@@ -210,7 +179,7 @@ func (f *Feed) arrived(body []byte) {
 	}
 }
 
-// run ships rows, renews interests and feeds consoles until ctx ends.
+// run ships rows, renews interests and sends rows to consoles until ctx ends.
 func (f *Feed) run(ctx context.Context, sv *Service) {
 	tick := time.NewTicker(feedEvery)
 	defer tick.Stop()
@@ -230,7 +199,7 @@ func (f *Feed) run(ctx context.Context, sv *Service) {
 	}
 }
 
-// renew tells every node what this node's consoles want to see.
+// renew tells every node the filters of this node's consoles.
 func (f *Feed) renew(sv *Service) {
 	filters := f.consoles.filters()
 	if len(filters) == 0 {

@@ -33,7 +33,7 @@ func (sv *Service) serve() {
 // clusterReport is the whole cluster at one moment.
 type clusterReport struct {
 	At            time.Time       `json:"at"`
-	Node          bridge.NodeID   `json:"node"` // who answers
+	Node          bridge.NodeID   `json:"node"` // that answers
 	Version       string          `json:"version"`
 	Revision      string          `json:"revision"`
 	Leader        bridge.NodeID   `json:"leader"`
@@ -154,7 +154,7 @@ func (sv *Service) getDead(c echo.Context) error {
 	return c.JSON(http.StatusOK, map[string]any{"total": total, "letters": letters})
 }
 
-// parameterError is a query parameter that is not what it must be.
+// parameterError is an invalid query parameter.
 type parameterError struct {
 	name string
 	most int

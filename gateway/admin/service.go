@@ -22,12 +22,12 @@ type Deps struct {
 	Version, Revision string
 	StoreKind         string        // "redis" or "memory"
 	HistoryTTL        time.Duration // how long a message waits for its user
-	MaxPerUser        int           // how many do
-	Traces            int           // about how many messages leave a trace
-	TraceTTL          time.Duration // for how long at most
-	SubjectPrefix     string        // what stands before the topic in a subject
-	// PingWindow is how long a connection lives at most whose other end is gone:
-	// from the last answered ping to the time-out of the next.
+	MaxPerUser        int           // how many messages wait for a user
+	Traces            int           // about how many delivery records are kept
+	TraceTTL          time.Duration // how long they are kept at most
+	SubjectPrefix     string        // before the topic in a subject
+	// PingWindow is the longest time that a connection stays open whose other end is gone: from the
+	// last answered ping to the time-out of the next.
 	PingWindow time.Duration
 
 	Hub     *hub.Hub
@@ -38,18 +38,18 @@ type Deps struct {
 	Feed    *Feed
 	Log     *logging.Handler // of this process
 
-	// Leading says whether this node reads the stream, and how far it has come.
+	// Leading reports whether this node leads, how far it has read, and the last sequence.
 	Leading func() (leading bool, read, last uint64)
-	// NATS is what was last seen of NATS, without waiting; Look looks again.
+	// NATS returns the last known state of NATS, without waiting. Look updates it.
 	NATS func() NATS
 	Look func(context.Context) error
-	// Ask puts a question to nodes and returns the answers that came before ctx
-	// ended; Tell wants none. See [Service.Answer].
+	// QueryNodes queries nodes and returns the answers that arrived before ctx ended. Tell sends a
+	// message without an answer. See [Service.Answer].
 	QueryNodes func(ctx context.Context, nodes []bridge.NodeID, kind string, body []byte) map[bridge.NodeID][]byte
 	Tell       func(node bridge.NodeID, kind string, body []byte)
 	// DeadLetters returns the newest dead letters, newest first, and how many there are.
 	DeadLetters func(ctx context.Context, limit int) (newest []DeadLetter, total uint64, err error)
-	// Canary tells how the canary is, which may be unknown. Nil: there is none.
+	// Canary returns the canary's state, nil when it is unknown. Nil: there is no canary.
 	Canary func() *Canary
 }
 
@@ -68,12 +68,12 @@ type DeadLetter struct {
 	Subject string        `json:"subject"`
 	Code    string        `json:"code"`
 	Reason  string        `json:"reason"`
-	User    bridge.UserID `json:"userId,omitempty"` // where it could be read
+	User    bridge.UserID `json:"userId,omitempty"` // when it could be read
 	Bytes   int           `json:"bytes"`
 	Offset  bridge.Offset `json:"offset,omitzero"`
 }
 
-// Service answers operators, for this node and for all. Safe for concurrent use.
+// Service answers operators for the whole cluster. Safe for concurrent use.
 type Service struct {
 	deps    Deps
 	log     *slog.Logger
@@ -84,15 +84,15 @@ type Service struct {
 	seen    atomic.Pointer[probe]
 }
 
-// probe is what was last found by asking others, which may take its time.
+// probe is the last state of the store, the nodes and the checks, which may take long to query.
 type probe struct {
-	nodes   []bridge.NodeID // whose lease lives
+	nodes   []bridge.NodeID // with a valid lease
 	store   StoreState
 	reasons map[string]string
 }
 
 // New makes a Service and adds its routes to the server, which must not serve yet.
-// [Service.Run] keeps it up to date.
+// [Service.Run] updates its state.
 func New(deps Deps, log *slog.Logger) *Service {
 	sv := &Service{deps: deps, log: log.With("component", "ops"), started: time.Now(), series: newSeries()}
 	sv.seen.Store(&probe{nodes: []bridge.NodeID{deps.Node}, store: StoreState{Kind: deps.StoreKind}, reasons: map[string]string{"process": "starting"}})
@@ -105,7 +105,7 @@ func New(deps Deps, log *slog.Logger) *Service {
 // gatherLimit is how long nodes have to answer.
 const gatherLimit = 500 * time.Millisecond
 
-// Kinds of questions between nodes.
+// Kinds of queries and messages between nodes.
 const (
 	queryState  = "state"
 	querySeries = "series"
@@ -116,8 +116,8 @@ const (
 	tellRows    = "rows"
 )
 
-// Answer answers a question of another node, or of this one. It is bounded in
-// size and does not wait. Nil: the question is not understood, or none was asked.
+// Answer answers a query of a node, also of this one. The answer is bounded in size and does not
+// wait. Nil: the query is not understood, or it is a message without an answer.
 func (sv *Service) Answer(kind string, body []byte) []byte {
 	var answer any
 	switch kind {
@@ -152,18 +152,18 @@ func (sv *Service) Answer(kind string, body []byte) []byte {
 func answerTo[Q any](body []byte, answer func(Q) any) any {
 	var q Q
 	if json.Unmarshal(body, &q) != nil {
-		return nil // another version's question
+		return nil // a query of another version
 	}
 	return answer(q)
 }
 
-// gather asks every live node and returns what each answered, and who did not.
+// gather queries every live node and returns the answers, and the nodes that did not answer.
 func gather[A any](ctx context.Context, sv *Service, kind string, question any) (answers map[bridge.NodeID]A, missing []bridge.NodeID) {
 	ctx, cancel := context.WithTimeout(ctx, gatherLimit)
 	defer cancel()
 	body, err := json.Marshal(question)
 	if err != nil {
-		panic(err) // our own questions encode
+		panic(err) // our own queries always encode
 	}
 	nodes := sv.seen.Load().nodes
 	answers = make(map[bridge.NodeID]A, len(nodes))

@@ -8,16 +8,16 @@ import (
 	"github.com/codewar/socketbridge/gateway/sio"
 )
 
-// consoles are the pages of operators that are connected to this node. The zero
-// value has none. Safe for concurrent use.
+// consoles are the consoles that are connected to this node. The zero value has none. Safe for
+// concurrent use.
 type consoles struct {
 	mu   sync.Mutex // guards all below
 	open map[*sio.Socket]*watcher
 }
 
-// watcher is one page.
+// watcher is one console.
 type watcher struct {
-	filter  *filter // nil: does not watch
+	filter  *filter // nil: it does not watch
 	rows    []row   // to be sent
 	skipped int
 }
@@ -37,7 +37,7 @@ func (c *consoles) remove(s *sio.Socket) {
 	delete(c.open, s)
 }
 
-// watch sets what a page wants to see.
+// watch sets a console's filter.
 func (c *consoles) watch(s *sio.Socket, f *filter) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -46,7 +46,7 @@ func (c *consoles) watch(s *sio.Socket, f *filter) {
 	}
 }
 
-// filters are what the pages want to see, each once.
+// filters returns the consoles' filters, each once.
 func (c *consoles) filters() []filter {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -59,7 +59,7 @@ func (c *consoles) filters() []filter {
 	return slices.Collect(maps.Keys(wanted))
 }
 
-// take puts rows before the pages that want them.
+// take queues rows for the consoles with their filter.
 func (c *consoles) take(r rows) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -73,13 +73,13 @@ func (c *consoles) take(r rows) {
 	}
 }
 
-// tailEvent is what a page is sent that watches.
+// tailEvent is sent to a console that watches.
 type tailEvent struct {
 	Rows    []row `json:"rows"`
 	Skipped int   `json:"skipped"`
 }
 
-// flush sends each page what has come for it.
+// flush sends each console its rows.
 func (c *consoles) flush() {
 	c.mu.Lock()
 	out := make(map[*sio.Socket]tailEvent)
@@ -95,7 +95,7 @@ func (c *consoles) flush() {
 	}
 }
 
-// all are the pages that are connected.
+// all returns the connected consoles.
 func (c *consoles) all() []*sio.Socket {
 	c.mu.Lock()
 	defer c.mu.Unlock()

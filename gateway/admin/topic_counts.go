@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"maps"
 	"sync"
 	"sync/atomic"
 )
@@ -9,60 +8,53 @@ import (
 // maxTopics is how many topics are counted by name.
 const maxTopics = 50
 
-// otherTopics is the name of all the rest. No topic of a user can be confused with
-// it in a way that matters: it would be added to.
+// otherTopics names the count of all other topics, and of a topic of this name.
 const otherTopics = "other"
 
-// topics counts messages by topic. A topic that is known costs a look-up and an
-// addition; a new one, which at most fifty are, costs a copy of the map.
+// topics counts messages by topic. The zero value is ready. A known topic costs a look-up and an
+// addition. Safe for concurrent use.
 type topics struct {
-	known atomic.Pointer[map[string]*atomic.Uint64] // replaced, never changed
-	rest  atomic.Uint64
-	mu    sync.Mutex // held while the map is replaced
-}
-
-func newTopics() *topics {
-	t := new(topics)
-	t.known.Store(&map[string]*atomic.Uint64{})
-	return t
+	known sync.Map      // of string to *atomic.Uint64
+	rest  atomic.Uint64 // of all other topics
+	mu    sync.Mutex    // held while a topic is added
+	names atomic.Int64  // of known; changed under mu
 }
 
 func (t *topics) count(topic string) {
-	known := *t.known.Load()
-	n := known[topic]
-	switch {
-	case n != nil:
-		n.Add(1)
-	case len(known) >= maxTopics:
-		t.rest.Add(1)
-	default:
-		t.add(topic).Add(1)
+	n, ok := t.known.Load(topic)
+	if !ok {
+		n = t.add(topic)
 	}
+	n.(*atomic.Uint64).Add(1)
 }
 
-// add returns the count of a topic, which is the rest's when there are too many.
-func (t *topics) add(topic string) *atomic.Uint64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	known := *t.known.Load()
-	if n := known[topic]; n != nil {
-		return n
-	}
-	if len(known) >= maxTopics {
+// add returns the count of a topic that was not known: its own, or that of the rest when there are
+// maxTopics.
+func (t *topics) add(topic string) any {
+	if t.names.Load() == maxTopics {
 		return &t.rest
 	}
-	more := maps.Clone(known)
-	n := new(atomic.Uint64)
-	more[topic] = n
-	t.known.Store(&more)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n, known := t.known.Load(topic)
+	switch {
+	case known:
+		return n
+	case t.names.Load() == maxTopics:
+		return &t.rest
+	}
+	t.names.Add(1)
+	n = new(atomic.Uint64)
+	t.known.Store(topic, n)
 	return n
 }
 
 func (t *topics) counts() map[string]uint64 {
 	out := make(map[string]uint64)
-	for topic, n := range *t.known.Load() {
-		out[topic] = n.Load()
-	}
+	t.known.Range(func(topic, n any) bool {
+		out[topic.(string)] = n.(*atomic.Uint64).Load()
+		return true
+	})
 	if n := t.rest.Load(); n > 0 {
 		out[otherTopics] += n
 	}
