@@ -24,7 +24,6 @@ func newTokenCommand() *cobra.Command {
 	var user, keyFile string
 	var ttl time.Duration
 	var scopes []string
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "token",
 		Short: "Make a token for development, signed with a configured secret or a key file",
@@ -38,7 +37,7 @@ func newTokenCommand() *cobra.Command {
 	cmd.Flags().DurationVar(&ttl, "ttl", time.Hour, "how long the token is valid")
 	cmd.Flags().StringVar(&keyFile, "key", "", "`file` with a private key in PEM, or with a secret")
 	cmd.Flags().StringSliceVar(&scopes, "scope", nil, "`scopes` of the token, such as payload:send")
-	cmd.Flags().BoolVar(&asJSON, "json", false, "as a JSON object")
+	asJSON := cmd.Flags().Bool("json", false, "as a JSON object")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := config.Load(cmd.Flags())
 		if err != nil {
@@ -58,7 +57,7 @@ func newTokenCommand() *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("sign: %w", err)
 		}
-		if asJSON {
+		if *asJSON {
 			return newJSONEncoder(cmd.OutOrStdout()).Encode(tokenJSON{token, user, time.Now().Add(ttl).UTC().Truncate(time.Second)})
 		}
 		_, err = fmt.Fprintln(cmd.OutOrStdout(), token)

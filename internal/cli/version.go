@@ -10,11 +10,10 @@ import (
 )
 
 func newVersionCommand() *cobra.Command {
-	var asJSON bool
 	cmd := &cobra.Command{Use: "version", Short: "Print the version", Example: "  socketbridge version --json", Args: noArgs}
-	cmd.Flags().BoolVar(&asJSON, "json", false, "as a JSON object")
+	asJSON := cmd.Flags().Bool("json", false, "as a JSON object")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if asJSON {
+		if *asJSON {
 			return newJSONEncoder(cmd.OutOrStdout()).Encode(map[string]string{"version": buildinfo.Version, "revision": buildinfo.Revision(), "go": runtime.Version()})
 		}
 		_, err := fmt.Fprintf(cmd.OutOrStdout(), "socketbridge %s (%s)\n", buildinfo.Version, buildinfo.Revision())

@@ -59,7 +59,7 @@ type loader struct {
 	settings []setting
 	v        *viper.Viper      // values by key: texts, or what YAML has decoded
 	from     map[string]string // source of each value
-	problems problems
+	problems []problem
 }
 
 func newLoader() *loader {
@@ -79,13 +79,13 @@ func (l *loader) set(key string, value any, from string) {
 
 // refuse records a value that cannot be used.
 func (l *loader) refuse(name string, value any, from, why string) {
-	l.problems = append(l.problems, problem{name, shown(name, value), from, why})
+	l.problems = append(l.problems, newProblem(name, shown(name, value), from, why))
 }
 
 // unknown records a key that does not exist. Its value is not shown: it may be a secret under a
 // misspelt key.
 func (l *loader) unknown(key, from string) {
-	l.problems = append(l.problems, problem{key: key, from: from, why: "unknown key; " + l.allowed(key)})
+	l.problems = append(l.problems, newProblem(key, "", from, "unknown key; "+l.allowed(key)))
 }
 
 func (l *loader) finish() (Config, error) {
@@ -100,7 +100,7 @@ func (l *loader) finish() (Config, error) {
 		}
 	}
 	l.cfg.from = l.from
-	if err := l.problems.err(); err != nil {
+	if err := errorOf(l.problems); err != nil {
 		return Config{}, err
 	}
 	return l.cfg, l.cfg.Validate()

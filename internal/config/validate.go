@@ -15,61 +15,6 @@ import (
 	"github.com/codewar/socketbridge/subscriber"
 )
 
-// Error means that the configuration cannot be used. The program then ends with exit status 2.
-type Error struct{ problems problems }
-
-// maxProblems limits the problems that an error lists.
-const maxProblems = 10
-
-// Error returns a line for each problem: the key, its value, the source of the value, and what the
-// value must be.
-func (e *Error) Error() string {
-	var b strings.Builder
-	for i, p := range e.problems {
-		if i == maxProblems {
-			fmt.Fprintf(&b, "\nand %d more", len(e.problems)-i)
-			break
-		}
-		if i > 0 {
-			b.WriteByte('\n')
-		}
-		b.WriteString(p.String())
-	}
-	return b.String()
-}
-
-// problem is one line of an [Error].
-type problem struct {
-	key   string
-	value string // quoted, secrets masked; may be empty
-	from  string // source of the value; empty: the default
-	why   string
-}
-
-func (p problem) String() string {
-	var b strings.Builder
-	b.WriteString(p.key)
-	if p.value != "" {
-		b.WriteString(" " + p.value)
-	}
-	if p.from != "" {
-		b.WriteString(" (" + p.from + ")")
-	}
-	if b.Len() > 0 {
-		b.WriteString(": ")
-	}
-	return b.String() + p.why
-}
-
-type problems []problem
-
-func (p problems) err() error {
-	if len(p) == 0 {
-		return nil
-	}
-	return &Error{p}
-}
-
 // Validate reports every value outside its range and every combination that cannot work, as an
 // [*Error].
 func (c Config) Validate() error {
@@ -88,7 +33,7 @@ func (c Config) Validate() error {
 	c.checkCanary(&v)
 	c.checkTraces(&v)
 	slices.SortStableFunc(v.problems, func(a, b problem) int { return position(settings, a.key) - position(settings, b.key) })
-	return v.problems.err()
+	return errorOf(v.problems)
 }
 
 // position returns the place of a key in the declaration. Problems without a key come last.
@@ -102,19 +47,14 @@ func position(settings []setting, key string) int {
 // validation collects problems.
 type validation struct {
 	from     map[string]string
-	problems problems
+	problems []problem
 }
 
 // require records a problem with a key unless ok.
 func (v *validation) require(ok bool, key string, value any, why string) {
 	if !ok {
-		v.problems = append(v.problems, problem{key, shown(key, value), v.from[key], why})
+		v.problems = append(v.problems, newProblem(key, shown(key, value), v.from[key], why))
 	}
-}
-
-// between requires a number within limits.
-func between[N int | int64](v *validation, key string, n, low, high N) {
-	v.require(low <= n && n <= high, key, n, fmt.Sprintf("must be %d to %d", low, high))
 }
 
 func (c Config) checkHTTP(v *validation) {
@@ -145,7 +85,7 @@ func (c Config) checkSockets(v *validation) {
 	v.require(read <= 0 || read >= float64(s.MaxInbound), "sockets.inbound_rate", s.InboundRate,
 		"must let a message of sockets.max_inbound come within http.read_timeout")
 	// A socket could never receive a message that is larger than its bound.
-	between(v, "sockets.max_pending", int64(s.MaxPending), c.HTTP.MaxBody, 1<<30)
+	v.require(c.HTTP.MaxBody <= int64(s.MaxPending) && s.MaxPending <= 1<<30, "sockets.max_pending", s.MaxPending, fmt.Sprintf("must be %d to %d", c.HTTP.MaxBody, 1<<30))
 	// One connection may hold two messages that are being read, and a full queue.
 	need := int64(s.MaxPending) + 2*s.MaxInbound
 	memory := func(key string, bound int64) {
@@ -168,7 +108,7 @@ func (c Config) checkNATS(v *validation) {
 		v.require(validNATS(u), "nats.url", c.NATS.URL, "must be nats://host:port (or tls://, ws://, wss://), several with commas between them")
 	}
 	for _, err := range unjoin(c.NATS.Validate()) {
-		v.problems = append(v.problems, problem{why: oneLine(err)})
+		v.problems = append(v.problems, newProblem("", "", "", oneLine(err)))
 	}
 }
 
@@ -190,7 +130,7 @@ func (c Config) checkRedis(v *validation) {
 	v.require(!cluster || r.DB == 0, "redis.db", r.DB, "must be 0: several addresses without redis.master_name are a Cluster, which has one database")
 	v.require(r.MasterName != "" || r.SentinelPassword == "", "redis.sentinel_password", r.SentinelPassword, "needs redis.master_name")
 	v.require(!strings.ContainsAny(r.Prefix, "{} "), "redis.prefix", r.Prefix, "must be text without braces and spaces, or nothing for one that nats.subject_prefix gives")
-	between(v, "redis.pool_size", r.PoolSize, 0, 10_000)
+	v.require(0 <= r.PoolSize && r.PoolSize <= 10_000, "redis.pool_size", r.PoolSize, "must be 0 to 10000")
 	v.require(10*time.Millisecond <= r.Timeout && r.Timeout < c.Node.Lease, "redis.timeout", r.Timeout, "must be 10ms or more, and less than node.lease")
 
 	tls := r.TLS
