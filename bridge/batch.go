@@ -225,7 +225,7 @@ func (r *Router) forward(t *routerTerm, b *batch, node NodeID, flights []int) {
 	t.running.Add(1)
 	r.routes.Forward(t.number, node, envelopes, func(counts []Count, err error) {
 		defer t.running.Done()
-		r.counts.forwarded(err)
+		r.metrics.forwarded(err)
 		endForwards(spans, node, counts, err)
 		r.answered(t, b, node, flights, counts, err)
 	})

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // IndexConfig bounds what an [Index] keeps.
@@ -13,6 +15,8 @@ type IndexConfig struct {
 	// MaxMemory bounds the bytes of all logs. The oldest payloads go first: they are read from
 	// the stream again. When entries alone take more, the oldest messages leave their logs.
 	MaxMemory int
+	// Metrics shows what the index keeps. Nil: nobody sees it.
+	Metrics prometheus.Registerer
 }
 
 // Sizes of what an index keeps, in bytes, as measured with a heap profile.
@@ -65,7 +69,9 @@ type indexPayload struct {
 
 // NewIndex makes an empty index. [Index.Begin] says where the stream is read from.
 func NewIndex(cfg IndexConfig) *Index {
-	return &Index{cfg: cfg, logs: make(map[UserID]*indexLog), withdrawn: make(map[uint64]bool), undecided: make(map[Offset]*indexLog)}
+	x := &Index{cfg: cfg, logs: make(map[UserID]*indexLog), withdrawn: make(map[uint64]bool), undecided: make(map[Offset]*indexLog)}
+	x.measure(cfg.Metrics)
+	return x
 }
 
 // IndexStats is what an index keeps and has dropped.

@@ -15,7 +15,7 @@ type Ledger struct {
 	received atomic.Uint64
 	pushed, inboxed, offline, duplicate,
 	dead atomic.Uint64
-	breaches atomic.Uint64
+	breaches atomic.Uint64 // found by Audit
 }
 
 // count is where an outcome is counted.
@@ -82,9 +82,6 @@ func (l *Ledger) Audit(ctx context.Context, log *slog.Logger) {
 		}
 	}
 }
-
-// Breaches is how often [Ledger.Audit] has found the ledger broken.
-func (l *Ledger) Breaches() uint64 { return l.breaches.Load() }
 
 // Err says whether the ledger is broken. Messages in flight are no breach.
 func (b Balance) Err() error {

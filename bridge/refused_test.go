@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/internal/testutil/metricstest"
 )
 
 // TestDeadLetterIsRefused: a dead letter that the bus refuses does not hold the intake.
@@ -39,8 +40,8 @@ func TestDeadLetterIsRefused(t *testing.T) {
 		if took := time.Since(began); took < 20*time.Second || took > 40*time.Second {
 			t.Errorf("dead letters that are refused for now held the intake for %v, want some 30 s", took)
 		}
-		if got := w.Stats().DeadLost; got != 101 {
-			t.Errorf("%d dead letters lost, want 101", got)
+		if got := metricstest.Value(t, w.metrics, "bridge_dead_letters_lost_total"); got != 101 {
+			t.Errorf("%v dead letters lost, want 101", got)
 		}
 		if w.Ledger().Balance().Outcomes[bridge.Dead] != 101 || w.outcomes()["103"] == bridge.Dead {
 			t.Errorf("outcomes %v", w.outcomes())
@@ -57,8 +58,8 @@ func TestDeadLetterIsRefused(t *testing.T) {
 		last := message(104, "u")
 		last.Body = poison.Body
 		w.term(t, []bridge.Message{last})
-		if len(w.dead) != 1 || w.Stats().DeadLost != 101 {
-			t.Errorf("%d dead letters, %d lost; want the one that was tried until it was stored", len(w.dead), w.Stats().DeadLost)
+		if lost := metricstest.Value(t, w.metrics, "bridge_dead_letters_lost_total"); len(w.dead) != 1 || lost != 101 {
+			t.Errorf("%d dead letters, %v lost; want the one that was tried until it was stored", len(w.dead), lost)
 		}
 	})
 }

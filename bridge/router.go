@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Routes is what a router hands messages to. All functions are safe for concurrent
@@ -47,6 +49,8 @@ type Routes struct {
 	Records RecordSaver
 	// Begin follows messages through their steps. Nil: none is followed.
 	Begin BeginSpan
+	// Metrics shows what the router counts. Nil: nobody sees it.
+	Metrics prometheus.Registerer
 	// Receipt tells the subject what became of a message.
 	Receipt func(subject string, r Receipt)
 }
@@ -66,13 +70,13 @@ type routerStore interface {
 // Only the leader routes; a standby calls [Router.Keep]. Keep, [Router.Begin], Route and
 // [Router.End] are called by one goroutine, Begin and End once for each term.
 type Router struct {
-	self   NodeID
-	store  routerStore
-	index  *Index
-	routes Routes
-	log    *slog.Logger
-	ledger Ledger
-	counts routerCounters
+	self    NodeID
+	store   routerStore
+	index   *Index
+	routes  Routes
+	log     *slog.Logger
+	ledger  Ledger
+	metrics *routerMetrics
 
 	recorder recorder
 
@@ -87,7 +91,9 @@ type Router struct {
 // NewRouter makes the router of one node.
 func NewRouter(self NodeID, store routerStore, index *Index, routes Routes, log *slog.Logger) *Router {
 	log = log.With("component", "router")
-	return &Router{self: self, store: store, index: index, routes: routes, log: log, recorder: recorder{saver: routes.Records, log: log}}
+	r := &Router{self: self, store: store, index: index, routes: routes, log: log, recorder: recorder{saver: routes.Records, log: log}}
+	r.metrics = newRouterMetrics(routes.Metrics, &r.ledger)
+	return r
 }
 
 // Ledger is the account of every message this node has routed.
@@ -204,7 +210,7 @@ func (r *Router) locate(ctx context.Context, b *batch) {
 			f.unlocated, failed = true, at.Err
 		}
 	}
-	r.counts.located(found)
+	r.metrics.located(found)
 	if failed != nil && ctx.Err() == nil {
 		if times, due := r.unlocated.Due(time.Now()); due {
 			r.log.LogAttrs(ctx, slog.LevelWarn, "users cannot be looked up, their messages go to all nodes", slog.Any("err", failed), slog.Int("times", times))
@@ -240,7 +246,7 @@ func (r *Router) deadLetter(ctx context.Context, d deadMessage) error {
 		return err
 	})
 	if refused != nil && err == nil {
-		r.counts.deadLost.Add(1)
+		r.metrics.deadLost.Inc()
 		if times, due := r.lostDead.Due(time.Now()); due {
 			r.log.LogAttrs(ctx, slog.LevelError, "dead letter lost, the message is in the stream until it ages out", slog.String("subject", d.msg.Subject),
 				slog.Uint64("stream_seq", d.msg.Offset.Seq), slog.String("reason", d.why.Code), slog.Any("err", refused), slog.Int("times", times))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"github.com/codewar/socketbridge/bridge"
@@ -24,6 +25,7 @@ const self, other = bridge.NodeID("self"), bridge.NodeID("other")
 type world struct {
 	*bridge.Router
 	index       *bridge.Index
+	metrics     *prometheus.Registry
 	terms       uint64       // routed so far
 	store, away bridge.Store // this node's view and another node's
 	failing     *failingStore
@@ -65,7 +67,7 @@ func (f *failingStore) Locate(ctx context.Context, users []bridge.UserID) []brid
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	memory := store.NewMemory(store.Limits{})
-	w := &world{receipts: make(map[string]bridge.Receipt)}
+	w := &world{metrics: prometheus.NewRegistry(), receipts: make(map[string]bridge.Receipt)}
 	w.index = bridge.NewIndex(bridge.IndexConfig{TTL: time.Hour, MaxPerUser: 10_000, MaxMemory: 64 << 20})
 	w.index.Begin(at(0))
 	w.store, w.away = memory.Node(self), memory.Node(other)
@@ -85,6 +87,7 @@ func newWorld(t *testing.T) *world {
 		return counts, nil
 	}
 	w.Router = bridge.NewRouter(self, w.failing, w.index, bridge.Routes{
+		Metrics: w.metrics,
 		Push: func(e *bridge.Envelope) bridge.Count {
 			w.mu.Lock()
 			defer w.mu.Unlock()

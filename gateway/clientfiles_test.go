@@ -8,13 +8,18 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/codewar/socketbridge/internal/testutil/metricstest"
 )
 
 // TestClientFiles: the files of the stock client are served as Socket.IO serves them, to
 // pages of every origin, and a request for one is no handshake.
 func TestClientFiles(t *testing.T) {
 	t.Parallel()
-	srv := contractServer(t, Config{Origins: Origins{"https://app.example"}}, contractStore{}, nil)
+	reg := prometheus.NewRegistry()
+	srv := countingServer(t, reg, Config{Origins: Origins{"https://app.example"}}, contractStore{}, nil)
 	get := func(method, target string, headers ...string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(method, target, nil)
 		for _, h := range headers {
@@ -82,8 +87,8 @@ func TestClientFiles(t *testing.T) {
 			t.Errorf("HEAD: %d %v", res.Code, h)
 		}
 	}
-	if got := srv.Stats(); got.Opened != 0 {
-		t.Errorf("%d connections were counted", got.Opened)
+	if got := metricstest.Value(t, reg, "bridge_gateway_connects_total"); got != 0 {
+		t.Errorf("%v connections were counted", got)
 	}
 }
 

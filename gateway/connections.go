@@ -6,7 +6,10 @@ import (
 	"net/netip"
 	"sync/atomic"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/codewar/socketbridge/gateway/limit"
+	"github.com/codewar/socketbridge/internal/metrics"
 )
 
 // ConnectionLimits bound how many connections are open at a time, whatever they are
@@ -79,15 +82,14 @@ func connState(nc net.Conn, state http.ConnState) {
 	}
 }
 
-// OpenConnections is how many connections are open, by listener: http, ops. They are
-// more than those of Socket.IO: callers, polling browsers and idle ones count.
-func (s *Server) OpenConnections() map[string]int {
-	open := make(map[string]int)
-	for name, l := range map[string]*limit.Listener{"http": s.conns.public.Load(), "ops": s.conns.operators.Load()} {
-		open[name] = 0
-		if l != nil {
-			open[name] = l.Open()
-		}
+// measure registers how many connections are open.
+func (c *connections) measure(reg prometheus.Registerer) {
+	for name, on := range map[string]*atomic.Pointer[limit.Listener]{"http": &c.public, "ops": &c.operators} {
+		metrics.Gauge(reg, "bridge_gateway_open_connections", "Connections that are open, whatever they are for, by listener: http, ops. Those of Socket.IO are among them.", func() int {
+			if l := on.Load(); l != nil {
+				return l.Open()
+			}
+			return 0
+		}, "listener", name)
 	}
-	return open
 }

@@ -33,10 +33,16 @@ func TestContractsAreOpenAPI(t *testing.T) {
 // contractServer is a server with everything that has a route.
 func contractServer(t *testing.T, cfg Config, st contractStore, ask publish.Publisher) *Server {
 	t.Helper()
+	return countingServer(t, prometheus.NewRegistry(), cfg, st, ask)
+}
+
+// countingServer is a contractServer whose metrics can be read.
+func countingServer(t *testing.T, reg *prometheus.Registry, cfg Config, st contractStore, ask publish.Publisher) *Server {
+	t.Helper()
 	log, s := slog.New(slog.DiscardHandler), store.NewMemory(store.Limits{}).Node("n")
 	cfg.Publish.MaxBody, cfg.Publish.ReplyTimeout, cfg.Records = 4096, time.Second, st
 	cfg.Sockets.Transports = []string{"websocket", "polling"}
-	srv := NewServer(cfg, hub.New(s, newHistory(), hub.Config{}, log), st, orPushed(ask), nil, prometheus.NewRegistry(), log)
+	srv := NewServer(cfg, hub.New(s, newHistory(), hub.Config{}, log), st, orPushed(ask), nil, reg, log)
 	t.Cleanup(func() {
 		if err := srv.Shutdown(context.Background(), 0); err != nil {
 			t.Error(err)

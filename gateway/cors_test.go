@@ -7,6 +7,10 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/codewar/socketbridge/internal/testutil/metricstest"
 )
 
 // pageRequests are requests as browsers, and other programs, make them of a bridge whose
@@ -54,7 +58,8 @@ var pageRequests = []struct {
 func TestOrigins(t *testing.T) {
 	t.Parallel()
 	cfg := Config{Origins: Origins{"https://app.example"}, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
-	srv := contractServer(t, cfg, contractStore{}, nil)
+	reg := prometheus.NewRegistry()
+	srv := countingServer(t, reg, cfg, contractStore{}, nil)
 	for _, tt := range pageRequests {
 		for target, wanted := range map[string]struct{ allowed, refused int }{
 			"POST /sendPayload":                         {http.StatusOK, http.StatusForbidden},
@@ -90,7 +95,7 @@ func TestOrigins(t *testing.T) {
 			}
 		}
 	}
-	if n := srv.AuthStats().Results["publish"]["FORBIDDEN_ORIGIN"]; n == 0 {
+	if n := metricstest.Value(t, reg, "bridge_auth_total", "publish", "FORBIDDEN_ORIGIN"); n == 0 {
 		t.Error("refusals are not counted")
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway/apierror"
+	"github.com/codewar/socketbridge/internal/metrics"
 )
 
 // Check is one thing that a ready node needs.
@@ -131,4 +132,29 @@ func (h *health) reasons(ctx context.Context) (reasons, degraded map[string]stri
 	}
 	wg.Wait()
 	return reasons, degraded
+}
+
+// Metrics of [health].
+var (
+	readyDesc = prometheus.NewDesc("bridge_ready", "1 when everything that the node needs to serve is there, as /readyz says, else 0.", nil, nil)
+	checkDesc = prometheus.NewDesc("bridge_ready_check", "1 for each of those things that is there, else 0.", []string{"check"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (h *health) Describe(ch chan<- *prometheus.Desc) {
+	ch <- readyDesc
+	ch <- checkDesc
+}
+
+// Collect implements prometheus.Collector. All checks are made once for a scrape.
+func (h *health) Collect(ch chan<- prometheus.Metric) {
+	reasons, degraded := h.reasons(context.Background())
+	show := func(d *prometheus.Desc, good bool, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, metrics.Truth(good), labels...)
+	}
+	show(readyDesc, len(reasons) == 0)
+	show(checkDesc, reasons[processCheck] == "", processCheck)
+	for _, c := range h.checks {
+		show(checkDesc, reasons[c.Name] == "" && degraded[c.Name] == "", c.Name)
+	}
 }

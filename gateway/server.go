@@ -78,26 +78,25 @@ const socketPath = "/socket.io/"
 // Server is everything on the network: the Socket.IO endpoint, /sendPayload and
 // the operators' routes.
 type Server struct {
-	http        *http.Server
-	ops         *http.Server
-	sio         *sio.Server
-	clients     *hub.Handler
-	conns       connections
-	refusals    *limit.RefusalCounter
-	authMetrics *auth.Metrics
-	calls       *publish.Handler
-	health      *health
-	public      *echo.Echo
-	inside      *echo.Echo // the operators' routes
-	guard       *operators
-	guarded     map[string]struct{} // paths of the operators' routes; read-only once serving
-	log         *slog.Logger
+	http     *http.Server
+	ops      *http.Server
+	sio      *sio.Server
+	clients  *hub.Handler
+	conns    connections
+	refusals *limit.RefusalCounter
+	calls    *publish.Handler
+	health   *health
+	public   *echo.Echo
+	inside   *echo.Echo // the operators' routes
+	guard    *operators
+	guarded  map[string]struct{} // paths of the operators' routes; read-only once serving
+	log      *slog.Logger
 }
 
 // NewServer wires the routes. Checks say what keeps the node from being ready.
-func NewServer(cfg Config, sockets *hub.Hub, store publish.Locator, publisher publish.Publisher, checks []Check, metrics *prometheus.Registry, log *slog.Logger) *Server {
+func NewServer(cfg Config, sockets *hub.Hub, store publish.Locator, publisher publish.Publisher, checks []Check, reg *prometheus.Registry, log *slog.Logger) *Server {
 	log = log.With("component", "gateway")
-	refusals, client := limit.NewRefusalCounter(log, slices.Concat(publish.Limits(), hub.Limits(), connectionLimits)...), clientAddr(cfg.TrustedProxies)
+	refusals, client := limit.NewRefusals(reg, log, slices.Concat(publish.Limits(), hub.Limits(), connectionLimits)...), clientAddr(cfg.TrustedProxies)
 	pages := pages{cfg.Origins, cfg.TrustedProxies}
 	cfg.Sockets.AllowOrigin = cfg.Origins.Allow
 	cfg.Sockets.AllowRequest = func(r *http.Request) error {
@@ -107,26 +106,29 @@ func NewServer(cfg Config, sockets *hub.Hub, store publish.Locator, publisher pu
 		return nil
 	}
 	cfg.Sockets.ClientAddr, cfg.Sockets.Overloaded = client, sockets.Overloaded
-	authMetrics := auth.NewMetrics(cfg.Auth.APIKeys, log)
+	cfg.Sockets.Metrics, cfg.Sockets.Reasons = reg, []string{hub.ReasonExpired}
+	authMetrics := auth.NewMetrics(cfg.Auth.APIKeys, reg, log)
 	clients := hub.NewHandler(sockets, hub.HandlerConfig{
 		Verifier: cfg.Auth.Verifier, Cookie: cfg.Auth.Cookie, WarnBefore: cfg.Auth.WarnBefore,
 		ConnectsPerSecond: cfg.Auth.ConnectsPerSecond, ConnectBurst: cfg.Auth.ConnectBurst,
 	}, authMetrics, refusals, log)
 	calls := cfg.Publish
+	calls.Metrics = reg
 	calls.ReadHeaderTimeout, calls.ReadTimeout, calls.ChunkRate = cfg.ReadHeaderTimeout, cfg.ReadTimeout, cfg.Sockets.InboundRate
 	calls.APIKeys, calls.Verifier, calls.Scope = cfg.Auth.APIKeys, cfg.Auth.Verifier, cfg.Auth.PublishScope
 	calls.AllowPage, calls.ClientAddr, calls.Local, calls.Begin = pages.allow, client, sockets.Has, sockets.Begin()
 	s := &Server{
-		sio:         sio.New(cfg.Sockets, clients, log),
-		clients:     clients,
-		conns:       connections{limits: cfg.Connections, proxies: cfg.TrustedProxies, reached: func(name string, from netip.Addr) { refusals.Add(name, from) }},
-		refusals:    refusals,
-		authMetrics: authMetrics,
-		calls:       publish.New(calls, store, publisher, authMetrics, refusals),
-		health:      &health{checks: checks},
-		guarded:     make(map[string]struct{}),
-		log:         log,
+		sio:      sio.New(cfg.Sockets, clients, log),
+		clients:  clients,
+		conns:    connections{limits: cfg.Connections, proxies: cfg.TrustedProxies, reached: func(name string, from netip.Addr) { refusals.Add(name, from) }},
+		refusals: refusals,
+		calls:    publish.New(calls, store, publisher, authMetrics, refusals),
+		health:   &health{checks: checks},
+		guarded:  make(map[string]struct{}),
+		log:      log,
 	}
+	reg.MustRegister(s.health)
+	s.conns.measure(reg)
 	clients.ServedBy(s.sio)
 	public := s.newEcho(cfg)
 	public.Match([]string{http.MethodPost, http.MethodGet}, sendPath, s.calls.Send)
@@ -148,7 +150,7 @@ func NewServer(cfg Config, sockets *hub.Hub, store publish.Locator, publisher pu
 	if cfg.OpsOnOwnListener && cfg.Profiles {
 		s.profiles()
 	}
-	s.Operate(http.MethodGet, "/metrics", metricsHandler(metrics))
+	s.Operate(http.MethodGet, "/metrics", metricsHandler(reg))
 	s.Operate(http.MethodGet, "/messages/:offset", (&messageRecords{cfg}).handle)
 	s.Operate(http.MethodPost, "/api/v1/send", s.calls.SendAsOperator)
 	s.Operate(http.MethodGet, "/api/v1/openapi.json", document(operatorsContract))

@@ -10,6 +10,10 @@ import (
 	"os"
 	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/codewar/socketbridge/internal/metrics"
 )
 
 // certificateCheck is how often the files of a certificate are looked at. Reading
@@ -98,9 +102,6 @@ func (c *Certificate) use(pair *tls.Certificate) {
 	}
 }
 
-// NotAfter is when the pair in use expires.
-func (c *Certificate) NotAfter() time.Time { return c.current.Load().Leaf.NotAfter }
-
 // Over encrypts what l accepts. Only HTTP/1.1 is offered: a WebSocket needs it, and
 // a page that had begun to poll over HTTP/2 would open a second connection for it.
 func (c *Certificate) Over(l net.Listener) net.Listener {
@@ -111,4 +112,10 @@ func (c *Certificate) Over(l net.Listener) net.Listener {
 			return c.current.Load(), nil
 		},
 	})
+}
+
+// Measure registers when the certificate expires.
+func (c *Certificate) Measure(reg prometheus.Registerer) {
+	metrics.Gauge(reg, "bridge_http_certificate_expiry_timestamp_seconds", "When the certificate in use expires, in Unix time. Only with http.tls.",
+		func() int64 { return c.current.Load().Leaf.NotAfter.Unix() })
 }

@@ -16,10 +16,8 @@ import (
 // One lock is enough: every operation is a few map accesses, and the one process
 // that uses it has one reader of the stream.
 type Memory struct {
-	// Observe is told of each operation. Set it before the first one; may be nil.
-	Observe Observer
-
-	limits Limits
+	limits  Limits
+	metrics *opMetrics // nil without Measure
 
 	mu        sync.Mutex // guards everything below, the users included
 	users     map[bridge.UserID]*memoryUser
@@ -77,9 +75,7 @@ func (n *MemoryNode) do(ctx context.Context, op string, f func(m *Memory, now ti
 		err = f(n.memory, now)
 		n.memory.mu.Unlock()
 	}
-	if n.memory.Observe != nil {
-		n.memory.Observe(op, time.Since(start), err)
-	}
+	n.memory.metrics.observe(op, time.Since(start), err)
 	return err
 }
 

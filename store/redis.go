@@ -24,9 +24,6 @@ var _ bridge.Store = (*Redis)(nil)
 // died or started again is seen within a third of the node lease. No call
 // takes longer than about Config.Timeout. Safe for concurrent use.
 type Redis struct {
-	// Observe is told of each operation. Set it before the first one; may be nil.
-	Observe Observer
-
 	client   redis.UniversalClient
 	keys     keyspace
 	node     bridge.NodeID
@@ -35,6 +32,7 @@ type Redis struct {
 	breakers breakers
 	log      *slog.Logger
 	args     fixedArgs
+	metrics  *opMetrics // nil without Measure
 
 	usersPerCall int
 	cluster      bool
@@ -48,8 +46,8 @@ type Redis struct {
 	reaping chan grave // senders: whoever finds a dead registration; receiver: reap
 	life    context.Context
 	end     context.CancelFunc
-	owned   sync.WaitGroup // reap, shuttle and watchMemory
-	memory  atomic.Pointer[RedisMemory]
+	owned   sync.WaitGroup              // reap, shuttle and watchMemory
+	memory  atomic.Pointer[redisMemory] // never nil
 }
 
 // fixedArgs are script arguments that never change, boxed once.
@@ -89,6 +87,7 @@ func OpenRedis(_ context.Context, cfg Config, limits Limits, node bridge.NodeID,
 	if r.cluster {
 		r.usersPerCall = 1
 	}
+	r.memory.Store(new(redisMemory))
 	r.life, r.end = context.WithCancel(context.Background())
 	r.breakers.life, r.breakers.timeout, r.breakers.log = r.life, r.timeout, log
 	switch client := r.client.(type) {
@@ -129,9 +128,7 @@ func (r *Redis) do(ctx context.Context, op string, f func(context.Context) error
 	limited, cancel := context.WithTimeoutCause(ctx, r.timeout, errTooSlow)
 	err := f(limited)
 	cancel()
-	if r.Observe != nil {
-		r.Observe(op, time.Since(start), err)
-	}
+	r.metrics.observe(op, time.Since(start), err)
 	if err != nil {
 		return fmt.Errorf("redis %s: %w", op, err)
 	}

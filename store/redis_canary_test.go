@@ -5,8 +5,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/bridge/bridgetest"
+	"github.com/codewar/socketbridge/internal/testutil/metricstest"
 	"github.com/codewar/socketbridge/store"
 	"github.com/codewar/socketbridge/store/redistest"
 )
@@ -21,6 +24,8 @@ func TestEmptiedRedisIsNoticed(t *testing.T) {
 			server := start(t)
 			cfg := store.Config{Addrs: []string{server.Addr}, Cluster: name == "cluster", Timeout: 10 * time.Second}
 			r := openRedis(t, cfg, bridgetest.Limits{}, "a")
+			reg := prometheus.NewRegistry()
+			r.Measure(reg)
 			ctx := t.Context()
 			must(t, second(r.Beat(ctx)))
 			back := func(want int) {
@@ -39,8 +44,8 @@ func TestEmptiedRedisIsNoticed(t *testing.T) {
 			}
 			back(1)
 			back(0)
-			if n := r.Stats().WentBack; n != 1 {
-				t.Errorf("counted %d times, want 1", n)
+			if n := metricstest.Value(t, reg, "bridge_redis_went_back_total"); n != 1 {
+				t.Errorf("counted %v times, want 1", n)
 			}
 		})
 	}

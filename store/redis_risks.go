@@ -57,7 +57,7 @@ func risks(addr string, timeout, rtt time.Duration, info string) (list []string)
 			timeout, addr, rtt.Round(time.Millisecond), (roundTrips*rtt).Round(10*time.Millisecond)))
 	}
 	policy := infoField(info, "maxmemory_policy")
-	if policy != "" && policy != "noeviction" && parseMemory(info).Max > 0 {
+	if policy != "" && policy != "noeviction" && parseMemory(info).max > 0 {
 		list = append(list, fmt.Sprintf("maxmemory-policy of %s is %s: when its memory is full, sockets and sessions vanish; set it to noeviction", addr, policy))
 	}
 	return list

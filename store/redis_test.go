@@ -13,8 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/bridge/bridgetest"
+	"github.com/codewar/socketbridge/internal/testutil/metricstest"
 	"github.com/codewar/socketbridge/internal/testutil/wait"
 	"github.com/codewar/socketbridge/store"
 	"github.com/codewar/socketbridge/store/redistest"
@@ -217,22 +220,18 @@ func TestOpenRedisRefuses(t *testing.T) {
 	}
 }
 
-func TestObserve(t *testing.T) {
+func TestMeasure(t *testing.T) {
 	t.Parallel()
 	server := redistest.Server(t)
 	m, r := store.NewMemory(store.Limits{}), opener(t, server, bridgetest.Limits{})("a")
-	seen := map[string]int{}
-	observe := func(op string, _ time.Duration, err error) {
-		if err == nil {
-			seen[op]++
-		}
-	}
-	m.Observe, r.Observe = observe, observe
-	for _, s := range []bridge.Store{m.Node("a"), r} {
+	for s, measure := range map[bridge.Store]func(prometheus.Registerer){m.Node("a"): m.Measure, r: r.Measure} {
+		reg := prometheus.NewRegistry()
+		measure(reg)
 		must(t, s.Locate(t.Context(), []bridge.UserID{"u"})[0].Err) // lists the nodes as well
-	}
-	if len(seen) != 1 || seen["locate"] != 2 {
-		t.Errorf("observed %v, want one locate of each", seen)
+		located, listed := metricstest.Value(t, reg, "bridge_store_seconds", "locate"), metricstest.Value(t, reg, "bridge_store_seconds", "nodes")
+		if failed := metricstest.Value(t, reg, "bridge_store_errors_total", "locate"); located != 1 || listed != 0 || failed != 0 {
+			t.Errorf("measured %v calls of locate, %v of nodes, %v failed, want one locate", located, listed, failed)
+		}
 	}
 }
 
@@ -276,6 +275,8 @@ func TestClusterMasterStalls(t *testing.T) {
 	const limit = 4 * time.Second
 	low, high := redistest.Masters(t) // high knows the nodes
 	r := openRedis(t, store.Config{Addrs: []string{high.Addr}, Cluster: true, Timeout: limit}, bridgetest.Limits{NodeLease: time.Hour}, "a")
+	reg := prometheus.NewRegistry()
+	r.Measure(reg)
 	ctx := t.Context()
 	waitFor(t, "the first beat", func() bool { _, err := r.Beat(ctx); return err == nil })
 	must(t, second(r.WentBack(ctx)))
@@ -319,7 +320,7 @@ func TestClusterMasterStalls(t *testing.T) {
 	if took := time.Since(begun); took > limit/2 {
 		t.Errorf("430 calls took %v, with a limit of %v for each that waits", took, limit)
 	}
-	waitFor(t, "a master counts as away", func() bool { return r.Stats().Away })
+	waitFor(t, "a master counts as away", func() bool { return metricstest.Value(t, reg, "bridge_redis_away") == 1 })
 	looking.Wait()
 	low.Cont()
 	waitFor(t, "the master answers again", func() bool {

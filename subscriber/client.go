@@ -38,9 +38,10 @@ type Client struct {
 	queries    atomic.Pointer[QueryHandler]    // nil until ServeQueries
 	heardTerm  atomic.Uint64                   // the term of the last message of a leader
 
-	slow    bridge.LogLimiter
-	denials denials
-	counts  counters
+	slow       bridge.LogLimiter
+	denials    denials
+	reconnects atomic.Uint64 // times that NATS was there again
+	faults     atomic.Uint64 // found by its library
 
 	pause func(context.Context, time.Duration) error // between two looks at a stream that went back
 
@@ -168,7 +169,7 @@ func (c *Client) disconnect(ctx context.Context) error {
 // back runs when NATS is there, at first and again.
 func (c *Client) back(nc *nats.Conn) {
 	if c.conn.back(nc) {
-		c.counts.reconnects.Add(1)
+		c.reconnects.Add(1)
 	}
 	if r := c.receiver.Load(); r != nil {
 		r.markSuspect()
@@ -179,7 +180,7 @@ func (c *Client) back(nc *nats.Conn) {
 // subscription was too slow and messages were dropped. Links notice that by
 // their numbering, and the intake by the consumer's.
 func (c *Client) asyncError(sub *nats.Subscription, err error) {
-	c.counts.errors.Add(1)
+	c.faults.Add(1)
 	c.denials.report(err)
 	subject := ""
 	if sub != nil {

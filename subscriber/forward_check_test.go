@@ -105,7 +105,7 @@ func TestForwardsAreChecked(t *testing.T) {
 	if got := end.all(); len(got) != len(before)+1 {
 		t.Errorf("the good forward did %q, want itself only", got[len(before):])
 	}
-	if got := c.Stats().RefusedLinks; got != refused {
+	if got := c.refusedLinks(); got != refused {
 		t.Errorf("%d counted, want %d", got, refused)
 	}
 	if n := book.count("link message refused"); n != 1 {

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/codewar/socketbridge/bridge"
 )
 
@@ -38,6 +40,8 @@ type IntakeConfig struct {
 	// Readers is how many nodes read the stream, the leader among them: the others stand by with
 	// an index of their own. 0: all.
 	Readers int
+	// Metrics shows what the intake meets. Nil: nobody sees it.
+	Metrics prometheus.Registerer
 }
 
 // Intake is the ordered read of the stream: by the node that leads, and by those that stand by.
@@ -60,7 +64,7 @@ type Intake struct {
 	done    chan struct{} // closed when Run returns
 
 	gaps    bridge.LogLimiter
-	counts  intakeCounters
+	metrics intakeMetrics
 	leading atomic.Bool
 	read    atomic.Uint64 // sequence of the last message taken
 
@@ -81,6 +85,7 @@ func (c *Client) NewIntake(index *bridge.Index, history *History, cfg IntakeConf
 		client: c, index: index, history: history, withdrawals: newWithdrawals(c, index, cfg.Window, log),
 		handover: hand, cfg: cfg, handler: h, log: log, done: make(chan struct{}),
 	}
+	i.metrics = newIntakeMetrics(cfg.Metrics, i)
 	i.election = election{
 		self: self, lease: lease, told: hand.wake, heard: &c.heardTerm, log: log,
 		warm: i.current.Load, learned: c.streams.setLineage,
@@ -234,7 +239,7 @@ func (i *Intake) lead(ctx context.Context, term uint64, handed bridge.StoredMess
 	}); err != nil {
 		return
 	}
-	i.counts.terms.Add(1)
+	i.metrics.terms.Inc()
 	i.handler.Begin(term)
 	i.leading.Store(true)
 	defer func() {
@@ -267,7 +272,7 @@ func (i *Intake) readFrom(reading, work context.Context, s session) {
 			}
 			s.mark = *i.election.seen.Load()
 		}
-		i.counts.stops.Add(1)
+		i.metrics.stops.Inc()
 		if next.begun {
 			wait.Reset()
 			quiet = false
@@ -292,7 +297,7 @@ func (i *Intake) lost(n uint64, last bridge.Offset) {
 	seq := last.Seq
 	i.index.Lose(last)
 	i.client.forwarder.skip()
-	i.counts.lost.Add(n)
+	i.metrics.lost.Add(float64(n))
 	if times, due := i.gaps.Due(time.Now()); due {
 		i.log.Error("messages left the stream before they were read", "lost", n, "stream_seq", seq, "times", times)
 	}

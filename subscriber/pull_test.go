@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/codewar/socketbridge/internal/metrics"
 	"github.com/codewar/socketbridge/subscriber/natstest"
 )
 
@@ -51,7 +52,7 @@ func TestMessagesThatLookLikeStatus(t *testing.T) {
 	send("", "", []byte("last"))
 	waitFor(t, "those that came later are read", func() bool { return k.count() == sent })
 	k.checkOrder(t)
-	if stops := i.Stats().Stops; stops > 0 {
+	if stops := metrics.Value(i.metrics.stops); stops > 0 {
 		t.Errorf("reading was interrupted %d times", stops)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/internal/metrics"
 )
 
 // pushWindow is over how many samples the times of [Push] go.
@@ -21,7 +21,7 @@ func (sv *Service) Run(ctx context.Context) {
 	wg.Go(func() { sv.everySecond(ctx, func(n int) { sv.look(ctx, n) }) })
 	wg.Go(func() { sv.deps.Feed.run(ctx, sv) })
 	wg.Go(func() { sv.everySecond(ctx, func(int) { sv.sample(ctx) }) })
-	var ring [pushWindow]bridge.Times
+	var ring [pushWindow]metrics.Times
 	ring[0] = sv.deps.Hub.Latency()
 	before, mapped, at := sv.state.Load(), sv.deps.Server.Mapped(), time.Now()
 	sv.everySecond(ctx, func(n int) {
@@ -81,16 +81,17 @@ func (sv *Service) look(ctx context.Context, n int) {
 }
 
 // measure reads what this node counts. It does not wait.
-func (sv *Service) measure(pushed *bridge.Times) *NodeState {
-	seen, stats, balance, pushes := sv.seen.Load(), sv.deps.Server.Stats(), sv.deps.Ledger.Balance(), sv.deps.Hub.Pushes()
+func (sv *Service) measure(pushed *metrics.Times) *NodeState {
+	seen, stats, balance := sv.seen.Load(), sv.deps.Server.Stats(), sv.deps.Ledger.Balance()
+	took, had := sv.deps.Hub.Pushes()
 	s := &NodeState{
 		ID: sv.deps.Node, Version: sv.deps.Version, StartedAt: moment(sv.started),
 		Ready: len(seen.reasons) == 0, Reasons: seen.reasons,
-		Sockets: sv.deps.Hub.Sockets(), Users: sv.deps.Hub.Users(), Conns: Connections{stats.Websocket, stats.Polling},
+		Sockets: sv.deps.Hub.Sockets(), Users: sv.deps.Hub.Users(), Conns: Connections{int(stats.Websocket), int(stats.Polling)},
 		Goroutines: runtime.NumGoroutine(), RSS: rss(), NATS: sv.deps.NATS(), Store: seen.store,
 		Counters: Counters{
 			Received: balance.Received, Outcomes: balance.Outcomes, InFlight: balance.InFlight(),
-			Took: pushes.Took, Seen: pushes.Seen,
+			Took: took, Seen: had,
 			Drops: stats.Drops, Refusals: sv.deps.Server.Refusals(), Topics: sv.deps.Feed.topics.counts(),
 		},
 	}

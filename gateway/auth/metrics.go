@@ -3,11 +3,12 @@ package auth
 import (
 	"context"
 	"log/slog"
-	"sync"
-	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/internal/metrics"
 )
 
 // Kind is what a client or caller authenticates for.
@@ -38,79 +39,52 @@ const resultOK = "ok"
 // ten seconds for each kind and code. Safe for concurrent use.
 type Metrics struct {
 	log     *slog.Logger
-	results map[Kind]map[string]*atomic.Uint64 // read-only after NewMetrics
-	keys    map[string]*atomic.Uint64          // by the name of the API key; read-only after NewMetrics
-
-	mu     sync.Mutex // guards limits
-	limits map[refusal]*bridge.LogLimiter
+	results map[result]*counter           // read-only after NewMetrics
+	keys    map[string]prometheus.Counter // by the name of the API key; read-only after NewMetrics
 }
 
-// refusal is a kind of log line.
-type refusal struct {
+// result is what an authentication came to: resultOK, or the code of a refusal.
+type result struct {
 	kind Kind
 	code string
 }
 
+type counter struct {
+	prometheus.Counter
+	lines bridge.LogLimiter
+}
+
 // NewMetrics makes the counters, with zeros, of all results and of these API keys.
-func NewMetrics(keys []APIKey, log *slog.Logger) *Metrics {
-	m := &Metrics{log: log, results: make(map[Kind]map[string]*atomic.Uint64), keys: make(map[string]*atomic.Uint64), limits: make(map[refusal]*bridge.LogLimiter)}
+func NewMetrics(keys []APIKey, reg prometheus.Registerer, log *slog.Logger) *Metrics {
+	m := &Metrics{log: log, results: make(map[result]*counter), keys: make(map[string]prometheus.Counter)}
 	for kind, codes := range map[Kind][]string{
 		Connect:  append(Codes(), resultOK, CodeForbiddenUser),
 		Refresh:  append(Codes(), resultOK),
 		Publish:  append(Codes(), resultOK, CodeUnauthorized, CodeInvalidKey, CodeForbiddenScope, CodeForbiddenOrigin),
 		Operator: {resultOK, CodeUnauthorized, CodeInvalidKey, CodeForbiddenOrigin, CodeForbiddenHost},
 	} {
-		m.results[kind] = make(map[string]*atomic.Uint64)
 		for _, code := range codes {
-			m.results[kind][code] = new(atomic.Uint64)
+			m.results[result{kind, code}] = &counter{Counter: metrics.Counter(reg, "bridge_auth_total",
+				"Pages, callers and operators who wanted to be believed, by what for and result: ok, or the code of the refusal.", "kind", string(kind), "result", code)}
 		}
 	}
 	for _, k := range keys {
-		m.keys[k.Name] = new(atomic.Uint64)
+		m.keys[k.Name] = metrics.Counter(reg, "bridge_api_key_calls_total", "Calls of /sendPayload that were let in by an API key, by its name.", "key", k.Name)
 	}
 	return m
 }
 
 // Accepted counts a successful authentication.
-func (m *Metrics) Accepted(kind Kind) { m.results[kind][resultOK].Add(1) }
+func (m *Metrics) Accepted(kind Kind) { m.results[result{kind, resultOK}].Inc() }
 
 // CountKey counts a call that presented this API key.
-func (m *Metrics) CountKey(name string) { m.keys[name].Add(1) }
+func (m *Metrics) CountKey(name string) { m.keys[name].Inc() }
 
 // Refused counts a refusal. keyID names the key that was presented; it is never the key.
 func (m *Metrics) Refused(ctx context.Context, kind Kind, code, keyID string) {
-	m.results[kind][code].Add(1)
-	if times, due := m.shouldLog(refusal{kind, code}); due {
+	c := m.results[result{kind, code}]
+	c.Inc()
+	if times, due := c.lines.Due(time.Now()); due {
 		m.log.LogAttrs(ctx, slog.LevelWarn, "authentication failed", slog.String("kind", string(kind)), slog.String("code", code), slog.String("key", keyID), slog.Int("times", times))
 	}
-}
-
-// shouldLog reports whether to log a refusal now, and how many refusals the line counts.
-func (m *Metrics) shouldLog(what refusal) (times int, due bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.limits[what] == nil {
-		m.limits[what] = new(bridge.LogLimiter)
-	}
-	return m.limits[what].Due(time.Now())
-}
-
-// Results returns the counts by kind and result, "ok" or a code.
-func (m *Metrics) Results() map[string]map[string]uint64 {
-	out := make(map[string]map[string]uint64, len(m.results))
-	for kind, counts := range m.results {
-		out[string(kind)] = values(counts)
-	}
-	return out
-}
-
-// Keys returns the counts of calls by the name of their API key.
-func (m *Metrics) Keys() map[string]uint64 { return values(m.keys) }
-
-func values(counts map[string]*atomic.Uint64) map[string]uint64 {
-	out := make(map[string]uint64, len(counts))
-	for name, n := range counts {
-		out[name] = n.Load()
-	}
-	return out
 }

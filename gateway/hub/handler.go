@@ -41,13 +41,13 @@ type HandlerConfig struct {
 type Handler struct {
 	hub      *Hub
 	cfg      HandlerConfig
-	metrics  *auth.Metrics
+	auth     *auth.Metrics
+	metrics  handlerMetrics
 	expiries *expiries
 	refusals *limit.RefusalCounter
 	unknown  bridge.LogLimiter
 	events   *ring.Ring[SocketEvent]
 	mapped   atomic.Uint64 // sockets that were mapped
-	joins    joins
 	connects *limit.Rates[bridge.UserID]
 	log      *slog.Logger
 }
@@ -62,12 +62,13 @@ const (
 // Limits names the limits of users.
 func Limits() []string { return []string{limitPerUser, limitLeft, limitUserConnect} }
 
-// NewHandler makes the handler of a hub's clients. It counts authentications in metrics and what
+// NewHandler makes the handler of a hub's clients. It counts authentications in authMetrics and what
 // [Limits] names in refusals.
-func NewHandler(h *Hub, cfg HandlerConfig, metrics *auth.Metrics, refusals *limit.RefusalCounter, log *slog.Logger) *Handler {
+func NewHandler(h *Hub, cfg HandlerConfig, authMetrics *auth.Metrics, refusals *limit.RefusalCounter, log *slog.Logger) *Handler {
+	counts := newHandlerMetrics(h.cfg.Metrics)
 	return &Handler{
-		hub: h, cfg: cfg, metrics: metrics, refusals: refusals, log: log,
-		expiries: &expiries{warnBefore: cfg.WarnBefore},
+		hub: h, cfg: cfg, auth: authMetrics, metrics: counts, refusals: refusals, log: log,
+		expiries: &expiries{warnBefore: cfg.WarnBefore, ended: counts.expired},
 		events:   ring.New[SocketEvent](eventsKept),
 		connects: limit.NewRates[bridge.UserID](cfg.ConnectsPerSecond, cfg.ConnectBurst),
 	}
@@ -78,9 +79,6 @@ func (ev *Handler) ServedBy(s *sio.Server) { ev.hub.server.Store(s) }
 
 // Close stops the warnings and the ends of expiring tokens.
 func (ev *Handler) Close() { ev.expiries.close() }
-
-// Expired is how many sockets were closed because their token had expired.
-func (ev *Handler) Expired() uint64 { return ev.expiries.ended.Load() }
 
 // Connect maps a socket to the user of its token, or to the user of its restored session. Others
 // wait for setUserId.
@@ -95,7 +93,7 @@ func (ev *Handler) Connect(c *sio.Socket) {
 		s.who = rec.who
 	}
 	c.SetData(s)
-	ev.joins.count(c.Auth(), rec != nil)
+	ev.metrics.join(c.Auth(), rec != nil)
 	if s.who != nil {
 		ev.expiries.set(s.who, s.who.expires)
 	}

@@ -31,7 +31,7 @@ func listening(t *testing.T, log *slog.Logger, cfg HandlerConfig, hubConfig Conf
 		t.Fatal(err)
 	}
 	log = log.With("component", "gateway")
-	clients = NewHandler(New(s, newIndex(), hubConfig, log), cfg, auth.NewMetrics(nil, log), limit.NewRefusalCounter(log, Limits()...), log)
+	clients = NewHandler(New(s, newIndex(), hubConfig, log), cfg, auth.NewMetrics(nil, nil, log), limit.NewRefusals(nil, log, Limits()...), log)
 	sockets := sio.New(sio.Config{}, clients, log)
 	clients.ServedBy(sockets)
 	srv := httptest.NewServer(sockets)

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway/sio"
 )
@@ -34,12 +36,7 @@ type Hub struct {
 	sockets atomic.Int64 // mapped sockets
 	binding atomic.Int64 // sockets that wait for their registration and for their first batch
 	users   atomic.Int64 // users with a mapped socket
-	took    atomic.Uint64
-	seen    atomic.Uint64
-	latency bridge.Histogram
-	gaps    atomic.Uint64 // sockets that were told of a gap
-	rejoins atomic.Uint64 // times that every socket was registered again
-	renewed atomic.Uint64 // lost registrations that were made again
+	metrics hubMetrics
 
 	cursors      pendingCursors
 	server       atomic.Pointer[sio.Server] // of these sockets; nil until [Handler.ServedBy]
@@ -66,6 +63,8 @@ type Config struct {
 	// Unregistered tells the leader whether this node has sockets that the store does not know
 	// of: the node is then sent every message. Nil: such sockets wait.
 	Unregistered func(bool)
+	// Metrics shows what the hub and its handler count. Nil: nobody sees it.
+	Metrics prometheus.Registerer
 }
 
 // Stream is what the hub must know of the stream of messages.
@@ -94,6 +93,7 @@ type shard struct {
 // New makes an empty hub. [Hub.Run] does its work in the background.
 func New(store Store, history bridge.History, cfg Config, log *slog.Logger) *Hub {
 	h := &Hub{store: store, history: history, cfg: cfg, log: log.With("component", "hub"), seed: maphash.MakeSeed(), resyncs: make(chan struct{}, 1)}
+	h.metrics = newHubMetrics(cfg.Metrics, h)
 	h.unregistered.tell = cfg.Unregistered
 	h.left.most, h.left.ttl = cfg.MaxLeft, cfg.SessionTTL
 	for i := range h.shards {

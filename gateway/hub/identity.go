@@ -49,10 +49,10 @@ func (ev *Handler) identify(ctx context.Context, of auth.Kind, token string) (au
 		user, err = claims.User()
 	}
 	if refused := auth.Refusal(err); refused != nil {
-		ev.metrics.Refused(ctx, of, refused.Code, refused.KeyID)
+		ev.auth.Refused(ctx, of, refused.Code, refused.KeyID)
 		return auth.Claims{}, "", refused
 	}
-	ev.metrics.Accepted(of)
+	ev.auth.Accepted(of)
 	return claims, user, nil
 }
 
@@ -81,7 +81,7 @@ func (ev *Handler) checkUser(c *sio.Socket, s *socket, user bridge.UserID, ack f
 	if s.who == nil || s.who.user == user {
 		return true
 	}
-	ev.metrics.Refused(c.Context(), auth.Connect, auth.CodeForbiddenUser, "")
+	ev.auth.Refused(c.Context(), auth.Connect, auth.CodeForbiddenUser, "")
 	ev.refuse(c, ack, "The token was made for another user", auth.CodeForbiddenUser, action)
 	return false
 }

@@ -22,7 +22,7 @@ func (h *Hub) Push(e *bridge.Envelope) (c bridge.Count) {
 		}
 		c = c.Add(count)
 	}
-	h.count(e, c)
+	h.metrics.count(e, c)
 	if span != nil {
 		span.End(time.Now(), slog.Int("took", c.Took), slog.Int("seen", c.Seen))
 	}
@@ -76,7 +76,7 @@ func (h *Hub) PushAcked(e *bridge.Envelope, done func(bridge.Count)) {
 		}
 	}
 	h.Flush() // the event and the cursor behind it: see [socket.pushAcked]
-	h.count(e, pushed)
+	h.metrics.count(e, pushed)
 	settle(bridge.Count{})
 }
 
@@ -92,15 +92,6 @@ func (h *Hub) beginPush(e *bridge.Envelope) (_ *bridge.Envelope, span bridge.Spa
 	traced := *e
 	traced.Parent = span.Traceparent()
 	return &traced, span
-}
-
-// count counts what was done with an envelope.
-func (h *Hub) count(e *bridge.Envelope, c bridge.Count) {
-	h.took.Add(uint64(c.Took))
-	h.seen.Add(uint64(c.Seen))
-	if c.Took > 0 && !e.Stored.IsZero() {
-		h.latency.Observe(time.Since(e.Stored))
-	}
 }
 
 // Flush writes what was pushed: many messages for one socket in one system call. It does not
@@ -119,17 +110,3 @@ func (h *Hub) turn(ctx context.Context, do func()) {
 		s.WithConnectSlot(ctx, do)
 	}
 }
-
-// Latency is the time from the stream having taken a message to its being handed to the user's
-// sockets here, once for each message and node; replays do not count. It spans the clocks of two
-// machines.
-func (h *Hub) Latency() bridge.Times { return h.latency.Times() }
-
-// Pushes counts what [Hub.Push] has done since the start.
-type Pushes struct {
-	Took uint64 // messages given to a socket, or left to the replay it was in
-	Seen uint64 // messages that a socket had already
-}
-
-// Pushes returns the counts.
-func (h *Hub) Pushes() Pushes { return Pushes{h.took.Load(), h.seen.Load()} }

@@ -43,7 +43,7 @@ func (h *Hub) runRenewals(ctx context.Context) {
 // node's or has written it off, and requests a replay for each socket. The order is random, so
 // that no socket is always last when it fails half-way. After an error it must be called again.
 func (h *Hub) Rejoined(ctx context.Context) error {
-	h.rejoins.Add(1)
+	h.metrics.rejoins.Inc()
 	sockets := h.all()
 	rand.Shuffle(len(sockets), func(i, j int) { sockets[i], sockets[j] = sockets[j], sockets[i] })
 	for _, s := range sockets {
@@ -88,7 +88,7 @@ func (h *Hub) renew(ctx context.Context, sockets []*socket) error {
 			return err
 		}
 		if found > 0 {
-			h.renewed.Add(uint64(found))
+			h.metrics.renewed.Add(float64(found))
 			h.requestReplays()
 		}
 	}

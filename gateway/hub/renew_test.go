@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/internal/metrics"
 	"github.com/codewar/socketbridge/store"
 )
 
@@ -69,7 +70,7 @@ func TestLostRegistrationsAreFoundAgain(t *testing.T) {
 		if last := sockets[0].lastGiven(); last != e.Offset {
 			t.Errorf("the socket was given up to %v, want %v", last, e.Offset)
 		}
-		if n := h.Stats().Renewed; n != users {
+		if n := metrics.Value(h.metrics.renewed); n != users {
 			t.Errorf("%d registrations counted as lost, want %d", n, users)
 		}
 	})

@@ -54,7 +54,7 @@ func (h *Hub) room(e *bridge.Envelope) int {
 // sendGap tells the client that it has missed messages after an offset which are no longer kept, or
 // which cannot be told from those that it has, so that it can load its state again.
 func (h *Hub) sendGap(s *socket, after bridge.Offset) {
-	h.gaps.Add(1)
+	h.metrics.gaps.Inc()
 	err := s.conn.Emit("error", clientError{
 		Type:    "HISTORY_GAP",
 		Message: "Messages were missed that are no longer kept; load the current state again",

@@ -3,8 +3,9 @@ package hub
 import (
 	"math"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/codewar/socketbridge/gateway/auth"
 )
@@ -26,7 +27,7 @@ type expiring interface {
 // Safe for concurrent use.
 type expiries struct {
 	warnBefore time.Duration
-	ended      atomic.Uint64 // sockets closed
+	ended      prometheus.Counter // sockets closed
 
 	// mu guards the identities and closed. It is held while a client is warned or closed, so that
 	// a client that has just renewed its token is not closed. Taken before a connection's lock.
@@ -99,7 +100,7 @@ func (x *expiries) expire(who *identity) {
 		return
 	}
 	x.stop(who)
-	x.ended.Add(1)
+	x.ended.Inc()
 	_ = who.client.Emit("error", clientError{auth.CodeExpired, "The token has expired", map[string]any{"action": "authenticate"}}) // a closed client needs none
 	who.client.Close(ReasonExpired)
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/codewar/socketbridge/internal/metrics"
 )
 
 // listener is a page that notes when it is told what.
@@ -35,7 +37,7 @@ func (l *listener) Close(reason string) { l.note("closed: " + reason) }
 func TestExpiries(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		x := &expiries{warnBefore: time.Minute}
+		x := &expiries{warnBefore: time.Minute, ended: newHandlerMetrics(nil).expired}
 		defer x.close()
 		var all []*identity
 		enter := func(ttl time.Duration) (*identity, *listener) {
@@ -73,7 +75,7 @@ func TestExpiries(t *testing.T) {
 			}
 		}
 		timers := slices.ContainsFunc(all, func(who *identity) bool { return who.timer != nil })
-		if n := x.ended.Load(); n != 5 || timers {
+		if n := metrics.Value(x.ended); n != 5 || timers {
 			t.Errorf("%d ended, timers left: %t", n, timers)
 		}
 		_, closed := enter(time.Second)

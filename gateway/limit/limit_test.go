@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+
+	"github.com/codewar/socketbridge/internal/metrics"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -91,7 +93,7 @@ func TestRefusalCounter(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		counter := NewRefusalCounter(slog.New(slog.NewTextHandler(&out, nil)), "rate", "never")
+		counter := NewRefusalCounter(slog.New(slog.NewTextHandler(&out, nil)), metrics.Counters(nil, "refusals", "", "limit", "rate", "never"))
 		from := netip.MustParseAddr("192.0.2.1")
 		for range 5 {
 			counter.Add("rate", from)

@@ -4,10 +4,12 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
-	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/internal/metrics"
 )
 
 // RefusalCounter counts how often each of a set of names was the reason for a refusal, and
@@ -19,23 +21,29 @@ type RefusalCounter struct {
 }
 
 type refusals struct {
-	n     atomic.Uint64
+	n     prometheus.Counter
 	lines bridge.LogLimiter
 }
 
 // NewRefusalCounter returns a counter of these names. It ignores all others.
-func NewRefusalCounter(log *slog.Logger, names ...string) *RefusalCounter {
+func NewRefusalCounter(log *slog.Logger, names map[string]prometheus.Counter) *RefusalCounter {
 	c := &RefusalCounter{log: log, names: make(map[string]*refusals, len(names))}
-	for _, name := range names {
-		c.names[name] = new(refusals)
+	for name, n := range names {
+		c.names[name] = &refusals{n: n}
 	}
 	return c
+}
+
+// NewRefusals returns a counter of refusals by these limits, which have one metric with those
+// of other packages.
+func NewRefusals(reg prometheus.Registerer, log *slog.Logger, limits ...string) *RefusalCounter {
+	return NewRefusalCounter(log, metrics.Counters(reg, "bridge_gateway_refusals_total", "Connections, requests and registrations that were refused, by the limit they had reached.", "limit", limits...))
 }
 
 // Count counts one refusal and does not log it.
 func (c *RefusalCounter) Count(name string) {
 	if r := c.names[name]; r != nil {
-		r.n.Add(1)
+		r.n.Inc()
 	}
 }
 
@@ -46,7 +54,7 @@ func (c *RefusalCounter) Due(name string) (times int, due bool) {
 	if r == nil {
 		return 0, false
 	}
-	r.n.Add(1)
+	r.n.Inc()
 	return r.lines.Due(time.Now())
 }
 
@@ -63,7 +71,7 @@ func (c *RefusalCounter) Add(name string, from netip.Addr, more ...slog.Attr) {
 func (c *RefusalCounter) Counts() map[string]uint64 {
 	out := make(map[string]uint64, len(c.names))
 	for name, r := range c.names {
-		out[name] = r.n.Load()
+		out[name] = metrics.Value(r.n)
 	}
 	return out
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway/apierror"
@@ -53,6 +54,8 @@ type Config struct {
 	Unproven func() bool
 	// Begin begins spans of traced calls. Nil: calls are not traced.
 	Begin bridge.BeginSpan
+	// Metrics shows what the handler counts. Nil: nobody sees it.
+	Metrics prometheus.Registerer
 }
 
 // bodySlack is how long a body may take to arrive so that the deadline for the request's body
@@ -110,10 +113,10 @@ type Handler struct {
 // New makes a handler. It counts authentications in metrics and what [Limits] names in refusals.
 func New(cfg Config, store Locator, publisher Publisher, metrics *auth.Metrics, refusals *limit.RefusalCounter) *Handler {
 	return &Handler{
-		cfg: cfg, store: store, publisher: publisher, refusals: refusals,
+		cfg: cfg, store: store, publisher: measured(cfg.Metrics, publisher), refusals: refusals,
 		admission: admission{cfg: cfg, metrics: metrics, limits: newCallerLimits(cfg, refusals)},
 		memory:    bodyMemory{most: cfg.BodyBytes, largest: cfg.MaxBody, small: smallBody},
-		answers:   newAnswerCounts(),
+		answers:   newAnswerCounts(cfg.Metrics),
 		notFound:  ring.New[NotFoundCall](notFoundKept),
 	}
 }

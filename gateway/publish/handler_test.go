@@ -51,7 +51,7 @@ func newTestHandler(t testing.TB, cfg Config, publisher Publisher) (*Handler, ht
 	cfg.AllowPage = func(*http.Request) bool { return true }
 	cfg.ClientAddr = limit.Peer
 	cfg.Local = func(bridge.UserID) bool { return false }
-	h := New(cfg, onlyHere{}, publisher, auth.NewMetrics(cfg.APIKeys, log), limit.NewRefusalCounter(log, Limits()...))
+	h := New(cfg, onlyHere{}, publisher, auth.NewMetrics(cfg.APIKeys, nil, log), limit.NewRefusals(nil, log, Limits()...))
 	e := echo.New()
 	e.POST("/sendPayload", h.Send)
 	return h, e

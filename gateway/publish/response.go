@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/http"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -112,43 +111,4 @@ func rejectInvalid(e *bridge.InvalidError, body []byte) *rejection {
 		details["column"] = len(before) - bytes.LastIndexByte(before, '\n')
 	}
 	return &rejection{status: http.StatusBadRequest, code: e.Code, message: e.Message, details: details}
-}
-
-// otherStatus counts statuses that an answer should never have.
-const otherStatus = 0
-
-// answerCounts counts the answers of /sendPayload by HTTP status.
-type answerCounts map[int]*atomic.Uint64 // read-only after newAnswerCounts
-
-func newAnswerCounts() answerCounts {
-	a := answerCounts{otherStatus: new(atomic.Uint64)}
-	for _, status := range []int{
-		http.StatusOK, http.StatusAccepted, http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound,
-		http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusTooManyRequests,
-		http.StatusInternalServerError, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
-	} {
-		a[status] = new(atomic.Uint64)
-	}
-	return a
-}
-
-func (a answerCounts) count(status int) {
-	n := a[status]
-	if n == nil {
-		n = a[otherStatus]
-	}
-	n.Add(1)
-}
-
-// Answers returns the answers of /sendPayload by HTTP status, also with zero.
-func (h *Handler) Answers() map[string]uint64 {
-	out := make(map[string]uint64, len(h.answers))
-	for status, n := range h.answers {
-		name := "other"
-		if status != otherStatus {
-			name = strconv.Itoa(status)
-		}
-		out[name] = n.Load()
-	}
-	return out
 }

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/codewar/socketbridge/gateway/limit"
 )
 
@@ -46,9 +48,10 @@ type Config struct {
 	// the client is then told to come back. Nil means never.
 	Overloaded func() bool
 
-	// Ended is told of each connection that has ended, why, and how long it lasted. It
-	// must not wait. The reason is one of Reasons, or a Handler's own. May be nil.
-	Ended func(reason string, lasted time.Duration)
+	// Metrics shows what the server counts. Nil: nobody sees it.
+	Metrics prometheus.Registerer
+	// Reasons are a Handler's own for the end of a connection, as its metric shows them.
+	Reasons []string
 
 	// AllowRequest is asked before each handshake, on both transports. An error
 	// refuses it: the client is answered 403 with the error's text. Nil allows all.
@@ -144,12 +147,12 @@ const (
 	ReasonRefused        = "refused"
 )
 
-// Reasons lists them all, drops included.
-func Reasons() []string {
+// reasons lists them all, drops included.
+func reasons() []string {
 	return append([]string{ReasonClientLeft, ReasonTransportClose, ReasonShutdown, ReasonReplaced}, drops...)
 }
 
-// drops lists the reasons that [Stats] counts.
+// drops lists those that [Stats] counts.
 var drops = []string{
 	ReasonPingTimeout, ReasonConnectTimeout, ReasonSlow, ReasonRateLimited,
 	ReasonOverrun, ReasonTooLarge, ReasonMemory, ReasonAddressMemory, ReasonTotalMemory, ReasonNamespaces, ReasonProtocol, ReasonRefused,

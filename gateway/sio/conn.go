@@ -161,26 +161,16 @@ func (c *conn) hasEnded() bool {
 // discards what the first one left to be written. It does not wait: other goroutines call
 // the Handler, write to the network and write the log.
 func (c *conn) end(reason string, how farewell) {
-	reason, first := c.tryEnd(reason, how)
-	if first && c.srv.cfg.Ended != nil {
-		c.srv.cfg.Ended(reason, time.Since(c.since)) // without c.mu, which each push takes
-	}
-}
-
-// tryEnd does the work of end. It reports whether this call ended the connection, and for
-// which reason.
-func (c *conn) tryEnd(reason string, how farewell) (string, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	first := !c.ended
 	switch {
-	case first:
-		reason = c.close(reason, how == sayGoodbye)
+	case !c.ended:
+		c.close(reason, how == sayGoodbye)
 	case how == abort:
 		c.cutProbe()
 		c.letGo = false
 	default:
-		return "", false
+		return
 	}
 	if how == abort {
 		c.dropQueue()
@@ -190,12 +180,11 @@ func (c *conn) tryEnd(reason string, how farewell) (string, bool) {
 	} else {
 		c.endPolling()
 	}
-	return reason, first
 }
 
-// close takes nothing more from either side, and queues Disconnect. It returns the reason
-// that counts. With c.mu held.
-func (c *conn) close(reason string, goodbye bool) string {
+// close takes nothing more from either side, counts the end, and queues Disconnect. With
+// c.mu held.
+func (c *conn) close(reason string, goodbye bool) {
 	c.unsent = c.queued
 	if goodbye && c.sock != nil {
 		c.append(disconnectPacket)
@@ -210,14 +199,13 @@ func (c *conn) close(reason string, goodbye bool) string {
 		c.late.Stop()
 	}
 	c.signal()
-	c.srv.countEnd(c.kind, reason, c.from)
+	c.srv.countEnd(c.kind, reason, c.from, time.Since(c.since))
 	if c.sock != nil {
 		c.sock.seal(reason)
 	}
 	if !c.letGo {
 		c.cutProbe() // else the client is on its way: see endPolling
 	}
-	return reason
 }
 
 // finish is called when nothing of the connection is left but its Socket's

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/codewar/socketbridge/internal/metrics"
 )
 
 // TestLeave: a client that leaves the namespace keeps its connection, gets nothing more,
@@ -15,8 +17,7 @@ import (
 func TestLeave(t *testing.T) {
 	t.Parallel()
 	r := &recorder{}
-	ended := make(chan string, 10)
-	_, url := newServer(t, Config{PingInterval: 200 * time.Millisecond, Ended: func(reason string, _ time.Duration) { ended <- reason }}, r)
+	server, url := newServer(t, Config{PingInterval: 200 * time.Millisecond}, r)
 	c := joinWS(t, url, "")
 	s := r.socket(t, 0)
 	c.send("41")
@@ -38,10 +39,9 @@ func TestLeave(t *testing.T) {
 	r.socket(t, 1)
 	c.send("41") // as the JavaScript client leaves
 	c.ws.Close()
-	for range 2 {
-		if got := <-ended; got != ReasonClientLeft {
-			t.Errorf("the connection ended as %q", got)
-		}
+	waitFor(t, func() bool { return metrics.Value(server.metrics.ends[ReasonClientLeft]) == 2 })
+	if lasted := metrics.ReadTimes(server.metrics.seconds); lasted.Count != 2 || lasted.Sum < 100*time.Millisecond {
+		t.Errorf("%d connections are measured, %v in all, want 2", lasted.Count, lasted.Sum)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/codewar/socketbridge/gateway/siotest"
+	"github.com/codewar/socketbridge/internal/metrics"
 )
 
 // verdict is the payload of a message about a submission, of about n bytes.
@@ -310,7 +311,7 @@ func FuzzInflate(f *testing.F) {
 		if over := tooLarge() - before; over != 0 != (len(text) > most) {
 			t.Fatalf("inflates to %d bytes and more, %v; %d dropped as too large", len(text), err, over)
 		}
-		if n := s.Stats().Panics; n != 0 {
+		if n := metrics.Value(s.metrics.panics); n != 0 {
 			t.Fatalf("%d panics", n)
 		}
 	})

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/codewar/socketbridge/internal/metrics"
 	"github.com/codewar/socketbridge/internal/testutil/capture"
 )
 
@@ -52,18 +53,13 @@ func (l *blockedLog) Handle(context.Context, slog.Record) error {
 
 func (l *blockedLog) WithAttrs([]slog.Attr) slog.Handler { return l }
 
-// TestEndDoesNotBlockPush: while the log and the observer of ended connections block, a push to
-// the connection that has ended returns.
+// TestEndDoesNotBlockPush: while the log blocks, a push to the connection that has ended
+// returns, and the end is counted.
 func TestEndDoesNotBlockPush(t *testing.T) {
 	t.Parallel()
 	blocked := make(chan struct{})
-	observed := make(chan struct{})
-	cfg := Config{Ended: func(string, time.Duration) {
-		close(observed)
-		<-blocked
-	}}
 	r := &recorder{}
-	s := New(cfg, r, slog.New(&blockedLog{slog.DiscardHandler, blocked}))
+	s := New(Config{}, r, slog.New(&blockedLog{slog.DiscardHandler, blocked}))
 	web := httptest.NewServer(s)
 	defer web.Close()
 	c := joinWS(t, web.URL, "")
@@ -82,10 +78,8 @@ func TestEndDoesNotBlockPush(t *testing.T) {
 	case <-time.After(5 * time.Second):
 		t.Error("a push waits for the log")
 	}
-	select {
-	case <-observed:
-	case <-time.After(5 * time.Second):
-		t.Error("the end was not observed")
+	if n := metrics.Value(s.metrics.ends[ReasonProtocol]); n != 1 {
+		t.Errorf("%d ends are counted, want 1", n)
 	}
 	close(blocked)
 	if err := s.Close(t.Context()); err != nil {

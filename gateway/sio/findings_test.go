@@ -20,6 +20,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/codewar/socketbridge/gateway/limit"
+	"github.com/codewar/socketbridge/internal/metrics"
 )
 
 // What else the library does as it is shipped, and this server must not.
@@ -287,7 +288,7 @@ func TestHandlerPanics(t *testing.T) {
 	c := joinWS(t, url, `{"pid":"p","offset":"o"}`)
 	c.send(`42["a"]`)
 	c.send(`42["b"]`)
-	waitFor(t, func() bool { return s.Stats().Panics == 4 })
+	waitFor(t, func() bool { return metrics.Value(s.metrics.panics) == 4 })
 	c.ws.Close()
 	waitFor(t, func() bool { return len(r.lines()) == 4 })
 	if diff := cmp.Diff([]string{"connect", "event a null", "event b null", "disconnect transport close"}, lessBrackets(r.lines())); diff != "" {

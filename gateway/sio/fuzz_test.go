@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/codewar/socketbridge/internal/metrics"
 )
 
 // obedient is a Handler that remembers nothing and answers whoever asks.
@@ -128,7 +130,7 @@ func FuzzEndpoint(f *testing.F) {
 	var base uint64
 	f.Fuzz(func(t *testing.T, join bool, script []byte) {
 		converse(t, addr, join, script, func() {})
-		if n := s.Stats().Panics; n != 0 {
+		if n := metrics.Value(s.metrics.panics); n != 0 {
 			t.Fatalf("%d panics", n)
 		}
 		push(t, told, sent, sent+1)

@@ -102,7 +102,7 @@ func (s *Server) tooMany(w http.ResponseWriter, from netip.Addr) bool {
 // refuseBusy answers a client that may well come back. For a websocket it comes
 // before the upgrade.
 func (s *Server) refuseBusy(w http.ResponseWriter, status int, reached string, from netip.Addr, wait time.Duration) {
-	s.stats.refusals.Add(reached, from)
+	s.metrics.refusals.Add(reached, from)
 	w.Header().Set("Retry-After", strconv.Itoa(max(int((wait+time.Second-1)/time.Second), 1)))
 	refuse(w, status, tooBusy)
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/codewar/socketbridge/gateway/limit"
+	"github.com/codewar/socketbridge/internal/metrics"
 )
 
 // peakHeap returns the most memory that was in use, beyond what was at the start, at any
@@ -223,8 +224,8 @@ func TestMemoryOfHeaders(t *testing.T) {
 		header.Set("Cookie", strings.Repeat("x", size))
 		ask()
 	}
-	if n := s.Stats(); n.Panics > 0 {
-		t.Errorf("%d panics", n.Panics)
+	if n := metrics.Value(s.metrics.panics); n > 0 {
+		t.Errorf("%d panics", n)
 	}
 	if n := s.Stats(); n.Refusals[limit.MemoryTotal] == 0 && n.Drops[ReasonTotalMemory] == 0 {
 		t.Errorf("nothing counted: %+v", n)

@@ -44,7 +44,7 @@ func refuse(w http.ResponseWriter, status int, why refusal) {
 // code in ten seconds.
 func (s *Server) refuseHandshake(w http.ResponseWriter, r *http.Request, status int, why refusal) {
 	refuse(w, status, why)
-	times, due := s.stats.handshakes.Due(refusalNames[why.Code])
+	times, due := s.metrics.handshakes.Due(refusalNames[why.Code])
 	if !due {
 		return
 	}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/codewar/socketbridge/internal/metrics"
 )
 
 // TestRestoreReplaces: a client that comes back while its old connection still
@@ -80,7 +82,7 @@ func TestAdmit(t *testing.T) {
 	if diff := cmp.Diff([]string{"connect"}, r.lines()); diff != "" {
 		t.Error(diff)
 	}
-	if n := s.Stats(); n.Drops[ReasonRefused] != 2 || n.Panics != 1 {
+	if n := s.Stats(); n.Drops[ReasonRefused] != 2 || metrics.Value(s.metrics.panics) != 1 {
 		t.Errorf("stats %+v", n)
 	}
 }

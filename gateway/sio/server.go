@@ -21,7 +21,7 @@ type Server struct {
 	handler Handler
 	log     *slog.Logger
 	library library
-	stats   counters
+	metrics serverMetrics
 	limits  limits
 	memory  *limit.Memory
 	evictor evictor
@@ -50,9 +50,7 @@ func New(cfg Config, h Handler, log *slog.Logger) *Server {
 		sockets: make(map[string]*Socket),
 		memory:  limit.NewMemory(cfg.Memory),
 	}
-	s.stats.drops = limit.NewRefusalCounter(s.log, drops...)
-	s.stats.refusals = limit.NewRefusalCounter(s.log, handshakeLimits...)
-	s.stats.handshakes = limit.NewRefusalCounter(s.log, refusalNames...)
+	s.metrics = newServerMetrics(s.cfg, s.memory, s.log)
 	s.limits = newLimits(s.cfg)
 	s.library = newLibrary(s)
 	return s
@@ -117,7 +115,7 @@ func (s *Server) handshake(r *request, remoteAddr string, from netip.Addr, trans
 	c.from = from
 	c.remoteAddr = remoteAddr
 	c.request.Store(r)
-	s.stats.opened(transport)
+	s.metrics.opened(transport)
 	c.startHeartbeat(textPacket("0" + s.openData(c.sid, transport)))
 	s.mu.Lock()
 	s.conns[c.sid] = c
@@ -248,7 +246,7 @@ func (s *Server) connect(sock *Socket) {
 func (s *Server) guard(fn func()) (ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.stats.panics.Add(1)
+			s.metrics.panics.Inc()
 			s.log.Error("panic recovered", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 		}
 	}()

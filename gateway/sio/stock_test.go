@@ -17,6 +17,8 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/zishang520/socket.io/v2/socket"
+
+	"github.com/codewar/socketbridge/internal/metrics"
 )
 
 // The killers: what ends a process that serves the library as it is shipped, of
@@ -235,8 +237,8 @@ func TestKillers(t *testing.T) {
 				if k.panics == "boom" {
 					want = 1
 				}
-				waitFor(t, func() bool { return s.Stats().Panics >= want })
-				if got := s.Stats().Panics; got != want {
+				waitFor(t, func() bool { return metrics.Value(s.metrics.panics) >= want })
+				if got := metrics.Value(s.metrics.panics); got != want {
 					t.Errorf("%d panics recovered, want %d", got, want)
 				}
 			})

@@ -128,7 +128,7 @@ func (c *conn) attach(l *link) bool {
 		c.endLink(flush)
 		return true
 	}
-	c.srv.stats.moved(c.kind, websocketTransport)
+	c.srv.metrics.moved(c.kind, websocketTransport)
 	c.kind = websocketTransport
 	return true
 }

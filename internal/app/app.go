@@ -13,6 +13,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway"
 	"github.com/codewar/socketbridge/gateway/admin"
@@ -22,6 +24,7 @@ import (
 	"github.com/codewar/socketbridge/internal/buildinfo"
 	"github.com/codewar/socketbridge/internal/config"
 	"github.com/codewar/socketbridge/internal/logging"
+	"github.com/codewar/socketbridge/internal/metrics"
 	"github.com/codewar/socketbridge/internal/tracing"
 	"github.com/codewar/socketbridge/store"
 	"github.com/codewar/socketbridge/subscriber"
@@ -47,8 +50,8 @@ func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 	var down shutdown
 	defer func() { err = errors.Join(err, down.run(ctx, log)) }()
 
-	m := newMetrics()
-	st, err := openStore(ctx, cfg, node, m, log)
+	reg := metrics.NewRegistry(buildinfo.Version, buildinfo.Revision())
+	st, err := openStore(ctx, cfg, node, reg, log)
 	if err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}
@@ -60,6 +63,7 @@ func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 		return fmt.Errorf("open nats: %w", err)
 	}
 	down.add("nats", 5*time.Second, sub.Close)
+	sub.Measure(reg)
 
 	traces, err := tracing.Open(ctx, cfg.Traces, node, log)
 	if err != nil {
@@ -68,7 +72,7 @@ func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 	if traces != nil {
 		down.add("traces", 5*time.Second, traces.Shutdown)
 	}
-	index := bridge.NewIndex(bridge.IndexConfig{TTL: cfg.History.TTL, MaxPerUser: cfg.History.MaxPerUser, MaxMemory: cfg.History.MaxMemory})
+	index := bridge.NewIndex(bridge.IndexConfig{TTL: cfg.History.TTL, MaxPerUser: cfg.History.MaxPerUser, MaxMemory: cfg.History.MaxMemory, Metrics: reg})
 	history := sub.NewHistory(index)
 	hub := hub.New(st, history, hub.Config{
 		LatestOnly: cfg.Sockets.PerUser == config.PerUserLatest,
@@ -82,6 +86,7 @@ func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 		Begin:      traces.BeginFunc(),
 
 		Unregistered: sub.SetUnregistered,
+		Metrics:      reg,
 	}, log)
 	feed := admin.NewFeed(node)
 	records := sub.NewRecords(subscriber.RecordsConfig{Most: cfg.History.Traces, TTL: recordTTL(cfg)})
@@ -105,11 +110,12 @@ func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 
 		DeadLetter: sub.DeadLetter,
 		Receipt:    sub.SendReceipt,
+		Metrics:    reg,
 		Settled:    feed.Settled,
 		Begin:      traces.BeginFunc(),
 		Records:    saver,
 	}, log)
-	intake = sub.NewIntake(index, history, subscriber.IntakeConfig{Window: cfg.History.TTL, Readers: cfg.Intake.Readers}, subscriber.IntakeHandler{
+	intake = sub.NewIntake(index, history, subscriber.IntakeConfig{Window: cfg.History.TTL, Readers: cfg.Intake.Readers, Metrics: reg}, subscriber.IntakeHandler{
 		Keep: router.Keep,
 		Begin: func(term uint64) {
 			hub.Resync() // what the leader before us forwarded here may have been lost
@@ -134,17 +140,13 @@ func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 		down.add("auth", 2*time.Second, background(v.Run))
 		checks = append(checks, gateway.Check{Name: "auth", Err: func(context.Context) error { return v.Ready() }})
 	}
-	canary := newCanary(cfg.Canary, node, sub, m, log)
+	canary := newCanary(cfg.Canary, node, sub, reg, log)
 	if canary != nil {
 		checks = append(checks, gateway.Check{Name: "canary", Err: func(context.Context) error { return canary.Err() }})
-		m.watchCanary(canary)
 	}
 	serving := gatewayConfig(cfg, authConfig)
-	serving.Sockets.Ended = m.observeEnd
 	serving.Publish.Unproven, serving.Records = sub.Unproven, records
-	srv := gateway.NewServer(serving, hub, st, asker(sub, m), checks, m.registry, log)
-	redis, _ := st.(*store.Redis)
-	m.watch(&collector{hub: hub, srv: srv, router: router, intake: intake, sub: sub, redis: redis, index: index})
+	srv := gateway.NewServer(serving, hub, st, asker(sub), checks, reg, log)
 	operators := admin.New(adminDeps(cfg, parts{node, sub, lookUps{st, records}, history, hub, srv, router, intake, feed, canary, handler}), log)
 	var cert, opsCert *gateway.Certificate
 	if cfg.HTTP.TLS.Cert != "" {
@@ -152,7 +154,7 @@ func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 			return err
 		}
 		down.add("certificate", time.Second, background(cert.Watch))
-		m.watchCertificate(cert)
+		cert.Measure(reg)
 		if cfg.Ops.TLS {
 			opsCert = cert
 		}
@@ -247,18 +249,18 @@ func storeLimits(cfg config.Config) store.Limits {
 	}
 }
 
-func openStore(ctx context.Context, cfg config.Config, node bridge.NodeID, m *metrics, log *slog.Logger) (bridge.Store, error) {
+func openStore(ctx context.Context, cfg config.Config, node bridge.NodeID, reg prometheus.Registerer, log *slog.Logger) (bridge.Store, error) {
 	limits := storeLimits(cfg)
 	if len(cfg.Redis.Addrs) == 0 {
 		memory := store.NewMemory(limits)
-		memory.Observe = m.observeStore
+		memory.Measure(reg)
 		return memory.Node(node), nil
 	}
 	redis, err := store.OpenRedis(ctx, cfg.Store(), limits, node, log)
 	if err != nil {
 		return nil, err
 	}
-	redis.Observe = m.observeStore
+	redis.Measure(reg)
 	return redis, nil
 }
 
@@ -314,12 +316,9 @@ func receiver(hub *hub.Hub) func([]*bridge.Envelope, func([]bridge.Count)) {
 }
 
 // asker puts /sendPayload's messages into the stream.
-func asker(sub *subscriber.Client, m *metrics) publish.Publisher {
+func asker(sub *subscriber.Client) publish.Publisher {
 	return func(ctx context.Context, topic string, header map[string][]string, body []byte) (bridge.Receipt, error) {
-		began := time.Now()
-		receipt, err := sub.Ask(ctx, subscriber.Publication{Topic: topic, Header: header, Body: body})
-		m.observeAsk(time.Since(began), err)
-		return receipt, err
+		return sub.Ask(ctx, subscriber.Publication{Topic: topic, Header: header, Body: body})
 	}
 }
 

@@ -29,7 +29,7 @@ func TestOps(t *testing.T) {
 		}
 	}
 	slices.Sort(done)
-	if d := cmp.Diff(Ops(), slices.Compact(done)); d != "" {
+	if d := cmp.Diff(ops, slices.Compact(done)); d != "" {
 		t.Errorf("operations (-listed +done):\n%s", d)
 	}
 }
@@ -37,10 +37,10 @@ func TestOps(t *testing.T) {
 func TestParseMemory(t *testing.T) {
 	t.Parallel()
 	info := "# Memory\r\nused_memory:1048576\r\nused_memory_human:1.00M\r\nmaxmemory:4194304\r\nmaxmemory_policy:noeviction\r\n"
-	if got, want := parseMemory(info), (RedisMemory{Used: 1 << 20, Max: 4 << 20}); got != want {
+	if got, want := parseMemory(info), (redisMemory{used: 1 << 20, max: 4 << 20}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	if full, empty := (RedisMemory{3, 4}), (RedisMemory{1 << 40, 0}); full.fullness() <= empty.fullness() {
+	if full, empty := (redisMemory{3, 4}), (redisMemory{1 << 40, 0}); full.fullness() <= empty.fullness() {
 		t.Error("one without a limit is fuller than one that is nearly full")
 	}
 }
