@@ -236,7 +236,7 @@ func (ev *Handler) setUserID(c *sio.Socket, s *socket, args []json.RawMessage, a
 		if err := ev.bind(c, s, user, has, away, ack, action); err != nil {
 			return
 		}
-		ev.hub.turn(c.Context(), answer)
+		ev.hub.withConnectSlot(c.Context(), answer)
 		return
 	}
 	answer()

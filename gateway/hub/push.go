@@ -103,9 +103,9 @@ func (h *Hub) Flush() {
 	}
 }
 
-// turn calls do, which must not wait, when the connect limiter admits it. It does nothing when
-// ctx ends before.
-func (h *Hub) turn(ctx context.Context, do func()) {
+// withConnectSlot calls do, which must not wait, when the connect limiter admits it. It does
+// nothing when ctx ends before.
+func (h *Hub) withConnectSlot(ctx context.Context, do func()) {
 	if s := h.server.Load(); s != nil {
 		s.WithConnectSlot(ctx, do)
 	}

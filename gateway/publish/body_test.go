@@ -20,6 +20,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/codewar/socketbridge/bridge"
+	"github.com/codewar/socketbridge/internal/metrics"
+	"github.com/codewar/socketbridge/internal/testutil/wait"
 )
 
 // packed is a text as a writer leaves it.
@@ -212,6 +214,36 @@ func post(t *testing.T, addr, rest string) (status int) {
 	}
 	_ = res.Body.Close()
 	return res.StatusCode
+}
+
+// TestAbortedBody: a caller that leaves before its body is whole counts as its own error, 400.
+func TestAbortedBody(t *testing.T) {
+	t.Parallel()
+	h, handler := newTestHandler(t, Config{}, pushed)
+	srv := httptest.NewServer(handler)
+	defer srv.Close()
+	for _, rest := range []string{
+		"Content-Length: 100\r\n\r\n{",
+		"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n",
+		"Content-Encoding: gzip\r\nContent-Length: 100\r\n\r\n\x1f\x8b",
+	} {
+		conn, err := net.Dial("tcp", srv.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(conn, "POST /sendPayload HTTP/1.1\r\nHost: b\r\nContent-Type: application/json\r\n"+rest); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wait.For(t, "three answers of 400", func() bool { return metrics.Value(h.answers[http.StatusBadRequest]) == 3 })
+	for status, n := range h.answers {
+		if got := metrics.Value(n); status != http.StatusBadRequest && got != 0 {
+			t.Errorf("%v answers of %d", got, status)
+		}
+	}
 }
 
 // FuzzBody: whatever comes, coded or not, has a documented answer and is bounded.
