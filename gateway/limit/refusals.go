@@ -40,13 +40,6 @@ func NewRefusals(reg prometheus.Registerer, log *slog.Logger, limits ...string) 
 	return NewRefusalCounter(log, metrics.Counters(reg, "bridge_gateway_refusals_total", "Connections, requests and registrations that were refused, by the limit they had reached.", "limit", limits...))
 }
 
-// Count counts one refusal and does not log it.
-func (c *RefusalCounter) Count(name string) {
-	if r := c.names[name]; r != nil {
-		r.n.Inc()
-	}
-}
-
 // Due counts one refusal. It reports whether the caller is to log a line now, and how many
 // refusals that stands for.
 func (c *RefusalCounter) Due(name string) (times int, due bool) {

@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// AckFunc is called once with what the client acknowledged, or with
-// [ErrAckTimeout] or [ErrClosed].
+// AckFunc is called once, with the arguments of the acknowledgement or with [ErrAckTimeout] or
+// [ErrClosed].
 type AckFunc func(args []json.RawMessage, err error)
 
-// acks are the acknowledgements that a client owes. Who takes one out of the map
-// calls it, so each is called once.
+// acks are the acknowledgements that a client owes. The goroutine that removes one from the map
+// calls its function, so that each is called once.
 type acks struct {
 	mu      sync.Mutex // guards what follows
 	last    uint64
@@ -25,15 +25,15 @@ type pendingAck struct {
 	timer *time.Timer
 }
 
-// EmitWithAck queues an event, as [Socket.Queue] does, and asks the client to acknowledge
-// it. done is called exactly once, as one of the calls to the Handler for this socket.
-// When EmitWithAck returns an error, done is never called.
+// EmitWithAck queues an event, as [Socket.Queue] does, that the client must acknowledge. done is
+// called exactly once, in order with the Handler's calls for this socket. When EmitWithAck
+// returns an error, done is never called.
 func (s *Socket) EmitWithAck(name string, timeout time.Duration, args []any, done AckFunc) error {
 	if reserved[name] {
 		return ErrReserved
 	}
 	id := s.acks.add(done, timeout, s.expireAck)
-	p, err := eventPacket("42"+strconv.FormatUint(id, 10), name, args, false) // what comes last is the function that confirms
+	p, err := eventPacket("42"+strconv.FormatUint(id, 10), name, args, false) // in the client the last argument is the callback
 	if err == nil {
 		err = s.Queue(p)
 	}
@@ -41,7 +41,7 @@ func (s *Socket) EmitWithAck(name string, timeout time.Duration, args []any, don
 		if _, ok := s.acks.take(id); ok {
 			return err
 		}
-		// The socket ended in this moment and has told done so already.
+		// The socket has ended meanwhile and has called done.
 	}
 	return nil
 }
@@ -76,17 +76,16 @@ func (a *acks) take(id uint64) (AckFunc, bool) {
 	return p.done, ok
 }
 
-// expireAck is called by the timer. After the end of the socket abandonAcks is
-// there for those that wait.
+// expireAck is called by the timer. After the end of the socket abandonAcks does its work.
 func (s *Socket) expireAck(id uint64) {
-	s.calls.addOwn(func() {
+	s.queue.addOwn(func() {
 		if done, ok := s.acks.take(id); ok {
 			done(nil, ErrAckTimeout)
 		}
 	})
 }
 
-// abandonAcks tells everybody who still waits that nothing will come.
+// abandonAcks ends all acknowledgements that are still owed.
 func (s *Socket) abandonAcks() {
 	s.acks.mu.Lock()
 	waiting := s.acks.waiting
@@ -98,8 +97,8 @@ func (s *Socket) abandonAcks() {
 	}
 }
 
-// answer returns the function by which the Handler acknowledges a client's event.
-// Only its first call counts.
+// answer returns the function by which the Handler acknowledges a client's event. Its second
+// call has no effect.
 func (s *Socket) answer(id uint64) func(args ...any) {
 	var called atomic.Bool
 	return func(args ...any) {
@@ -112,6 +111,6 @@ func (s *Socket) answer(id uint64) func(args ...any) {
 			return
 		}
 		_ = s.Queue(textPacket("43" + strconv.FormatUint(id, 10) + string(data))) // a closed socket needs no answer
-		s.conn.srv.Flush()                                                        // with what the Handler has queued before
+		s.conn.srv.Flush()                                                        // together with what the Handler has queued
 	}
 }

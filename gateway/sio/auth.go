@@ -5,15 +5,14 @@ import (
 	"fmt"
 )
 
-// Auth is the part of a client's `auth` that the server keeps: the members that the bridge
-// knows. Each is its zero value when the member is missing or of another type. The rest of
-// `auth` is checked and not decoded.
+// Auth holds the members of a client's `auth` that the bridge uses. Each is zero when the member
+// is missing or of another type. Other members are checked but not decoded.
 type Auth struct {
 	Token   string // says who the client is
 	PID     string // private id of the session that the client wants back
 	Offset  string // last offset that the client has received
-	Resume  *bool  // whether the client wants offsets; nil when it does not say
-	Session string // id that the client has chosen for itself
+	Resume  *bool  // whether the client wants offsets; nil: not stated
+	Session string // id of the client's own choice
 	Trace   bool   // whether the client wants trace contexts
 }
 
@@ -29,8 +28,8 @@ const (
 	codeConnectTooLarge = "CONNECT_TOO_LARGE"
 )
 
-// decodeAuth decodes the data of a CONNECT packet; none stands for an empty object. An
-// error means that it is not a JSON object. A refusal means that it exceeds a bound.
+// decodeAuth decodes the data of a CONNECT packet. No data is an empty object. It returns an
+// error for data that is no JSON object, and a refusal for data that exceeds a bound.
 func decodeAuth(b []byte) (a Auth, refusal *Refusal, err error) {
 	if len(b) == 0 {
 		return a, nil, nil
@@ -59,11 +58,10 @@ func decodeAuth(b []byte) (a Auth, refusal *Refusal, err error) {
 	return a, nil, nil
 }
 
-// wish reads true or false. It takes them as texts as well: the Java client's auth is a
-// Map<String, String>.
+// wish decodes true or false, also as strings: the Java client's auth is a Map<String, String>.
 func wish(member json.RawMessage) (value, said bool) {
 	if len(member) > len(`"\u0066\u0061\u006c\u0073\u0065"`) {
-		return false, false // whatever it is, it is not decoded
+		return false, false // too long for either
 	}
 	var v any
 	_ = json.Unmarshal(member, &v) // missing: nil

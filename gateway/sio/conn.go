@@ -11,70 +11,68 @@ import (
 	"github.com/codewar/socketbridge/gateway/limit"
 )
 
-// conn is one client from its handshake to its end.
+// conn is the connection of one client, from the handshake to the end of its session.
 type conn struct {
 	srv    *Server
 	ctx    context.Context // ends with the connection or when the client has left the namespace
 	cancel context.CancelFunc
 
-	// Of the handshake; set before anything arrives, then read-only.
-	sid        string // the session id, which only client and server know
-	remoteAddr string
-	from       netip.Addr // who it is to the limits
-	since      time.Time
-	memory     *limit.Account // what is held for the client
-	evicted    atomic.Bool    // by the evictor
-	reading    atomic.Int64   // when the message that arrives began, in Unix nanoseconds; 0: none does
-	// request is what the client has presented. It is nil once the client is refused or
-	// the Handler's Connect has returned. What it points to never changes.
+	// Set in the handshake, then read-only.
+	sid     string     // the session id, a secret of client and server
+	from    netip.Addr // the client's address, by which limits count
+	since   time.Time
+	memory  *limit.Account // bytes held for the client
+	evicted atomic.Bool    // by the evictor
+	reading atomic.Int64   // when the message that is arriving began, in Unix nanoseconds; 0: none
+	// request is what the client has presented. It is nil once the client is refused or the
+	// Handler's Connect has returned. What it points to never changes.
 	request atomic.Pointer[request]
 
-	inbound   sync.Mutex // held while one packet of the client is handled
-	limiter   limiter    // guarded by inbound
-	noise     limiter    // guarded by inbound: see maxNoise
-	strangers int        // guarded by inbound: CONNECTs to other namespaces
+	inbound           sync.Mutex    // held while one packet of the client is handled
+	limiter           limiter       // guarded by inbound
+	idleFrames        limiter       // guarded by inbound: see maxIdleFrames
+	foreignNamespaces int           // guarded by inbound: CONNECTs to namespaces other than "/"
+	binary            *binaryPacket // guarded by inbound: a packet without its attachments, or nil
 
-	binary *binaryPacket // guarded by inbound: a packet whose attachments are still to come; nil: none is
-
-	writers sync.WaitGroup // whoever writes, or is going to, while writing is set
+	writers sync.WaitGroup // goroutines that write or are about to, while writing is set
 
 	mu       sync.Mutex  // guards what follows
 	kind     string      // websocketTransport or pollingTransport
 	sock     *Socket     // from CONNECT to DISCONNECT
 	ended    bool        // nothing more is queued
-	kill     *time.Timer // ends the grace of a connection that is closing
-	killBy   time.Time   // while polling, until when kill may be put off
+	kill     *time.Timer // ends the grace period of a connection that is closing
+	killBy   time.Time   // while polling, the latest time for kill
 	last     *Packet     // the answer to a GET after the end
 	finished bool        // nothing is left
 
-	link     *link         // the websocket; nil while polling
-	probe    *link         // a websocket that may become the link
-	probing  bool          // an upgrade is under way
-	letGo    bool          // the probe is answered: no GET may hang, so that the client can leave polling
-	getting  bool          // a GET is being served
-	posting  bool          // a POST is being served
-	wake     chan struct{} // capacity 1: the GET should look at the queue; nil when it has never polled
-	out      *buffer       // queued and not yet taken by a writer: frames, or a payload while polling
-	queued   int           // bytes in out and in the hands of the writer; changed by count
-	writing  bool          // somebody writes, or Flush is going to
-	unsent   int           // what queued was when it ended
-	held     bool          // the reader writes what is queued, when it has handled what it read
-	progress chan struct{} // closed when queued shrinks; nil while nobody waits
+	link        *link         // the websocket; nil while polling
+	probe       *link         // a websocket that may become the link
+	probing     bool          // an upgrade is in progress
+	releasePoll bool          // the probe is answered: each GET must return, so that the client can leave polling
+	getting     bool          // a GET is being served
+	posting     bool          // a POST is being served
+	wake        chan struct{} // capacity 1: tells the GET to look at the queue; nil without polling
+	out         *buffer       // queued and not yet taken by a writer: frames, or a payload while polling
+	queued      int           // bytes in out and in the hands of the writer; changed by count and discount
+	writing     bool          // a goroutine writes, or Flush is about to
+	unsent      int           // queued, at the end
+	held        bool          // the reader's goroutine writes what is queued, see hold
+	progress    chan struct{} // closed when queued shrinks; nil without a waiter
 
-	late   *time.Timer // ends the time that the client has to join; nil when it has
+	late   *time.Timer // ends the time that the client has to join; nil once it has joined
 	beat   *time.Timer
-	pinged bool // a ping is not answered yet
+	pinged bool // the client owes a pong
 }
 
-// request is what is kept of a handshake request and of the CONNECT after it.
+// request is the part of a handshake request, and of the CONNECT after it, that is kept.
 type request struct {
 	header   http.Header
 	rawQuery string
 	auth     Auth
-	size     int // bytes, about
+	size     int // approximate bytes
 }
 
-// requestOf keeps what a handshake presents.
+// requestOf returns what is kept of a handshake request.
 func requestOf(r *http.Request) *request {
 	const perField = 64 // bytes of the map and the slice
 	kept := &request{header: r.Header, rawQuery: r.URL.RawQuery, size: len(r.URL.RawQuery)}
@@ -87,8 +85,7 @@ func requestOf(r *http.Request) *request {
 	return kept
 }
 
-// present adds what the client presents in its CONNECT to the request, in place of what it
-// has presented before.
+// present replaces what the client has presented in its CONNECT.
 func (c *conn) present(a Auth) {
 	before := c.request.Load()
 	if before == nil {
@@ -96,7 +93,7 @@ func (c *conn) present(a Auth) {
 	}
 	after := *before
 	after.auth, after.size = a, before.size-before.auth.size()+a.size()
-	c.memory.Add(after.size) // at most as much as the CONNECT that is being handled
+	c.memory.Add(after.size) // at most the size of the CONNECT that is being handled
 	if c.request.CompareAndSwap(before, &after) {
 		c.memory.Release(before.size)
 	} else { // the connection has ended
@@ -111,13 +108,13 @@ func (c *conn) forgetRequest() {
 	}
 }
 
-// farewell is how a connection ends.
-type farewell int
+// closeMode says how a connection ends.
+type closeMode int
 
 const (
-	abort      farewell = iota // at once; what is queued is lost
-	flush                      // after what is queued was written, or closeGrace
-	sayGoodbye                 // as flush, with a DISCONNECT packet as the last one
+	abort      closeMode = iota // at once; what is queued is discarded
+	flush                       // when what is queued is written, or after closeGrace
+	sayGoodbye                  // as flush, with a DISCONNECT packet at the end
 )
 
 func newConn(s *Server, kind string) *conn {
@@ -160,7 +157,7 @@ func (c *conn) hasEnded() bool {
 // end ends the connection. The first call decides the reason; a later call with abort
 // discards what the first one left to be written. It does not wait: other goroutines call
 // the Handler, write to the network and write the log.
-func (c *conn) end(reason string, how farewell) {
+func (c *conn) end(reason string, how closeMode) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -168,7 +165,7 @@ func (c *conn) end(reason string, how farewell) {
 		c.close(reason, how == sayGoodbye)
 	case how == abort:
 		c.cutProbe()
-		c.letGo = false
+		c.releasePoll = false
 	default:
 		return
 	}
@@ -182,7 +179,7 @@ func (c *conn) end(reason string, how farewell) {
 	}
 }
 
-// close takes nothing more from either side, counts the end, and queues Disconnect. With
+// close accepts nothing more from either side, counts the end, and queues Disconnect. With
 // c.mu held.
 func (c *conn) close(reason string, goodbye bool) {
 	c.unsent = c.queued
@@ -203,13 +200,13 @@ func (c *conn) close(reason string, goodbye bool) {
 	if c.sock != nil {
 		c.sock.seal(reason)
 	}
-	if !c.letGo {
-		c.cutProbe() // else the client is on its way: see endPolling
+	if !c.releasePoll {
+		c.cutProbe() // otherwise the client is about to switch: see endPolling
 	}
 }
 
-// finish is called when nothing of the connection is left but its Socket's
-// calls. With c.mu held.
+// finish releases what the connection holds. Only the calls of its Socket may remain. With
+// c.mu held.
 func (c *conn) finish() {
 	if c.finished {
 		return
@@ -226,8 +223,8 @@ func (c *conn) finish() {
 	c.srv.work.Done()
 }
 
-// leave ends the Socket of a client that leaves the namespace. The connection stays until
-// the client closes it, as with Socket.IO: some clients take its end for a fault.
+// leave ends the Socket of a client that leaves the namespace. The connection stays until the
+// client closes it, as with Socket.IO: some clients report its end as an error.
 func (c *conn) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -239,21 +236,20 @@ func (c *conn) leave() {
 	c.sock = nil
 }
 
-// endByClient ends a session whose client has closed it. What is queued is of no use to
-// the client; a GET that hangs is answered with a noop.
+// endByClient ends a session that the client has closed, and discards what is queued. A GET
+// that waits is answered with a noop.
 func (c *conn) endByClient() {
 	c.mu.Lock()
-	polls := c.link == nil
+	how := flush
+	if c.link == nil {
+		how = abort
+	}
 	c.last = noopPacket
 	c.mu.Unlock()
-	if polls {
-		c.end(ReasonTransportClose, abort)
-	} else {
-		c.end(ReasonTransportClose, flush)
-	}
+	c.end(ReasonTransportClose, how)
 }
 
-// giveUp finishes a connection whose client has not come for the rest.
+// giveUp finishes a connection whose client has not fetched the rest.
 func (c *conn) giveUp() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -21,7 +21,7 @@ func TestLeave(t *testing.T) {
 	c := joinWS(t, url, "")
 	s := r.socket(t, 0)
 	c.send("41")
-	<-s.Closed()
+	<-s.Context().Done()
 	waitFor(t, func() bool { return len(r.lines()) == 2 && r.lines()[1] == "disconnect "+ReasonClientLeft })
 	if err := s.Push(numbered(0)); !errors.Is(err, ErrClosed) {
 		t.Errorf("push: %v", err)
@@ -94,7 +94,7 @@ func TestPacketsWithoutMeaning(t *testing.T) {
 	}
 	c.send(`42["e"]`)
 	waitFor(t, func() bool { return len(r.lines()) == 2 })
-	for range maxNoise {
+	for range maxIdleFrames {
 		c.try("6")
 	}
 	c.wantEnd()

@@ -11,43 +11,45 @@ import (
 // drainWave is the least time between two waves of a drain.
 const drainWave = 100 * time.Millisecond
 
-// Drain takes no new connections and lets those there are go in waves spread over
-// that long, in random order, so that their clients, which reconnect at once, do
-// not all reach the other nodes in the same moment. Each gets what was queued for
-// it. When ctx ends the rest stay open; [Server.Close] ends them.
+// Drain refuses new connections and ends the existing ones in waves over that time, in random
+// order, so that their clients, which reconnect at once, do not all reach the other nodes at
+// the same moment. Each client gets what was queued for it. When ctx ends, the rest stay
+// open; [Server.Close] ends them.
 func (s *Server) Drain(ctx context.Context, over time.Duration) {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
-	s.letGo(ctx, over)
+	s.endInWaves(ctx, over)
 }
 
-// Evacuate does the same but takes connections again after [Server.Resume].
+// Evacuate does the same, but [Server.Resume] undoes the refusal.
 func (s *Server) Evacuate(ctx context.Context, over time.Duration) {
 	s.Pause()
-	s.letGo(ctx, over)
+	s.endInWaves(ctx, over)
 }
 
-// Pause takes no new connections until [Server.Resume], and keeps those there are.
-func (s *Server) Pause() {
+// Pause refuses new connections until [Server.Resume]. The existing ones stay.
+func (s *Server) Pause() { s.setPaused(true) }
+
+// Resume accepts new connections again.
+func (s *Server) Resume() { s.setPaused(false) }
+
+func (s *Server) setPaused(paused bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.away = true
+	s.paused = paused
 }
 
-// Resume takes new connections again.
-func (s *Server) Resume() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.away = false
-}
-
-func (s *Server) letGo(ctx context.Context, over time.Duration) {
+// allConns returns the connections of which anything is left.
+func (s *Server) allConns() []*conn {
 	s.mu.RLock()
-	conns := slices.Collect(maps.Values(s.conns))
-	s.mu.RUnlock()
-	rand.Shuffle(len(conns), func(i, j int) { conns[i], conns[j] = conns[j], conns[i] })
+	defer s.mu.RUnlock()
+	return slices.Collect(maps.Values(s.conns))
+}
 
+func (s *Server) endInWaves(ctx context.Context, over time.Duration) {
+	conns := s.allConns()
+	rand.Shuffle(len(conns), func(i, j int) { conns[i], conns[j] = conns[j], conns[i] })
 	waves := max(min(int(over/drainWave), len(conns)), 1)
 	pause := over / time.Duration(waves)
 	for wave := range slices.Chunk(conns, max((len(conns)+waves-1)/waves, 1)) {

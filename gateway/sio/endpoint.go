@@ -10,7 +10,7 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// ServeHTTP serves the whole endpoint, which clients expect at /socket.io/.
+// ServeHTTP serves the endpoint. Clients expect it at /socket.io/.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !s.guard(func() { s.serve(w, r) }) {
 		w.WriteHeader(http.StatusInternalServerError) // of no effect when the answer has begun
@@ -25,10 +25,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	transport, sid := query.Get("transport"), query.Get("sid")
-	switch { // in Engine.IO's order: a request gets the first code that fits
+	switch { // in Engine.IO's order: the first code that applies
 	case err != nil, len(query["transport"]) > 1, len(query["sid"]) > 1, query.Has("j"):
 		s.refuseHandshake(w, r, http.StatusBadRequest, badRequest)
-	case r.Method == http.MethodGet && r.ContentLength != 0: // who sends one drips it while the GET hangs
+	case r.Method == http.MethodGet && r.ContentLength != 0: // a body may arrive slowly while the GET waits
 		s.refuseHandshake(w, r, http.StatusBadRequest, badRequest)
 	case !s.allows(transport):
 		s.refuseHandshake(w, r, http.StatusBadRequest, unknownTransport)
@@ -43,12 +43,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// speaksProtocol reports whether a client speaks Engine.IO protocol 4; one that does not
-// say speaks 3.
+// speaksProtocol reports whether a client uses Engine.IO protocol 4. Without EIO it uses 3.
 func speaksProtocol(query url.Values) bool { return slices.Equal(query["EIO"], []string{"4"}) }
 
-// allowOrigin sets the CORS headers. With credentials "*" is not allowed, so the
-// origin is named.
+// allowOrigin sets the CORS headers. Browsers do not accept "*" with credentials.
 func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Add("Vary", "Origin")
@@ -132,65 +130,58 @@ func (s *Server) serveHandshake(w http.ResponseWriter, r *http.Request, query ur
 	case l == nil:
 		c.poll(w, r)
 	default:
-		s.work.Go(func() {
-			roomy()
-			c.read(l)
-		})
+		s.work.Go(func() { c.read(l) })
 	}
 }
 
-// begin makes the conn and, for a websocket, its link, when it is this handshake's
-// turn. Without a conn the client has its answer.
+// begin makes the conn and, for a websocket, its link, with a connect slot. When it returns no
+// conn, it has answered the client.
 func (s *Server) begin(w http.ResponseWriter, r *http.Request, from netip.Addr, transport string) (*conn, *link) {
-	t := s.turnFor(w, r)
-	if t == nil {
-		if r.Context().Err() != nil {
-			return nil, nil // the client has left
+	slot := s.slotFor(w, r)
+	if slot == nil {
+		if r.Context().Err() == nil { // the client has not left
+			s.refuseBusy(w, http.StatusServiceUnavailable, LimitHandshakes, from, time.Second)
 		}
-		s.refuseBusy(w, http.StatusServiceUnavailable, LimitHandshakes, from, time.Second)
 		return nil, nil
 	}
-	defer s.limits.turns.end(t)
-	if s.tooMany(w, from) { // else given back by conn.finish
+	defer s.limits.connects.release(slot)
+	if s.tooMany(w, from) { // conn.finish undoes what it counts, and admit
 		return nil, nil
 	}
-	if !s.admit() { // given back by conn.finish
+	if !s.admit() {
 		s.limits.release(from)
 		refuse(w, http.StatusServiceUnavailable, stopping)
 		return nil, nil
 	}
 	kept := requestOf(r)
 	memory := s.openAccount(w, from, kept.size)
-	if memory == nil {
+	var l *link
+	var err error
+	if memory != nil && transport == websocketTransport {
+		if l, err = s.openLink(w, r); err != nil {
+			memory.Release(kept.size)
+			memory.Close()
+		}
+	}
+	if memory == nil || err != nil { // and answered
 		s.limits.release(from)
 		s.work.Done()
 		return nil, nil
 	}
-	var l *link
-	if transport == websocketTransport {
-		var err error
-		if l, err = s.openLink(w, r); err != nil {
-			memory.Release(kept.size)
-			memory.Close()
-			s.limits.release(from)
-			s.work.Done()
-			return nil, nil
-		}
-	}
-	c := s.handshake(kept, r.RemoteAddr, from, transport, memory)
+	c := s.handshake(kept, from, transport, memory)
 	if l != nil && !c.open(l) {
 		return nil, nil
 	}
 	return c, l
 }
 
-// turnFor is the turn in which an entrance has read the request, or the next one. It is
-// nil when too many wait or the client has left.
-func (s *Server) turnFor(w http.ResponseWriter, r *http.Request) *turn {
-	if a, met := w.(*answer); met {
-		t := a.turn
-		a.turn = nil
-		return t
+// slotFor returns the connect slot of a request: the one with which a wsListener has read it,
+// or the next one. It returns nil when too many handshakes wait or the client has left.
+func (s *Server) slotFor(w http.ResponseWriter, r *http.Request) *connectSlot {
+	if early, ok := w.(*wsResponse); ok {
+		slot := early.slot
+		early.slot = nil
+		return slot
 	}
-	return s.takeTurn(r.Context())
+	return s.takeConnectSlot(r.Context())
 }

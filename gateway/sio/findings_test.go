@@ -95,7 +95,7 @@ func TestStalledClient(t *testing.T) {
 			if most > 1<<20 {
 				t.Errorf("%d bytes were pending", most)
 			}
-			<-sock.Closed()
+			<-sock.Context().Done()
 			wantDrop(t, s, r, ReasonSlow)
 			if err := sock.Push(EventPacket("big", payload, "")); !errors.Is(err, ErrClosed) {
 				t.Errorf("push afterwards: %v", err)

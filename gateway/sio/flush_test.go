@@ -25,7 +25,7 @@ func wantInOrder(t *testing.T, c *wsClient, events int) {
 // when it is pushed or queued from elsewhere meanwhile.
 func TestFlush(t *testing.T) {
 	t.Parallel()
-	const sockets, rounds, each = 3 * share, 20, 5
+	const sockets, rounds, each = 96, 20, 5
 	r := &recorder{}
 	s, url := newServer(t, Config{}, r)
 	clients := make([]*wsClient, sockets)

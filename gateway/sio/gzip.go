@@ -16,8 +16,8 @@ var zippers = sync.Pool{New: func() any {
 	return w
 }}
 
-// zip returns what the body of the answer is: the payload, or in its place what is
-// left of it when it was compressed, as answer then says.
+// zip returns the body of the answer: the payload or, as the header of the answer then says, the
+// compressed payload.
 func (c *conn) zip(payload *buffer, request, answer http.Header) *buffer {
 	least := c.srv.cfg.CompressAbove
 	if least <= 0 {
@@ -38,13 +38,12 @@ func (c *conn) zip(payload *buffer, request, answer http.Header) *buffer {
 		return payload
 	}
 	answer.Set("Content-Encoding", "gzip")
-	c.wrote(len(payload.b) - len(small.b)) // so much less is waiting
+	c.wrote(len(payload.b) - len(small.b)) // less waits to be written
 	payload.release()
 	return small
 }
 
-// AcceptsGzip reports whether a request names gzip in Accept-Encoding, and not only to
-// refuse it.
+// AcceptsGzip reports whether a request accepts gzip by Accept-Encoding.
 func AcceptsGzip(request http.Header) bool {
 	for _, line := range request["Accept-Encoding"] {
 		for coding := range strings.SplitSeq(line, ",") {

@@ -2,20 +2,19 @@ package sio
 
 import "time"
 
-// The heartbeat is ours and the library's is switched off: its timers race with
-// its own handling of pongs, and a client that sends pongs nobody asked for
-// kills the process or is never pinged again.
+// The library's heartbeat is disabled. Its timers race with its handling of pongs: a client that
+// sends unexpected pongs crashes the process or is never pinged again.
 
-// onGrid makes a time up to a hundredth longer, so that it ends together with those
-// of other connections: a process that is woken four times a second for two hundred
-// pings is cheaper than one that is woken for each.
+// onGrid lengthens a time by up to a hundredth, so that it ends together with those of other
+// connections. Figure: 20,000 idle connections took 2.4 % of a core instead of 6.2 %
+// (docs/bench/connections.md).
 func onGrid(d time.Duration) time.Duration {
 	slot := max(d/100, 1)
 	return d + (slot-time.Duration(time.Now().Add(d).UnixNano())%slot)%slot
 }
 
-// startHeartbeat begins with a client that has not joined yet, by the packet that tells it of
-// the heartbeat. The packet asks for no room: a connection that ends must have its timers.
+// startHeartbeat queues the OPEN packet and starts the timers. It checks no bound for the packet:
+// a connection must have its timers when it ends.
 func (c *conn) startHeartbeat(open *Packet) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -24,7 +23,7 @@ func (c *conn) startHeartbeat(open *Packet) {
 	c.late = time.AfterFunc(c.srv.cfg.ConnectTimeout, func() { c.end(ReasonConnectTimeout, flush) })
 }
 
-// arrived says that the client has joined, in time.
+// arrived stops the timer of a client that has joined.
 func (c *conn) arrived() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -32,7 +31,7 @@ func (c *conn) arrived() {
 	c.late = nil
 }
 
-// onBeat pings the client or, when it owes a pong, gives it up.
+// onBeat pings the client or, when it owes a pong, ends the connection.
 func (c *conn) onBeat() {
 	c.mu.Lock()
 	if c.ended {
@@ -50,8 +49,7 @@ func (c *conn) onBeat() {
 	c.mu.Unlock()
 }
 
-// onPong takes the answer to a ping. A pong without a ping means nothing; onPong
-// then reports false.
+// onPong handles a pong. It reports false for a pong without a ping, which has no effect.
 func (c *conn) onPong() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

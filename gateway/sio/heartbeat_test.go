@@ -17,7 +17,7 @@ func pollingConn(t *testing.T, cfg Config) (*Server, *conn) {
 		t.Fatal("not admitted")
 	}
 	r := httptest.NewRequest("GET", "/socket.io/?EIO=4&transport=polling", nil)
-	return s, s.handshake(&request{header: r.Header}, r.RemoteAddr, netip.Addr{}, pollingTransport, s.memory.Open(netip.Addr{}))
+	return s, s.handshake(&request{header: r.Header}, netip.Addr{}, pollingTransport, s.memory.Open(netip.Addr{}))
 }
 
 func TestHeartbeat(t *testing.T) {

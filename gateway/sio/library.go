@@ -9,7 +9,6 @@ import (
 	"github.com/zishang520/engine.io-go-parser/packet"
 	"github.com/zishang520/engine.io/v2/engine"
 	"github.com/zishang520/engine.io/v2/events"
-	"github.com/zishang520/engine.io/v2/transports"
 	"github.com/zishang520/engine.io/v2/types"
 	"github.com/zishang520/socket.io-go-parser/v2/parser"
 	"github.com/zishang520/socket.io/v2/socket"
@@ -37,8 +36,6 @@ type library struct {
 	io      *socket.Server
 	engine  engine.Server
 	request *types.HttpContext // stands for each handshake request; the library reads none
-	// nopEmitter is an emitter without listeners, which all sessions and decoders share.
-	nopEmitter events.EventEmitter
 }
 
 func newLibrary(s *Server) library {
@@ -46,7 +43,6 @@ func newLibrary(s *Server) library {
 	recovery.SetMaxDisconnectionDuration(0)       // read by the library's own adapter only
 	recovery.SetSkipMiddlewares(true)
 
-	nopEmitter := events.New()
 	opts := socket.DefaultServerOptions()
 	opts.SetServeClient(false)
 	opts.SetTransports(types.NewSet(s.cfg.Transports...))
@@ -55,13 +51,12 @@ func newLibrary(s *Server) library {
 	opts.SetConnectTimeout(never) // conn.startHeartbeat sets the time-out
 	opts.SetConnectionStateRecovery(recovery)
 	opts.SetAdapter(adapters{s})
-	opts.SetParser(codec{parser.NewParser(), nopEmitter})
+	opts.SetParser(codec{parser.NewParser()})
 
 	lib := library{
-		io:         socket.NewServer(nil, opts),
-		engine:     engine.MakeServer(),
-		request:    types.NewHttpContext(noResponse{}, &http.Request{Method: http.MethodGet, URL: &url.URL{RawQuery: "EIO=4"}}),
-		nopEmitter: nopEmitter,
+		io:      socket.NewServer(nil, opts),
+		engine:  engine.MakeServer(),
+		request: types.NewHttpContext(noResponse{}, &http.Request{Method: http.MethodGet, URL: &url.URL{RawQuery: "EIO=4"}}),
 	}
 	lib.request.Flush() // ends its goroutine
 	lib.engine.Construct(opts)
@@ -89,7 +84,7 @@ func (noResponse) WriteHeader(int)           {}
 // join runs the CONNECT of a client whose socket has its ids. Before it returns, the library
 // has queued the answer and [conn.joined] was called.
 func (l *library) join(c *conn) {
-	t := &session{EventEmitter: l.nopEmitter, lib: l, conn: c}
+	t := &session{lib: l, conn: c}
 	l.engine.Emit("connection", t)
 	if t.data == nil {
 		return // the server is closed
@@ -102,11 +97,12 @@ func (l *library) join(c *conn) {
 }
 
 // session presents a conn to the library as an open Engine.IO socket. Its only event is "data".
+// The methods that are not here are never called.
 type session struct {
-	events.EventEmitter
-	lib  *library
-	conn *conn
-	data events.Listener // takes decoded packets
+	engine.Socket // nil
+	lib           *library
+	conn          *conn
+	data          events.Listener // takes decoded packets
 }
 
 // On stores the listener for "data".
@@ -127,16 +123,7 @@ func (t *session) Id() string                  { return t.conn.sid }
 func (*session) Protocol() int                 { return 4 }
 func (*session) ReadyState() string            { return "open" }
 func (*session) RemoteAddress() string         { return "" }
-func (*session) SetReadyState(string)          {}
 func (t *session) Request() *types.HttpContext { return t.lib.request }
-func (*session) Transport() transports.Transport {
-	return nil // the library uses it for volatile packets only; there are none
-}
-func (*session) Upgraded() bool                    { return false }
-func (*session) Upgrading() bool                   { return false }
-func (*session) MaybeUpgrade(transports.Transport) {}
-func (*session) Construct(string, engine.BaseServer, transports.Transport, *types.HttpContext, int) {
-}
 
 // Write queues the library's only packet, the answer to CONNECT.
 func (t *session) Write(text io.Reader, _ *packet.Options, _ engine.SendCallback) engine.Socket {
@@ -146,25 +133,17 @@ func (t *session) Write(text io.Reader, _ *packet.Options, _ engine.SendCallback
 	return t
 }
 
-// Send does the same as Write.
-func (t *session) Send(text io.Reader, o *packet.Options, done engine.SendCallback) engine.Socket {
-	return t.Write(text, o, done)
-}
-
 // Close ends the connection; the library calls it for a packet that it rejects.
 func (t *session) Close(bool) { t.conn.end(ReasonProtocol, flush) }
 
 // codec is the library's parser with a decoder that takes decoded packets.
-type codec struct {
-	parser.Parser
-	nopEmitter events.EventEmitter
-}
+type codec struct{ parser.Parser }
 
-func (p codec) NewDecoder() parser.Decoder { return &decoder{EventEmitter: p.nopEmitter} }
+func (codec) NewDecoder() parser.Decoder { return new(decoder) }
 
 type decoder struct {
-	events.EventEmitter
-	decoded events.Listener
+	parser.Decoder // nil
+	decoded        events.Listener
 }
 
 // On stores the only listener, the one for "decoded".
@@ -179,8 +158,9 @@ func (d *decoder) Add(packet any) error {
 	return nil
 }
 
-// Destroy does nothing: there is nothing to release.
-func (*decoder) Destroy() {}
+// Destroy and RemoveListener do nothing: the decoder is discarded with its session.
+func (*decoder) Destroy()                                              {}
+func (*decoder) RemoveListener(events.EventName, events.Listener) bool { return true }
 
 // adapters makes the adapter of the only namespace.
 type adapters struct{ srv *Server }

@@ -88,11 +88,7 @@ func (s *Server) countEnd(transport, reason string, from netip.Addr, lasted time
 	} else {
 		m.ends[otherReason].Inc()
 	}
-	if reason == ReasonPingTimeout {
-		m.drops.Count(reason)
-		return
-	}
-	if times, due := m.drops.Due(reason); due {
+	if times, due := m.drops.Due(reason); due && reason != ReasonPingTimeout {
 		s.work.Go(func() {
 			s.log.LogAttrs(context.Background(), slog.LevelWarn, "connection dropped",
 				slog.String("reason", reason), slog.Int("times", times), slog.Any("address", from))

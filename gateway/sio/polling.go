@@ -14,20 +14,18 @@ import (
 // leave polling for websocket.
 const pollRelease = 100 * time.Millisecond
 
-// maxPayloadPackets is how many packets one polling answer holds. python-engineio
-// refuses an answer that holds more, and asks for the same packets no second time.
+// maxPayloadPackets is how many packets one polling answer holds. python-engineio rejects an
+// answer with more, and then loses them.
 const maxPayloadPackets = 16
 
-// poll serves a GET of a session: it waits until something is queued and answers with
-// the first packets of it. A second GET at the same time ends the session, as the
-// protocol asks.
+// poll serves a GET of a session: it waits until packets are queued and answers with the first
+// of them. A second GET at the same time ends the session, as the protocol demands.
 func (c *conn) poll(w http.ResponseWriter, r *http.Request) {
 	if !c.begin(&c.getting) {
 		refuse(w, http.StatusBadRequest, badRequest)
 		return
 	}
-	// A read deadline that the HTTP server has set for whole requests would end
-	// this one while it hangs, as it should.
+	// The HTTP server's read deadline for whole requests would end this one while it waits.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	payload, err := c.awaitPayload(r.Context())
 	if err != nil {
@@ -46,13 +44,12 @@ func (c *conn) poll(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// begin claims the session's GET or POST, of which there is one at a time. An
-// overlap ends the session.
+// begin reserves the session's GET or POST. There is one at a time; an overlap ends the session.
 func (c *conn) begin(busy *bool) bool {
 	c.mu.Lock()
 	if c.link != nil {
 		c.mu.Unlock()
-		return false // it has come over to websocket
+		return false // upgraded to websocket
 	}
 	if *busy {
 		c.mu.Unlock()
@@ -64,16 +61,16 @@ func (c *conn) begin(busy *bool) bool {
 	return true
 }
 
-// awaitPayload waits for something to answer a GET with.
+// awaitPayload waits for the answer to a GET.
 func (c *conn) awaitPayload(ctx context.Context) (*buffer, error) {
 	waited := false
 	for {
-		payload, letGo := c.takePayload(waited)
+		payload, releasePoll := c.takePayload(waited)
 		if payload != nil {
 			return payload, nil
 		}
 		var release <-chan time.Time
-		if letGo {
+		if releasePoll {
 			release = time.After(pollRelease)
 		}
 		select {
@@ -86,16 +83,15 @@ func (c *conn) awaitPayload(ctx context.Context) (*buffer, error) {
 	}
 }
 
-// takePayload takes what is queued, if there is anything, and the last packet
-// when the connection has ended and nothing is. When the GET must go, because of
-// an upgrade, it takes at least a packet that says nothing. With a payload the
-// GET is given back: the client may send the next one, on another connection,
-// when it has read the answer and before poll has returned.
-func (c *conn) takePayload(mustGo bool) (payload *buffer, letGo bool) {
+// takePayload takes the first packets that are queued or, when nothing is queued and the
+// connection has ended, the last packet. When the GET must return, because of an upgrade, it
+// takes at least a noop. With a payload it releases the GET: the client may send the next one,
+// on another connection, when it has read the answer and before poll has returned.
+func (c *conn) takePayload(mustGo bool) (payload *buffer, releasePoll bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.link != nil: // the queue is the websocket's now
+	case c.link != nil: // the queue belongs to the websocket now
 		payload = buffers.Get().(*buffer)
 		payload.b = append(payload.b, noopPacket.text...)
 		c.count(len(payload.b))
@@ -104,9 +100,8 @@ func (c *conn) takePayload(mustGo bool) (payload *buffer, letGo bool) {
 		payload, c.out = c.out, nil
 		c.finish()
 	case c.ended:
-		// The close packet has an answer of its own. Together with events, the
-		// JavaScript client would first close, keep the events for its next
-		// connection and deliver them there a second time.
+		// The close packet has an answer of its own. If events came with it, the JavaScript
+		// client would close first, keep them, and deliver them again on its next connection.
 		payload = c.splitPayload()
 		c.linger()
 	default:
@@ -116,12 +111,12 @@ func (c *conn) takePayload(mustGo bool) (payload *buffer, letGo bool) {
 		payload = c.splitPayload()
 	}
 	c.getting = c.getting && payload == nil
-	return payload, c.letGo
+	return payload, c.releasePoll
 }
 
-// splitPayload takes up to maxPayloadPackets from the head of the queue; nil when it is
-// empty. The rest stays in its memory and is not copied: a client that has fallen behind
-// by a full queue fetches it in thousands of answers. With c.mu held, while polling.
+// splitPayload takes up to maxPayloadPackets from the head of the queue, or nil. It does not
+// copy the rest: a client that is behind by a full queue fetches it in thousands of answers.
+// With c.mu held, while polling.
 func (c *conn) splitPayload() *buffer {
 	queue := c.out
 	if queue == nil {
@@ -152,8 +147,8 @@ func payloadEnd(payload []byte) int {
 	return end - 1
 }
 
-// respond writes the payload as the body. Write deadlines belong to the whole
-// HTTP connection, so the last one is taken back.
+// respond writes the payload as the body. It resets the write deadline, which holds for the
+// whole HTTP connection.
 func (c *conn) respond(w http.ResponseWriter, payload *buffer) error {
 	rc := http.NewResponseController(w)
 	defer func() { _ = rc.SetWriteDeadline(time.Time{}) }()
@@ -172,24 +167,23 @@ func (c *conn) respond(w http.ResponseWriter, payload *buffer) error {
 	})
 }
 
-// endPolling ends a session that polls. A GET that hangs takes what is queued;
-// without one the next GETs have closeGrace to come for it, and so has a client
-// that is half-way to websocket: it polls no more, and the JavaScript client,
-// when its websocket closes at this point, waits for nothing until its own ping
+// endPolling ends a session that polls. A GET that waits takes what is queued; without one, the
+// client has closeGrace for the next GETs. So has a client during an upgrade: it does not poll,
+// and when its websocket closes at this point the JavaScript client waits until its ping
 // timeout. With c.mu held.
 func (c *conn) endPolling() {
 	switch {
 	case c.getting:
-		// It has been woken and comes by takePayload.
-	case c.out != nil, c.letGo:
+		// close has woken it; takePayload does the rest.
+	case c.out != nil, c.releasePoll:
 		c.linger()
 	default:
 		c.finish()
 	}
 }
 
-// linger gives the client closeGrace to poll for the rest, anew with each answer that it
-// fetches, and pollGrace for all of them. With c.mu held.
+// linger gives the client closeGrace to poll for each of the remaining answers, and pollGrace
+// for all of them. With c.mu held.
 func (c *conn) linger() {
 	if c.kill == nil {
 		c.killBy = time.Now().Add(pollGrace)
@@ -199,11 +193,11 @@ func (c *conn) linger() {
 	c.kill.Reset(min(closeGrace, time.Until(c.killBy)))
 }
 
-// letPollsGo sees that no GET hangs, so that the client can leave polling.
-func (c *conn) letPollsGo() {
+// releasePolls makes each GET return soon, so that the client can leave polling.
+func (c *conn) releasePolls() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.letGo = true
+	c.releasePoll = true
 	c.signal()
 }
 
@@ -220,33 +214,25 @@ func (c *conn) post(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = c.receivePayload(in.text)
 	}
-	var tooLarge *http.MaxBytesError
-	switch {
-	case err == nil:
+	if err == nil {
 		w.Header().Set("Content-Type", "text/html") // never shown; browsers must not offer it as a download
 		w.Header().Set("Cache-Control", "no-store")
 		_, _ = io.WriteString(w, "ok") // a client that is gone is noticed elsewhere
+		return
+	}
+	reason, how := endOf(err)
+	c.end(reason, how)
+	switch {
 	case errors.Is(err, errMemory):
 		refuse(w, http.StatusServiceUnavailable, badRequest)
-	case errors.As(err, &tooLarge):
-		c.end(ReasonTooLarge, flush)
+	case reason == ReasonTooLarge:
 		refuse(w, http.StatusRequestEntityTooLarge, badRequest)
-	case errors.Is(err, errNamespaces):
-		c.end(ReasonNamespaces, flush)
-		refuse(w, http.StatusBadRequest, badRequest)
-	case errors.Is(err, errNoise):
-		c.end(ReasonRateLimited, flush)
-		refuse(w, http.StatusBadRequest, badRequest)
-	case errors.Is(err, errPacket):
-		c.end(ReasonProtocol, flush)
-		refuse(w, http.StatusBadRequest, badRequest)
 	default:
-		c.end(ReasonTransportClose, abort)
 		refuse(w, http.StatusBadRequest, badRequest)
 	}
 }
 
-// release gives back what begin has claimed.
+// release undoes begin.
 func (c *conn) release(busy *bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -256,7 +242,7 @@ func (c *conn) release(busy *bool) {
 func (c *conn) receivePayload(body []byte) error {
 	for text := range bytes.SplitSeq(body, []byte{separator}) {
 		if len(text) < len(body) {
-			text = bytes.Clone(text) // an event that waits must not keep the others
+			text = bytes.Clone(text) // an event that waits must not keep the whole body in memory
 		}
 		if err := c.receive(text); err != nil {
 			return err

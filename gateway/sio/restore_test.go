@@ -30,7 +30,7 @@ func TestRestoreReplaces(t *testing.T) {
 		}
 	}
 	old.wantEnd()
-	<-first.Closed()
+	<-first.Context().Done()
 	want := []string{"connect"}
 	for range 3 {
 		want = append(want, "disconnect "+ReasonReplaced, "connect")

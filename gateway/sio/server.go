@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/netip"
 	"runtime/debug"
 	"slices"
@@ -15,37 +14,37 @@ import (
 	"github.com/codewar/socketbridge/gateway/limit"
 )
 
-// Server is a Socket.IO endpoint: an http.Handler for /socket.io/.
+// Server is a Socket.IO endpoint, an [http.Handler] for /socket.io/.
 type Server struct {
-	cfg     Config
-	handler Handler
-	log     *slog.Logger
-	library library
-	metrics serverMetrics
-	limits  limits
-	memory  *limit.Memory
-	evictor evictor
-	dirty   dirty
+	cfg       Config
+	handler   Handler
+	log       *slog.Logger
+	library   library
+	metrics   serverMetrics
+	limits    limits
+	memory    *limit.Memory
+	evictor   evictor
+	flushList flushList
 
-	newcomers newcomers
-
-	// work counts the connections and the goroutines that outlive a call. It
-	// grows from zero only in admit and meet.
+	// work counts the connections and the goroutines that outlive a call. It grows from zero
+	// only in admit and addPending.
 	work sync.WaitGroup
 
 	mu      sync.RWMutex // guards what follows
 	closed  bool
-	away    bool               // it takes no new connections for now
-	conns   map[string]*conn   // by session id, until nothing of them is left
-	sockets map[string]*Socket // by socket id, until their Disconnect has returned
+	paused  bool                 // see Pause
+	pending map[tcpConn]struct{} // accepted by a WebsocketListener; nothing was read from them
+	conns   map[string]*conn     // by session id, until nothing of them is left
+	sockets map[string]*Socket   // by socket id, until their Disconnect has returned
 }
 
-// New makes a server that tells h what happens. Call [Server.Close] when done.
+// New returns a server with a handler of its events. The caller must call [Server.Close].
 func New(cfg Config, h Handler, log *slog.Logger) *Server {
 	s := &Server{
 		cfg:     cfg.withDefaults(),
 		handler: h,
 		log:     log.With("component", "sio"),
+		pending: make(map[tcpConn]struct{}),
 		conns:   make(map[string]*conn),
 		sockets: make(map[string]*Socket),
 		memory:  limit.NewMemory(cfg.Memory),
@@ -56,14 +55,16 @@ func New(cfg Config, h Handler, log *slog.Logger) *Server {
 	return s
 }
 
-// Close ends every connection, after what was queued, and takes no new ones. It
-// returns when nothing is left of them and the Handler's calls have returned. When
-// ctx ends first, the connections are cut and only a Handler that does not return is left behind.
+// Close refuses new connections and ends all others after what is queued for them. It returns
+// when they have finished and the Handler's calls have returned. When ctx ends first, it cuts
+// the connections; then only a call of the Handler that does not return is left.
 func (s *Server) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
+	for conn := range s.pending {
+		_ = conn.Close() // its reader fails
+	}
 	s.mu.Unlock()
-	s.newcomers.cut()
 	s.endAll(flush)
 	idle := make(chan struct{})
 	go func() {
@@ -85,35 +86,31 @@ func (s *Server) Close(ctx context.Context) error {
 	}
 }
 
-func (s *Server) endAll(how farewell) {
-	s.mu.RLock()
-	conns := slices.Collect(maps.Values(s.conns))
-	s.mu.RUnlock()
-	for _, c := range conns {
+func (s *Server) endAll(how closeMode) {
+	for _, c := range s.allConns() {
 		c.end(ReasonShutdown, how)
 	}
 }
 
-// admit adds one to s.work, for the caller to give back. It reports false after Close, and
-// while connections are let go.
+// admit adds one to s.work, which the caller must take back. It reports false after Close and
+// while the server is paused.
 func (s *Server) admit() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.away {
+	if s.closed || s.paused {
 		return false
 	}
 	s.work.Add(1)
 	return true
 }
 
-// handshake begins a session. What s.admit added is the conn's from then on, and
-// so are the address's share and the account.
-func (s *Server) handshake(r *request, remoteAddr string, from netip.Addr, transport string, memory *limit.Account) *conn {
+// handshake begins a session. The conn takes over what s.admit has added, what tooMany has
+// counted, and the account.
+func (s *Server) handshake(r *request, from netip.Addr, transport string, memory *limit.Account) *conn {
 	c := newConn(s, transport)
 	c.memory = memory
 	c.sid = newSecretID()
 	c.from = from
-	c.remoteAddr = remoteAddr
 	c.request.Store(r)
 	s.metrics.opened(transport)
 	c.startHeartbeat(textPacket("0" + s.openData(c.sid, transport)))
@@ -155,7 +152,7 @@ func (s *Server) forgetConn(c *conn) {
 	delete(s.conns, c.sid)
 }
 
-// claim gives sock an id and returns the socket that had it.
+// claim sets the id of sock and returns the socket that had it, if any.
 func (s *Server) claim(id string, sock *Socket) (old *Socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -167,22 +164,22 @@ func (s *Server) claim(id string, sock *Socket) (old *Socket) {
 	return old
 }
 
-// predecessor is the socket that sock is waiting for, if there is one.
+// predecessor returns the socket that had the id before and is not gone, or nil.
 func (s *Server) predecessor(sock *Socket) *Socket {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return sock.before
 }
 
-// succeeded says that the predecessor is gone.
+// succeeded records that the predecessor is gone.
 func (s *Server) succeeded(sock *Socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sock.before = nil
 }
 
-// forgetSocket gives the socket's id up: nothing happens when another one has it
-// by now, and it goes back to the one that had it before when that is not gone yet.
+// forgetSocket releases the socket's id, unless another socket has it now. A predecessor that
+// is not gone gets it back.
 func (s *Server) forgetSocket(sock *Socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -201,7 +198,7 @@ func (s *Server) forgetSocket(sock *Socket) {
 	}
 }
 
-// admitClient asks the Handler whether a client may join. A Handler that panics has not said yes.
+// admitClient asks the Handler whether a client may join. A panic of the Handler is a refusal.
 func (s *Server) admitClient(sock *Socket) *Refusal {
 	ctx, cancel := context.WithTimeout(sock.conn.ctx, s.cfg.ConnectTimeout)
 	defer cancel()
@@ -210,8 +207,8 @@ func (s *Server) admitClient(sock *Socket) *Refusal {
 	return refusal
 }
 
-// restore gives a client that comes back the socket it had. It reports false
-// when there is nothing to give back.
+// restore gives a client that reconnects its earlier socket. It reports false when there is
+// none.
 func (s *Server) restore(sock *Socket) bool {
 	a := sock.Auth()
 	pid, offset := a.PID, a.Offset
@@ -236,7 +233,7 @@ func (s *Server) restore(sock *Socket) bool {
 	return true
 }
 
-// connect calls the Handler's Connect, after which nobody needs the request.
+// connect calls the Handler's Connect and then discards the request.
 func (s *Server) connect(sock *Socket) {
 	defer sock.conn.forgetRequest()
 	s.handler.Connect(sock)

@@ -1,7 +1,6 @@
 package sio
 
 import (
-	"bufio"
 	"errors"
 	"io"
 	"net"
@@ -12,29 +11,26 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-
-	"github.com/codewar/socketbridge/gateway/limit"
 )
 
-// link is one websocket. What is written to it, but for the answer to a probe,
-// is written by conn.write and conn.writeNow: gorilla's own writer is never used.
+// link is one websocket. Only conn.write, conn.writeNow and the probe of an upgrade write to it,
+// never gorilla's own writer.
 type link struct {
 	ws       *websocket.Conn
 	nc       net.Conn
-	in       *inflow         // of nc
+	in       *wsConn         // around nc
 	deflates bool            // messages may be compressed, both ways
 	answer   []byte          // to the handshake, until it is sent
-	raw      syscall.RawConn // of nc; nil when attempts come to nothing
+	raw      syscall.RawConn // of nc; nil when it is not plain TCP
 }
 
-// upgrader makes links. Origins are AllowRequest's business. Read buffers are
-// small because each idle connection has one, and what clients say is short; the
-// write buffer is never asked for.
+// upgrader makes links. Config.AllowRequest checks origins. The read buffer is small because
+// each idle connection has one and clients send little. The write buffer is never used.
 var upgrader = websocket.Upgrader{
 	ReadBufferSize:    128,
 	WriteBufferPool:   &sync.Pool{},
 	CheckOrigin:       func(*http.Request) bool { return true },
-	EnableCompression: true, // when settle has left an offer
+	EnableCompression: true, // when negotiateDeflate has left an offer
 	Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
 		refuse(w, status, refusal{badRequest.Code, reason.Error()})
 	},
@@ -42,19 +38,23 @@ var upgrader = websocket.Upgrader{
 
 var errProbe = errors.New("not the packet that an upgrade needs here")
 
-// openLink answers the websocket handshake; on an error the client has its answer.
+// openLink handles the websocket handshake. On an error it has answered the client.
 func (s *Server) openLink(w http.ResponseWriter, r *http.Request) (*link, error) {
-	settled, deflates := settle(r, s.cfg.CompressAbove > 0)
-	ws, err := upgrader.Upgrade(&withholding{w, s.cfg.InboundRate}, settled, nil)
+	negotiated, deflates := negotiateDeflate(r, s.cfg.CompressAbove > 0)
+	ws, err := upgrader.Upgrade(&wsWriter{w, s.cfg.InboundRate}, negotiated, nil)
 	if err != nil {
 		return nil, err
 	}
-	ws.SetReadLimit(s.cfg.MaxInbound) // as it comes off the wire; see incoming.message
-	held := ws.NetConn().(*heldConn)
-	return &link{ws: ws, nc: held.Conn, raw: rawConn(held.Conn), in: &held.in, deflates: deflates, answer: held.take()}, nil
+	ws.SetReadLimit(s.cfg.MaxInbound) // on the wire; see incoming.message
+	in := ws.NetConn().(*wsConn)
+	l := &link{ws: ws, nc: in.Conn, in: in, deflates: deflates, answer: in.take()}
+	if tcp, ok := in.Conn.(tcpConn); ok {
+		l.raw, _ = tcp.SyscallConn() // nil when it fails: each write then waits
+	}
+	return l, nil
 }
 
-// accept sends the answer to the handshake alone.
+// accept sends the answer to the handshake on its own.
 func (l *link) accept() error {
 	_ = l.nc.SetWriteDeadline(time.Now().Add(closeGrace)) // a broken connection shows in the write
 	_, err := l.nc.Write(l.answer)
@@ -65,52 +65,8 @@ func (l *link) accept() error {
 	return err
 }
 
-// withholding is a response whose connection, when it is hijacked, keeps the answer
-// back: the first packet then goes out with it, in one system call and one packet.
-type withholding struct {
-	http.ResponseWriter
-	inboundRate int
-}
-
-// Hijack gives the connection away.
-func (w *withholding) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	nc, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	if b, ok := nc.(*begun); ok && len(b.first) == 0 {
-		nc = b.tcpConn
-	}
-	return &heldConn{Conn: nc, holds: true, in: inflow{rate: limit.NewByteRate(w.inboundRate)}}, rw, nil
-}
-
-// heldConn keeps what is written back until that is taken. Later writes pass.
-// What is read comes at a pace.
-type heldConn struct {
-	net.Conn
-	holds bool
-	held  []byte
-	in    inflow
-}
-
-func (c *heldConn) Read(b []byte) (int, error) { return c.in.read(c.Conn, b) }
-
-func (c *heldConn) Write(b []byte) (int, error) {
-	if !c.holds {
-		return c.Conn.Write(b)
-	}
-	c.held = append(c.held, b...)
-	return len(b), nil
-}
-
-func (c *heldConn) take() []byte {
-	held := c.held
-	c.holds, c.held = false, nil
-	return held
-}
-
-// attach makes l the way to the client, for good. What was queued before goes
-// out first. It reports false when nothing of the connection is left.
+// attach switches the connection to l, for good. What was queued before is written first. It
+// reports false when the connection has finished.
 func (c *conn) attach(l *link) bool {
 	l.ws.SetPingHandler(func(data string) error { return c.onFrame(func() error { return c.control(opPong, data) }) })
 	l.ws.SetPongHandler(func(string) error { return c.onFrame(func() error { return nil }) })
@@ -120,7 +76,7 @@ func (c *conn) attach(l *link) bool {
 	if c.finished {
 		return false
 	}
-	c.signal() // a GET that still hangs must go
+	c.signal() // a GET that waits must return
 	c.link, c.probe, c.probing = l, nil, false
 	c.frameQueue(l.answer)
 	l.answer = nil
@@ -133,8 +89,8 @@ func (c *conn) attach(l *link) bool {
 	return true
 }
 
-// open makes l the way to a client that has had a websocket from the start, and sends
-// what the client waits for. It reports false when the connection has ended.
+// open attaches l to a session that began with it, and writes what is queued. It reports false
+// when the connection has ended.
 func (c *conn) open(l *link) bool {
 	c.hold()
 	attached := c.attach(l)
@@ -153,7 +109,7 @@ func (c *conn) control(op byte, data string) error {
 		return nil
 	}
 	if c.queued > c.srv.cfg.MaxPending {
-		return ErrSlow // ends the reader, and with it the connection
+		return ErrSlow // ends the reader, which ends the connection
 	}
 	c.appendControl(op, data)
 	return nil
@@ -182,8 +138,8 @@ func (c *conn) write() {
 	}
 }
 
-// takeOut returns what waits for a writer and where it goes. Nothing means that the
-// caller is no longer the writer.
+// takeOut returns what waits for a writer, and the link. With nil the caller is no longer the
+// writer.
 func (c *conn) takeOut() (*buffer, *link) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -193,7 +149,7 @@ func (c *conn) takeOut() (*buffer, *link) {
 	return out, c.link
 }
 
-// writeWaiting writes out from its nth byte on, and is done with it.
+// writeWaiting writes out from its nth byte on, waiting for the client, and releases it.
 func (c *conn) writeWaiting(l *link, out *buffer, n int) {
 	err := c.writeOut(out.b[n:], func(b []byte) error {
 		if err := l.nc.SetWriteDeadline(time.Now().Add(c.srv.cfg.WriteTimeout)); err != nil {
@@ -207,7 +163,7 @@ func (c *conn) writeWaiting(l *link, out *buffer, n int) {
 		c.end(writeReason(err), abort)
 		return
 	}
-	_ = l.nc.SetWriteDeadline(time.Time{}) // an attempt fails after it; a closed connection needs none
+	_ = l.nc.SetWriteDeadline(time.Time{}) // after a deadline tryWrite fails; a closed connection needs none
 }
 
 func writeReason(err error) string {
@@ -217,11 +173,10 @@ func writeReason(err error) string {
 	return ReasonTransportClose
 }
 
-// endLink ends the websocket: now, or after the queue and a close frame. The
-// reader closes the connection when the client has closed its side; closing
-// earlier could reset it and take from the client what it has not read yet.
-// With c.mu held.
-func (c *conn) endLink(how farewell) {
+// endLink ends the websocket, at once or after the queue and a close frame. The reader closes
+// the connection when the client has closed its side: closing earlier may reset it and discard
+// what the client has not read. With c.mu held.
+func (c *conn) endLink(how closeMode) {
 	if how == abort {
 		c.link.nc.Close()
 		return
@@ -233,33 +188,16 @@ func (c *conn) endLink(how farewell) {
 	c.kill = time.AfterFunc(closeGrace, func() { c.link.nc.Close() })
 }
 
-// read hands on what the client sends until the link ends. An idle connection
-// waits in here: the fewer bytes of stack up to this point, the sooner the garbage
-// collector takes back the stack that its last message needed.
+// read handles what the client sends until the link ends. An idle connection waits in here: a
+// small frame lets the garbage collector shrink the stack that the last message needed.
 func (c *conn) read(l *link) { c.left(l, c.readMessages(l)) }
 
-// left ends the connection because reading has ended, and is the last to leave:
-// when it returns the link is closed and nobody writes to it.
+// left ends the connection because reading has ended. When it returns, the link is closed and no
+// goroutine writes to it.
 func (c *conn) left(l *link, err error) {
 	defer c.giveUp()
 	defer l.nc.Close()
-	var closed *websocket.CloseError
-	switch {
-	case errors.As(err, &closed):
-		c.end(ReasonTransportClose, flush)
-	case errors.Is(err, websocket.ErrReadLimit):
-		c.end(ReasonTooLarge, flush)
-	case errors.Is(err, errNamespaces):
-		c.end(ReasonNamespaces, flush)
-	case errors.Is(err, errNoise):
-		c.end(ReasonRateLimited, flush)
-	case errors.Is(err, errPacket):
-		c.end(ReasonProtocol, flush)
-	case errors.Is(err, ErrSlow):
-		c.end(ReasonSlow, abort)
-	default:
-		c.end(ReasonTransportClose, abort)
-	}
+	c.end(endOf(err))
 	c.writers.Wait()
 }
 
@@ -277,8 +215,8 @@ func (c *conn) readMessages(l *link) error {
 	}
 }
 
-// upgrade takes a polling client through the probe: it asks on the websocket,
-// lets go of polling, and only then says that it has come over.
+// upgrade moves a polling client to a websocket: the client sends a probe, stops polling, and
+// then confirms the upgrade.
 func (c *conn) upgrade(l *link) {
 	defer c.dropProbe(l)
 	if c.setProbe(l) && c.exchangeProbe(l) && c.attach(l) {
@@ -286,9 +224,9 @@ func (c *conn) upgrade(l *link) {
 	}
 }
 
-// exchangeProbe reports whether the client has come over.
+// exchangeProbe reports whether the client has confirmed the upgrade.
 func (c *conn) exchangeProbe(l *link) bool {
-	if !c.take(inflateBytes) { // of the messages read here
+	if !c.take(inflateBytes) { // for the messages read here
 		return false
 	}
 	defer c.memory.Release(inflateBytes)
@@ -296,7 +234,7 @@ func (c *conn) exchangeProbe(l *link) bool {
 	if l.expect("2probe") != nil {
 		return false
 	}
-	c.letPollsGo()
+	c.releasePolls()
 	if _, err := l.nc.Write(textPacket("3probe").frame); err != nil {
 		return false
 	}
@@ -320,7 +258,7 @@ func (l *link) expect(want string) error {
 	return nil
 }
 
-// reserveProbe reports whether an upgrade may begin: there is one at a time.
+// reserveProbe reports whether an upgrade may begin. There is one at a time.
 func (c *conn) reserveProbe() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -345,18 +283,18 @@ func (c *conn) cutProbe() {
 	}
 }
 
-// dropProbe ends an upgrade that came to nothing. The client goes on polling.
+// dropProbe ends an upgrade, unless it has succeeded. The client continues to poll.
 func (c *conn) dropProbe(l *link) {
 	c.mu.Lock()
 	if l != nil && c.link == l {
 		c.mu.Unlock()
-		return // it has come to something
+		return
 	}
-	c.probe, c.probing, c.letGo = nil, false, false
+	c.probe, c.probing, c.releasePoll = nil, false, false
 	c.mu.Unlock()
 	if l != nil {
 		_ = l.nc.SetWriteDeadline(time.Now().Add(closeGrace)) // a broken connection shows in the write
-		_, _ = l.nc.Write(closeFrame)                         // which comes too late or not at all when it is broken
+		_, _ = l.nc.Write(closeFrame)                         // a lost frame changes nothing
 		l.nc.Close()
 	}
 }

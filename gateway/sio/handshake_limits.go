@@ -26,46 +26,44 @@ var handshakeLimits = []string{
 	limit.MemoryPerConnection, limit.MemoryPerAddress, limit.MemoryTotal, // Config.Memory
 }
 
-// limits is what handshakes are held against.
+// limits are the limits of handshakes.
 type limits struct {
-	rates *limit.Rates[netip.Addr]
-	held  *limit.ConcurrencyLimiter
-	open  *atomic.Int64 // connections that tooMany has let in and that are not gone
-
-	turns   turns         // of all that connects cost
-	waiting *atomic.Int64 // handshakes that wait for their turn
+	rates    *limit.Rates[netip.Addr]
+	held     *limit.ConcurrencyLimiter
+	open     *atomic.Int64 // connections that tooMany has counted and release has not
+	connects connectLimiter
+	waiting  *atomic.Int64 // handshakes that wait for a connect slot
 }
 
 func newLimits(cfg Config) limits {
 	return limits{
-		rates: limit.NewRates[netip.Addr](cfg.ConnectsPerSecond, cfg.ConnectBurst),
-		held:  limit.NewConcurrencyLimiter(cfg.MaxPerAddress),
-		open:  new(atomic.Int64),
-
-		turns:   newTurns(max(runtime.GOMAXPROCS(0)/2, 1)),
-		waiting: new(atomic.Int64),
+		rates:    limit.NewRates[netip.Addr](cfg.ConnectsPerSecond, cfg.ConnectBurst),
+		held:     limit.NewConcurrencyLimiter(cfg.MaxPerAddress),
+		open:     new(atomic.Int64),
+		connects: newConnectLimiter(max(runtime.GOMAXPROCS(0)/2, 1)),
+		waiting:  new(atomic.Int64),
 	}
 }
 
-// takeTurn waits for a handshake's turn. It returns nil when too many wait or the client
-// has left.
-func (s *Server) takeTurn(ctx context.Context) *turn {
+// takeConnectSlot waits for a slot for a handshake. It returns nil when too many handshakes
+// wait, or ctx ends first.
+func (s *Server) takeConnectSlot(ctx context.Context) *connectSlot {
 	n := s.limits.waiting.Add(1)
 	defer s.limits.waiting.Add(-1)
 	if s.cfg.MaxHandshakes > 0 && n > int64(s.cfg.MaxHandshakes) {
 		return nil
 	}
-	return s.limits.turns.take(ctx) // given back by turns.end
+	return s.limits.connects.take(ctx)
 }
 
-// release gives back what tooMany has taken.
+// release counts a connection less, which tooMany has counted.
 func (l limits) release(from netip.Addr) {
 	l.open.Add(-1)
 	l.held.Release(from)
 }
 
-// tooFast refuses a handshake of an address that makes too many. It is asked
-// first, so that it also bounds handshakes that are refused later.
+// tooFast refuses a handshake of an address that makes too many in a second. It comes first,
+// so that it also limits handshakes that another check refuses.
 func (s *Server) tooFast(w http.ResponseWriter, from netip.Addr) bool {
 	shared, limited := limit.Shared(from)
 	if !limited {
@@ -78,8 +76,8 @@ func (s *Server) tooFast(w http.ResponseWriter, from netip.Addr) bool {
 	return !ok
 }
 
-// tooMany refuses a handshake for which there is no room. When it reports false
-// the connection is counted, until [limits.release].
+// tooMany refuses a handshake that exceeds a limit of connections. When it reports false,
+// the connection counts until [limits.release].
 func (s *Server) tooMany(w http.ResponseWriter, from netip.Addr) bool {
 	const soon = time.Second
 	if s.cfg.Overloaded != nil && s.cfg.Overloaded() {
@@ -99,8 +97,7 @@ func (s *Server) tooMany(w http.ResponseWriter, from netip.Addr) bool {
 	return false
 }
 
-// refuseBusy answers a client that may well come back. For a websocket it comes
-// before the upgrade.
+// refuseBusy answers a client that may try again. A websocket is refused before the upgrade.
 func (s *Server) refuseBusy(w http.ResponseWriter, status int, reached string, from netip.Addr, wait time.Duration) {
 	s.metrics.refusals.Add(reached, from)
 	w.Header().Set("Retry-After", strconv.Itoa(max(int((wait+time.Second-1)/time.Second), 1)))

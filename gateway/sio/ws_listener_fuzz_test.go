@@ -81,19 +81,19 @@ func (c *oracleConn) SetDeadline(time.Time) error      { return nil }
 func (c *oracleConn) SetReadDeadline(time.Time) error  { return nil }
 func (c *oracleConn) SetWriteDeadline(time.Time) error { return nil }
 
-// earlyRequest is what the entrance makes of the first bytes of a connection.
+// earlyRequest is what a WebsocketListener makes of the first bytes of a connection.
 func earlyRequest(b []byte) *http.Request {
-	f := firsts.Get().(*first)
+	f := requestBuffers.Get().(*requestBuffer)
 	defer f.release()
 	n := copy(f.b[:], b)
 	if !asksWebsocket(f.b[:n], "/socket.io/") {
 		return nil
 	}
-	return f.request(n, "/socket.io/")
+	return f.parse(n, "/socket.io/")
 }
 
 // unusual are requests that differ from an ordinary one in a way that net/http refuses, or
-// that leaves a choice. The entrance must leave each of them to net/http.
+// that leaves a choice. A WebsocketListener must leave each of them to net/http.
 var unusual = map[string]string{
 	"space before the colon":     "Origin : http://a.example\r\n",
 	"two of a name":              "Origin: http://a.example\r\nOrigin: http://b.example\r\n",
@@ -156,9 +156,9 @@ func TestUsualRequests(t *testing.T) {
 	}
 }
 
-// FuzzEntranceRequest: what the entrance serves, net/http serves too, as one request with the
+// FuzzEarlyRequest: what a WebsocketListener serves, net/http serves too, as one request with the
 // same method, target, host and header.
-func FuzzEntranceRequest(f *testing.F) {
+func FuzzEarlyRequest(f *testing.F) {
 	for _, ask := range usual {
 		f.Add([]byte(ask + "\r\n"))
 		for _, field := range unusual {

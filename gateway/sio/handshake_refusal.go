@@ -23,10 +23,10 @@ var (
 	badProtocol      = refusal{5, "Unsupported protocol version"}
 )
 
-// refusalNames are what the log calls the refusals of each code.
+// refusalNames are the counters of refusals, by code.
 var refusalNames = []string{"transport", "session", "method", "request", "forbidden", "protocol"}
 
-// refuse answers with the bytes that an Engine.IO server answers with.
+// refuse writes the answer of an Engine.IO server.
 func refuse(w http.ResponseWriter, status int, why refusal) {
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)
@@ -40,8 +40,8 @@ func refuse(w http.ResponseWriter, status int, why refusal) {
 	_, _ = w.Write(bytes.TrimSuffix(body.Bytes(), []byte("\n"))) // a client that is gone needs no answer
 }
 
-// refuseHandshake refuses a request for a new session and logs it, one line for each
-// code in ten seconds.
+// refuseHandshake refuses a request for a new session and logs it, with one line for each code in
+// ten seconds.
 func (s *Server) refuseHandshake(w http.ResponseWriter, r *http.Request, status int, why refusal) {
 	refuse(w, status, why)
 	times, due := s.metrics.handshakes.Due(refusalNames[why.Code])
@@ -55,7 +55,7 @@ func (s *Server) refuseHandshake(w http.ResponseWriter, r *http.Request, status 
 		slog.String("protocol", abbreviate(query.Get("EIO"))))
 }
 
-// abbreviate bounds what a client writes into a line of the log.
+// abbreviate bounds a client's text in the log.
 func abbreviate(s string) string {
 	const most = 128 // bytes
 	return s[:min(len(s), most)]

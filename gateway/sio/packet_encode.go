@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// Packet is one packet to a client, encoded once in the forms of both transports, compressed
-// at most once, and shared by all sockets it goes to.
+// Packet is one packet for clients. It is encoded once for both transports, compressed at most
+// once, and shared by all sockets to which it is pushed.
 type Packet struct {
 	frame []byte // complete unmasked websocket text frame
 	text  []byte // its payload: Engine.IO type and packet, as polling has it
@@ -18,38 +18,31 @@ type Packet struct {
 	small    []byte    // complete compressed frame; empty when it would not be smaller
 }
 
-// Len is the size of the packet in bytes, not compressed.
+// Len returns the size of the packet in bytes, not compressed.
 func (p *Packet) Len() int { return len(p.frame) }
 
-// EventPacket encodes the event `2["name",payload,"offset"]`. The payload is
-// copied as it stands: it must be a JSON object, valid. The offset is what the
-// client presents when it resumes; an empty one is left out.
+// EventPacket encodes the event `2["name",payload,"offset"]`. It copies the payload, which must
+// be a valid JSON object. The client presents the offset when it resumes; "" omits it.
 func EventPacket(name string, payload []byte, offset string) *Packet {
 	p := new(Packet)
 	p.SetEvent(name, payload, offset)
 	return p
 }
 
-// SetEvent makes p another event, in the memory of the one before. A Push copies
-// what it needs, so p may be set anew once every Push of it has returned.
+// SetEvent makes p another event and reuses its memory. Push copies a packet, so SetEvent may
+// be called when each Push of p has returned.
 func (p *Packet) SetEvent(name string, payload []byte, offset string) {
 	quotedName := appendQuoted(make([]byte, 0, 64), name)
 	quotedOffset := make([]byte, 0, 64)
 	if offset != "" {
 		quotedOffset = appendQuoted(append(quotedOffset, ','), offset)
 	}
-	p.begin(len("42[,]") + len(quotedName) + len(payload) + len(quotedOffset))
-	p.add([]byte("42["))
-	p.add(quotedName)
-	p.add([]byte(","))
-	p.add(payload)
-	p.add(quotedOffset)
-	p.add([]byte("]"))
+	p.set([]byte("42["), quotedName, []byte(","), payload, quotedOffset, []byte("]"))
 }
 
-// eventPacket encodes an event whose arguments are Go values. Raw JSON among them
-// goes out byte by byte. prefix is the packet's type, with its id if it has one.
-// With guard a null is put behind a string that would come last.
+// eventPacket encodes an event whose arguments are Go values; raw JSON is copied. prefix is the
+// packet's type, with its id if it has one. With guard it adds a null after a last argument that
+// is a string.
 func eventPacket(prefix, name string, args []any, guard bool) (*Packet, error) {
 	text := appendQuoted(append([]byte(prefix), '['), name)
 	for _, arg := range args {
@@ -71,22 +64,22 @@ func eventPacket(prefix, name string, args []any, guard bool) (*Packet, error) {
 // textPacket makes a packet of an Engine.IO packet.
 func textPacket(text string) *Packet {
 	p := new(Packet)
-	p.begin(len(text))
-	p.add([]byte(text))
+	p.set([]byte(text))
 	return p
 }
 
-// begin prepares a text of n bytes, which is still to be added.
-func (p *Packet) begin(n int) {
+// set makes p the packet whose text consists of the parts.
+func (p *Packet) set(parts ...[]byte) {
+	n := 0
+	for _, part := range parts {
+		n += len(part)
+	}
 	p.frame = appendFrameHeader(slices.Grow(p.frame[:0], maxFrameHeader+n), opText, n)
-	p.text = nil
+	for _, part := range parts {
+		p.frame = append(p.frame, part...)
+	}
+	p.text = p.frame[len(p.frame)-n:]
 	p.compress, p.small = sync.Once{}, p.small[:0]
-}
-
-func (p *Packet) add(text []byte) {
-	header := len(p.frame) - len(p.text)
-	p.frame = append(p.frame, text...)
-	p.text = p.frame[header:]
 }
 
 // appendQuoted appends s as a JSON string. Names and offsets need no escaping.
@@ -128,16 +121,16 @@ func appendFrameHeader(dst []byte, op byte, n int) []byte {
 	}
 }
 
-// attachment is how a polling client's binary packet begins.
+// attachment is the first byte of a polling client's binary packet.
 const attachment = "b"
 
-// Packets that never differ.
+// Constant packets.
 var (
 	pingPacket       = textPacket("2")
-	disconnectPacket = textPacket("41") // Socket.IO: you have left the namespace
-	closePacket      = textPacket("1")  // Engine.IO: the session is over
-	noopPacket       = textPacket("6")  // Engine.IO: nothing, to let a GET go
+	disconnectPacket = textPacket("41") // Socket.IO: the client is disconnected from the namespace
+	closePacket      = textPacket("1")  // Engine.IO: the session is closed
+	noopPacket       = textPacket("6")  // Engine.IO: no operation, to answer a GET
 )
 
-// String is the Socket.IO packet, without the Engine.IO type before it.
+// String returns the Socket.IO packet without the Engine.IO type before it.
 func (p *Packet) String() string { return string(p.text[1:]) }

@@ -61,14 +61,14 @@ func refusedWith(t *testing.T, resp *http.Response) int {
 	return resp.StatusCode
 }
 
-// TestHandshakeTurns: a handshake waits for its turn, one too many is refused, and
-// one whose client leaves waits no longer.
-func TestHandshakeTurns(t *testing.T) {
+// TestHandshakeSlots: a handshake waits for a slot, one too many is refused, and one whose client
+// leaves does not wait.
+func TestHandshakeSlots(t *testing.T) {
 	t.Parallel()
 	s, url := newServer(t, Config{MaxHandshakes: 2}, &recorder{})
-	var taken []*turn
-	for range cap(s.limits.turns.free) {
-		taken = append(taken, s.limits.turns.take(t.Context()))
+	var taken []*connectSlot
+	for range cap(s.limits.connects.free) {
+		taken = append(taken, s.limits.connects.take(t.Context()))
 	}
 	leaving, leave := context.WithCancel(t.Context())
 	defer leave()
@@ -97,7 +97,7 @@ func TestHandshakeTurns(t *testing.T) {
 	}
 	waitFor(t, func() bool { return s.limits.waiting.Load() == 1 })
 	for _, mine := range taken {
-		s.limits.turns.end(mine)
+		s.limits.connects.release(mine)
 	}
 	if status := <-statuses; status != http.StatusOK {
 		t.Errorf("the one that waited got %d", status)
@@ -105,7 +105,7 @@ func TestHandshakeTurns(t *testing.T) {
 	if n := s.Stats().Refusals[LimitHandshakes]; n != 2 {
 		t.Errorf("%d refusals, want 2", n)
 	}
-	waitFor(t, func() bool { return len(s.limits.turns.free) == cap(s.limits.turns.free) })
+	waitFor(t, func() bool { return len(s.limits.connects.free) == cap(s.limits.connects.free) })
 }
 
 // TestHandshakeLimits: each limit refuses on both transports, with its own
@@ -211,7 +211,7 @@ func TestThisMachineIsNotLimited(t *testing.T) {
 func TestMessageLimits(t *testing.T) {
 	t.Parallel()
 	large := `42["e","` + strings.Repeat("x", 2000) + `"]`
-	namespaces := make([]string, maxStrangers+1)
+	namespaces := make([]string, maxForeignNamespaces+1)
 	for n := range namespaces {
 		namespaces[n] = fmt.Sprintf("40/n%d,", n)
 	}
@@ -250,9 +250,9 @@ func TestMessageLimits(t *testing.T) {
 	}
 }
 
-// TestNoise: who pings, or answers what nobody asked, without an end is dropped;
-// as many as a minute allows are not.
-func TestNoise(t *testing.T) {
+// TestIdleFrames: a client that sends more pings, or pongs without a ping, than a minute allows
+// is dropped.
+func TestIdleFrames(t *testing.T) {
 	t.Parallel()
 	for name, say := range map[string]func(c *wsClient){
 		"ping":           func(c *wsClient) { _ = c.ws.WriteMessage(websocket.PingMessage, []byte("x")) },
@@ -265,7 +265,7 @@ func TestNoise(t *testing.T) {
 			s, url := newServer(t, Config{}, r)
 			c := joinWS(t, url, "")
 			r.socket(t, 0)
-			for range maxNoise {
+			for range maxIdleFrames {
 				say(c)
 			}
 			c.send(`421["e"]`)
@@ -281,7 +281,7 @@ func TestNoise(t *testing.T) {
 		s, url := newServer(t, Config{}, r)
 		c := joinPolling(t, url, "")
 		r.socket(t, 0)
-		c.wantPost(strings.Repeat("3\x1e", maxNoise-1) + "3")
+		c.wantPost(strings.Repeat("3\x1e", maxIdleFrames-1) + "3")
 		if status, _ := c.post("3"); status != http.StatusBadRequest {
 			t.Errorf("status %d", status)
 		}

@@ -55,8 +55,8 @@ func response(t *testing.T, in *bufio.Reader) (*http.Response, string) {
 	return res, string(body)
 }
 
-// TestEntrance: whoever serves it, a connection gets the same answer.
-func TestEntrance(t *testing.T) {
+// TestWebsocketListener: a connection gets the same answer from the listener and the HTTP server.
+func TestWebsocketListener(t *testing.T) {
 	t.Parallel()
 	_, url := newServer(t, Config{AllowRequest: func(r *http.Request) error {
 		if r.Header.Get("X-Bad") != "" {
@@ -97,9 +97,9 @@ func TestEntrance(t *testing.T) {
 	}
 }
 
-// TestEntranceKeepsConnections: a connection that is not for a websocket serves one
+// TestWebsocketListenerKeepsConnections: a connection that is not for a websocket serves one
 // request after the other, also a websocket in the end.
-func TestEntranceKeepsConnections(t *testing.T) {
+func TestWebsocketListenerKeepsConnections(t *testing.T) {
 	t.Parallel()
 	_, url := newServer(t, Config{}, &recorder{})
 	conn := connectTCP(t, url)
@@ -113,8 +113,8 @@ func TestEntranceKeepsConnections(t *testing.T) {
 	}
 }
 
-// TestEntranceHurry: who sends frames before it is answered is not served, as before.
-func TestEntranceHurry(t *testing.T) {
+// TestWebsocketListenerEarlyFrames: a client that sends frames before the answer is not served.
+func TestWebsocketListenerEarlyFrames(t *testing.T) {
 	t.Parallel()
 	_, url := newServer(t, Config{}, &recorder{})
 	conn := connectTCP(t, url)
@@ -124,9 +124,9 @@ func TestEntranceHurry(t *testing.T) {
 	}
 }
 
-// TestNewcomers: connections on which nothing comes, or only a part of a request, hold up
-// nobody; they are closed when they have had their time, and by Close.
-func TestNewcomers(t *testing.T) {
+// TestPendingConnections: connections that send nothing, or only a part of a request, do not delay
+// others. The time-out closes them, and so does Close.
+func TestPendingConnections(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -136,8 +136,8 @@ func TestNewcomers(t *testing.T) {
 	web := &http.Server{Handler: s, ReadHeaderTimeout: time.Minute}
 	serve := func(l net.Listener, patience time.Duration) (url string, done chan error) {
 		done = make(chan error, 1)
-		entrance := s.WebsocketListener(l, "/socket.io/", patience)
-		go func() { done <- web.Serve(entrance) }()
+		early := s.WebsocketListener(l, "/socket.io/", patience)
+		go func() { done <- web.Serve(early) }()
 		return "http://" + l.Addr().String(), done
 	}
 	url, done := serve(l, time.Minute)

@@ -33,7 +33,7 @@ func (c *conn) join(a Auth) {
 // joined is called when the answer to CONNECT is queued.
 func (c *conn) joined() {
 	s := c.socket()
-	if !s.calls.open(func() { c.srv.connect(s) }) {
+	if !s.queue.open(func() { c.srv.connect(s) }) {
 		c.srv.forgetSocket(s) // the connection has ended meanwhile
 	}
 	c.arrived()
@@ -44,7 +44,7 @@ func largeConnect(text []byte, most int) bool {
 	return len(text) > most && text[1] == byte(connectType)
 }
 
-// connectNamespace is the namespace of a CONNECT that is too large to be parsed.
+// connectNamespace returns the namespace of a CONNECT that is too large to be parsed.
 func connectNamespace(text []byte) string {
 	name, _, named := bytes.Cut(text[2:min(len(text), 2+maxNamespace+1)], []byte(","))
 	if !named || len(name) == 0 || name[0] != '/' || !validNamespace(name) || !utf8.Valid(name) {
@@ -53,13 +53,7 @@ func connectNamespace(text []byte) string {
 	return string(name)
 }
 
-// refuseConnect ends a client whose CONNECT exceeds a bound.
-func (c *conn) refuseConnect(namespace string, why *Refusal) {
-	c.endRefused(namespace, why, ReasonTooLarge)
-}
-
-// refuseJoin tells a client that it may not join. Unless it may try again later, its
-// library does not do so by itself.
+// refuseJoin ends a client that may not join. Its library retries only after Refusal.Later.
 func (c *conn) refuseJoin(why *Refusal) {
 	c.forgetRequest()
 	if why.Later {

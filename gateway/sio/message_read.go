@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	// inflateBytes is about what it takes to inflate a message, while the message arrives.
+	// inflateBytes is about the memory that inflating a message takes.
 	inflateBytes = 48 << 10
 	// firstBytes is how much of a message is read before more memory is counted for it.
 	firstBytes = 512
-	// bulkBytes is from how large a message on a piece of bytes is read at a time (inflow.go).
+	// bulkBytes is from how large a message on a piece of bytes is read at a time (see wsConn).
 	bulkBytes = limit.PieceBytes
 )
 
-// incoming is one message or polling body of a client while it is read and handled. What it
-// takes counts in the client's account until release.
+// incoming is one message or polling body of a client while it is read and handled. Its memory
+// counts for the client until release.
 type incoming struct {
 	c    *conn
 	text []byte
@@ -38,15 +38,14 @@ func (in *incoming) hold(n int) bool {
 	return true
 }
 
-// release says that nothing refers to the message any more, or that what does is counted
-// by itself.
+// release stops counting the message. What still refers to it is counted elsewhere.
 func (in *incoming) release() {
 	in.c.memory.Release(in.held)
 	in.held, in.text = 0, nil
 }
 
-// read reads r to its end and keeps the first most+1 bytes. expected is its size, or 0.
-// paced, which may be nil, is called with how much has been read so far; it may wait.
+// read reads r to its end and keeps the first most+1 bytes. expected is its size, or 0. It calls
+// paced, unless that is nil, with the number of bytes read so far; paced may block.
 func (in *incoming) read(r io.Reader, most, expected int, paced func(read int64)) error {
 	if !in.grow(max(min(expected, most), firstBytes) + 1) {
 		return errMemory
@@ -97,9 +96,9 @@ func (in *incoming) grow(size int) bool {
 	return true
 }
 
-// message reads one message of the client: at most as many bytes as Config.MaxInbound, also
-// of one that is compressed, which is paced by what it inflates to. Of a client that has not
-// joined no more is kept than a CONNECT may have.
+// message reads one message of at most Config.MaxInbound bytes. A compressed message counts, and
+// is paced, by its inflated size. Before the client has joined, it keeps only Config.MaxConnect
+// bytes.
 func (in *incoming) message(l *link) error {
 	kind, r, err := l.ws.NextReader()
 	if err != nil {
@@ -121,15 +120,15 @@ func (in *incoming) message(l *link) error {
 		keep = min(keep, in.c.srv.cfg.MaxConnect)
 	}
 	wire, paid := l.in.wire, int64(0)
-	tooLarge := false
-	err = in.read(&capped{r, most, &tooLarge}, keep, 0, func(read int64) {
-		if more := read - (l.in.wire - wire) - paid; more > 0 { // it was compressed
+	bounded := &io.LimitedReader{R: r, N: most + 1}
+	err = in.read(bounded, keep, 0, func(read int64) {
+		if more := read - (l.in.wire - wire) - paid; more > 0 { // compressed
 			l.in.rate.Count(int(more))
 			paid += more
 			l.in.rate.Pause()
 		}
 	})
-	if tooLarge {
+	if bounded.N <= 0 {
 		return websocket.ErrReadLimit
 	}
 	if _, corrupt := errors.AsType[flate.CorruptInputError](err); corrupt {
@@ -139,26 +138,10 @@ func (in *incoming) message(l *link) error {
 		return err
 	}
 	if kind == websocket.BinaryMessage {
-		in.text = append(in.text[:0], attachment...) // its data is of no use
+		in.text = append(in.text[:0], attachment...) // the data is discarded
 	}
 	_ = l.nc.SetReadDeadline(time.Time{})
 	return nil
-}
-
-// capped ends a reader with websocket.ErrReadLimit when it has more than left bytes.
-type capped struct {
-	r        io.Reader
-	left     int64
-	exceeded *bool
-}
-
-func (c *capped) Read(b []byte) (int, error) {
-	n, err := c.r.Read(b)
-	if c.left -= int64(n); c.left < 0 {
-		*c.exceeded = true
-		return n, websocket.ErrReadLimit
-	}
-	return n, err
 }
 
 // body reads the body of a POST.
@@ -166,12 +149,13 @@ func (in *incoming) body(w http.ResponseWriter, r *http.Request) error {
 	if r.Header.Get("Content-Type") == "application/octet-stream" {
 		return errPacket // binary payloads ended with protocol 3
 	}
-	const moderate = 64 << 10 // bytes that a client gets on its word
+	const moderate = 64 << 10 // the most that is allocated for a declared length
 	expected := int(r.ContentLength)
 	if expected < 0 || expected > moderate {
 		expected = 0
 	}
 	s := in.c.srv
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.cfg.ReadTimeout)) // net/http takes it back before the next request
-	return in.read(s.pacedBody(w, r), int(s.cfg.MaxInbound), expected, nil)
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.cfg.ReadTimeout)) // net/http resets it before the next request
+	paced := limit.Paced(http.MaxBytesReader(w, r.Body, s.cfg.MaxInbound), s.cfg.InboundRate)
+	return in.read(paced, int(s.cfg.MaxInbound), expected, nil)
 }

@@ -7,18 +7,18 @@ import (
 	"time"
 )
 
-// TestTurnsRest: after so much work that a millisecond of rest is owed it is taken, and
-// time in which nobody wanted the turn counts as rest.
-func TestTurnsRest(t *testing.T) {
+// TestConnectSlotCoolsDown: a slot cools down once it owes a millisecond, and time in which it is
+// free counts.
+func TestConnectSlotCoolsDown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		turns := newTurns(1)
+		limiter := newConnectLimiter(1)
 		work := func(d time.Duration) (waited time.Duration) {
 			asked := time.Now()
-			mine := turns.take(t.Context())
+			mine := limiter.take(t.Context())
 			waited = time.Since(asked)
 			time.Sleep(d)
-			turns.end(mine)
+			limiter.release(mine)
 			return waited
 		}
 		for i, step := range []struct{ idle, owes, waits time.Duration }{
@@ -30,29 +30,29 @@ func TestTurnsRest(t *testing.T) {
 			{0, 100 * time.Microsecond, 0},
 			{0, 0, time.Millisecond},
 			{time.Hour, 900 * time.Microsecond, 0},
-			{0, 0, 0}, // nothing is owed for what was long ago
+			{0, 0, 0}, // idle time has paid
 		} {
 			time.Sleep(step.idle)
-			if waited := work(time.Duration(float64(step.owes) / restShare)); waited != step.waits {
+			if waited := work(time.Duration(float64(step.owes) / cooldownShare)); waited != step.waits {
 				t.Errorf("step %d waits %v, want %v", i, waited, step.waits)
 			}
 		}
 	})
 }
 
-// TestTurnsGivenUp: who does not wait any more takes none.
-func TestTurnsGivenUp(t *testing.T) {
+// TestConnectSlotNotTaken: a caller whose context has ended takes no slot.
+func TestConnectSlotNotTaken(t *testing.T) {
 	t.Parallel()
-	turns := newTurns(1)
-	mine := turns.take(t.Context())
+	limiter := newConnectLimiter(1)
+	mine := limiter.take(t.Context())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if turns.take(ctx) != nil {
-		t.Error("a turn that somebody has was given")
+	if limiter.take(ctx) != nil {
+		t.Error("a slot was taken twice")
 	}
-	turns.end(mine)
-	turns.end(nil) // of one that was never given
-	if n := len(turns.free); n != 1 {
-		t.Errorf("%d turns are free", n)
+	limiter.release(mine)
+	limiter.release(nil) // none was taken
+	if n := len(limiter.free); n != 1 {
+		t.Errorf("%d slots are free, want 1", n)
 	}
 }

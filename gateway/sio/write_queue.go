@@ -14,8 +14,7 @@ const (
 	minBuffer = 2 << 10  // bytes of a buffer from the pool, at least
 )
 
-// buffer is what waits for a writer. Connections have one only while something
-// waits; it then goes back to the pool.
+// buffer holds what waits for a writer. A connection has one only while something waits.
 type buffer struct{ b []byte }
 
 var buffers = sync.Pool{New: func() any { return &buffer{make([]byte, 0, minBuffer)} }}
@@ -28,17 +27,17 @@ func (b *buffer) Write(p []byte) (int, error) {
 
 func (b *buffer) release() {
 	if cap(b.b) > chunk || cap(b.b) < minBuffer {
-		return // a burst's buffer must not stay for ever, nor what splitPayload has left of one
+		return // neither the buffer of a burst nor the rest of one that splitPayload has cut
 	}
 	b.b = b.b[:0]
 	buffers.Put(b)
 }
 
-// push queues a packet for the client and has it written. It never waits.
+// push queues a packet for the client and starts writing it. It never waits.
 func (c *conn) push(p *Packet) error { return c.put(nil, p, c.signal) }
 
-// put queues a packet of s, or of the connection itself when s is nil. It is written by
-// whomever schedule finds for that, which is called with c.mu held.
+// put queues a packet of s, or of the connection itself when s is nil. It calls schedule, with
+// c.mu held, to have it written.
 func (c *conn) put(s *Socket, p *Packet, schedule func()) error {
 	c.mu.Lock()
 	if c.ended || s != nil && s != c.sock {
@@ -60,7 +59,7 @@ func (c *conn) put(s *Socket, p *Packet, schedule func()) error {
 	return nil
 }
 
-// append queues a packet without asking for room, and has it written. With c.mu held.
+// append queues a packet without a check of bounds and starts writing it. With c.mu held.
 func (c *conn) append(p *Packet) {
 	c.add(p)
 	c.signal()
@@ -95,12 +94,12 @@ func (c *conn) discount(n int) {
 	c.memory.Release(n)
 }
 
-// signal sees that somebody looks at the queue. With c.mu held.
+// signal starts a writer or wakes the GET, unless one is active. With c.mu held.
 func (c *conn) signal() {
 	if c.link == nil {
 		select {
 		case c.wake <- struct{}{}:
-		default: // it is on its way
+		default: // it was woken already
 		}
 		return
 	}
@@ -110,9 +109,9 @@ func (c *conn) signal() {
 	}
 }
 
-// hold leaves it to writeHeld to write what is queued from now on: on the reader's
-// goroutine, which costs less than one of its own, and together. Nobody is to wait
-// for the client in between.
+// hold leaves what is queued from now on to writeHeld, which writes it in one call, and on the
+// reader's goroutine, which costs less than a goroutine of its own. Until then the caller must
+// not wait for the client.
 func (c *conn) hold() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -130,15 +129,12 @@ func (c *conn) writeHeld() {
 	}
 	c.mu.Unlock()
 	if write {
-		a := attempts.Get().(*attempt)
-		defer attempts.Put(a)
-		c.writeNow(a)
+		c.writeNow()
 	}
 }
 
-// frameQueue puts the answer to the handshake, if it is still to be sent, before
-// what is queued, and turns that from a payload into frames. With c.mu held, when
-// the link has just been set.
+// frameQueue converts what is queued from a payload to frames, with the answer to the handshake
+// before them if that was not sent. With c.mu held, when the link has just been set.
 func (c *conn) frameQueue(answer []byte) {
 	payload := c.out
 	c.out = nil
@@ -158,7 +154,7 @@ func (c *conn) frameQueue(answer []byte) {
 	payload.release()
 }
 
-// dropQueue forgets what no writer has taken yet. With c.mu held.
+// dropQueue discards what no writer has taken. With c.mu held.
 func (c *conn) dropQueue() {
 	if c.out != nil {
 		c.discount(len(c.out.b))
@@ -167,13 +163,12 @@ func (c *conn) dropQueue() {
 	}
 }
 
-// writeOut writes b in pieces, each of which must get through in the time that
-// write allows it, and accounts for them.
+// writeOut writes b in chunks, each with its own deadline, and counts what is written.
 func (c *conn) writeOut(b []byte, write func([]byte) error) error {
 	for len(b) > 0 {
 		n := min(len(b), chunk)
 		if err := write(b[:n]); err != nil {
-			c.wrote(len(b)) // or is lost
+			c.wrote(len(b)) // discarded
 			return err
 		}
 		b = b[n:]
@@ -182,6 +177,7 @@ func (c *conn) writeOut(b []byte, write func([]byte) error) error {
 	return nil
 }
 
+// wrote counts bytes that were written or discarded.
 func (c *conn) wrote(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -5,12 +5,42 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/gorilla/websocket"
 )
 
-// errPacket means that a client sent what the protocol does not allow.
-var errPacket = errors.New("invalid packet")
+// violation is the error of a client that breaks a rule. It is the reason for which the
+// connection ends.
+type violation string
+
+func (v violation) Error() string { return string(v) }
+
+const (
+	errPacket     = violation(ReasonProtocol)
+	errIdleFrames = violation(ReasonRateLimited) // more than maxIdleFrames in a minute
+	errNamespaces = violation(ReasonNamespaces)  // more than maxForeignNamespaces
+)
+
+// endOf returns the reason for which, and how, a connection ends because reading from its
+// client has failed.
+func endOf(err error) (reason string, how closeMode) {
+	if v, ok := errors.AsType[violation](err); ok {
+		return string(v), flush
+	}
+	if _, closed := errors.AsType[*websocket.CloseError](err); closed {
+		return ReasonTransportClose, flush
+	}
+	if _, large := errors.AsType[*http.MaxBytesError](err); large || errors.Is(err, websocket.ErrReadLimit) {
+		return ReasonTooLarge, flush
+	}
+	if errors.Is(err, ErrSlow) {
+		return ReasonSlow, abort
+	}
+	return ReasonTransportClose, abort
+}
 
 // packetType is the first character of a Socket.IO packet.
 type packetType byte
@@ -30,14 +60,14 @@ const maxAttachments = 10
 // inPacket is one checked packet of a client.
 type inPacket struct {
 	typ   packetType
-	nsp   string  // "/" when none was named
-	id    *uint64 // of an acknowledgement, or of an event that wants one
+	nsp   string  // "/" by default
+	id    *uint64 // of an acknowledgement, or of an event that asks for one
 	event string  // name of an event
 	args  []json.RawMessage
 	auth  Auth // of a CONNECT
 
-	// attachments is how many binary packets follow. They are discarded: the arguments
-	// have a placeholder for each, which no event of the Handler takes.
+	// attachments is how many binary packets follow. They are discarded: the arguments have
+	// a placeholder for each, which the Handler does not replace.
 	attachments int
 
 	refusal *Refusal // why a CONNECT exceeds a bound; nil when it does not
@@ -49,9 +79,8 @@ var reserved = map[string]bool{
 	"disconnecting": true, "newListener": true, "removeListener": true,
 }
 
-// parsePacket reads one Socket.IO text packet: type, [attachments "-"], [namespace ","],
-// [id], [JSON]. A binary packet has the type of its textual counterpart. The arguments
-// alias b.
+// parsePacket parses one Socket.IO text packet: type, [attachments "-"], [namespace ","], [id],
+// [JSON]. A binary packet gets the type of its textual counterpart. The arguments alias b.
 func parsePacket(b []byte) (p inPacket, err error) {
 	if len(b) == 0 || !utf8.Valid(b) {
 		return p, errPacket
@@ -89,12 +118,12 @@ func parsePacket(b []byte) (p inPacket, err error) {
 	return p, p.parseData(b)
 }
 
-// validNamespace keeps out what could not be written back to the client.
+// validNamespace rejects a namespace that cannot be written back to the client.
 func validNamespace(b []byte) bool {
 	return len(b) <= maxNamespace && !bytes.ContainsFunc(b, func(r rune) bool { return r < ' ' })
 }
 
-// parseData reads and checks what follows the id: each type has one shape.
+// parseData parses and checks what follows the id. Each type has one form.
 func (p *inPacket) parseData(b []byte) error {
 	switch p.typ {
 	case connectType:
@@ -124,8 +153,7 @@ func (p *inPacket) parseData(b []byte) error {
 	return nil
 }
 
-// nameEvent reads the name of an event. It may be a number, which is no other event than
-// the one that has its digits for a name.
+// nameEvent sets the name of an event. A number is the same name as a string of its digits.
 func (p *inPacket) nameEvent(name json.RawMessage) bool {
 	if name[0] == '-' || '0' <= name[0] && name[0] <= '9' {
 		p.event = string(name)

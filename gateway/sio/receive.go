@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// receive handles one Engine.IO packet of the client. An error means that the
-// client breaks the protocol; the caller ends the connection.
+// receive handles one Engine.IO packet of the client. On an error, which means that the client
+// has broken a rule, the caller must end the connection.
 func (c *conn) receive(text []byte) (err error) {
 	c.inbound.Lock()
 	defer c.inbound.Unlock()
@@ -33,11 +33,11 @@ func (c *conn) handle(text []byte) error {
 		return nil
 	case '3':
 		if !c.onPong() {
-			return c.noisy()
+			return c.countIdleFrame()
 		}
 		return nil
-	case '0', '5', '6': // of no meaning here, and of no harm to a server of Socket.IO either
-		return c.noisy()
+	case '0', '5', '6': // ignored, as by Socket.IO
+		return c.countIdleFrame()
 	case attachment[0]:
 		return c.handleAttachment()
 	case '4':
@@ -45,7 +45,7 @@ func (c *conn) handle(text []byte) error {
 			return fmt.Errorf("%w: attachment missing", errPacket)
 		}
 		if largeConnect(text, c.srv.cfg.MaxConnect) {
-			c.refuseConnect(connectNamespace(text), tooLargeConnect("CONNECT is larger than %d bytes", c.srv.cfg.MaxConnect))
+			c.endRefused(connectNamespace(text), tooLargeConnect("CONNECT is larger than %d bytes", c.srv.cfg.MaxConnect), ReasonTooLarge)
 			return nil
 		}
 		p, err := parsePacket(text[1:])
@@ -62,11 +62,11 @@ func (c *conn) handle(text []byte) error {
 	}
 }
 
-// binaryPacket is a packet that is handled when the last of its attachments has come, as
-// Socket.IO does. The attachments themselves are discarded.
+// binaryPacket is a packet that is handled when its last attachment has come. The attachments
+// are discarded.
 type binaryPacket struct {
 	inPacket
-	size int // bytes that count in the client's account until it is handled
+	size int // bytes counted for the client until it is handled
 }
 
 // holdBinary keeps a packet until its attachments have come.
@@ -76,7 +76,7 @@ func (c *conn) holdBinary(p inPacket, size int) {
 	}
 }
 
-// handleAttachment discards an attachment. The last one has its packet handled.
+// handleAttachment discards an attachment. After the last one it handles the packet.
 func (c *conn) handleAttachment() error {
 	b := c.binary
 	if b == nil {
@@ -90,12 +90,12 @@ func (c *conn) handleAttachment() error {
 	return c.handlePacket(b.inPacket, b.size)
 }
 
-// handlePacket handles a packet. size is how many bytes its arguments keep in memory.
+// handlePacket handles a packet whose arguments keep size bytes in memory.
 func (c *conn) handlePacket(p inPacket, size int) error {
 	s := c.socket()
 	switch {
 	case p.refusal != nil:
-		c.refuseConnect(p.nsp, p.refusal)
+		c.endRefused(p.nsp, p.refusal, ReasonTooLarge)
 		return nil
 	case p.nsp != "/":
 		return c.refuseNamespace(p)
@@ -103,8 +103,8 @@ func (c *conn) handlePacket(p inPacket, size int) error {
 		c.join(p.auth)
 		return nil
 	case p.typ == connectType && s == nil:
-		// The client has left and joins again. What it has presented in its handshake is
-		// not kept that long; its library connects anew.
+		// The client has left and joins again. What its handshake has presented is no longer
+		// kept, so it must connect again, which its library does.
 		c.end(ReasonClientLeft, flush)
 		return nil
 	case p.typ == connectType || s == nil:
@@ -124,7 +124,7 @@ func (c *conn) handlePacket(p inPacket, size int) error {
 		return nil
 	}
 	if p.typ == ackType {
-		return nil // late, or for nothing that was asked
+		return nil // late, or never asked for
 	}
 	var ack func(...any)
 	if p.id != nil {
@@ -133,15 +133,15 @@ func (c *conn) handlePacket(p inPacket, size int) error {
 	return c.call(s, size, p.args, func() { c.srv.handler.Event(s, p.event, p.args, ack) })
 }
 
-// call queues a call to the Handler that holds a packet of so many bytes with these
-// arguments. A client that is too far ahead of the Handler is dropped.
+// call queues a call of the Handler for a packet of so many bytes with these arguments. It ends
+// a connection whose queue is full.
 func (c *conn) call(s *Socket, packet int, args []json.RawMessage, run func()) error {
 	const fixed, perArgument = 256, 24 // bytes of a call, and of a json.RawMessage
 	size := fixed + packet + perArgument*len(args)
 	if !c.take(size) {
 		return nil
 	}
-	if err := s.calls.add(size, run); err != nil {
+	if err := s.queue.add(size, run); err != nil {
 		c.memory.Release(size)
 		if errors.Is(err, errOverrun) {
 			c.end(ReasonOverrun, flush)
@@ -150,22 +150,19 @@ func (c *conn) call(s *Socket, packet int, args []json.RawMessage, run func()) e
 	return nil
 }
 
-// errNamespaces means that a client asks for one namespace after the other.
-var errNamespaces = errors.New("too many namespaces")
-
-// refuseNamespace answers for namespaces other than "/": there are none.
+// refuseNamespace answers a packet for a namespace other than "/".
 func (c *conn) refuseNamespace(p inPacket) error {
 	if p.typ != connectType {
 		return fmt.Errorf("%w: unknown namespace", errPacket)
 	}
-	if c.strangers++; c.strangers > maxStrangers {
+	if c.foreignNamespaces++; c.foreignNamespaces > maxForeignNamespaces {
 		return errNamespaces
 	}
 	_ = c.push(textPacket("44" + p.nsp + `,{"message":"Invalid namespace"}`)) // a closed connection needs no answer
 	return nil
 }
 
-// refuseFlood tells a client that it says too much, and to stay away.
+// refuseFlood ends a client that sends too many events, so that it does not reconnect.
 func (c *conn) refuseFlood(s *Socket) {
 	_ = s.Emit("error", map[string]any{ // a closed socket needs no answer
 		"type":    "RATE_LIMITED",
@@ -175,13 +172,32 @@ func (c *conn) refuseFlood(s *Socket) {
 	c.end(ReasonRateLimited, sayGoodbye)
 }
 
-// limiter counts events in windows of a minute that begin with an event.
+// countIdleFrame counts a packet or frame that has no effect. Each costs what an event costs:
+// a system call to read it and, for a ping, one to answer. With c.inbound held.
+func (c *conn) countIdleFrame() error {
+	if c.idleFrames.over(time.Now(), maxIdleFrames) {
+		return errIdleFrames
+	}
+	return nil
+}
+
+// onFrame handles a websocket ping or pong, which the reader sees before any packet.
+func (c *conn) onFrame(answer func() error) error {
+	c.inbound.Lock()
+	defer c.inbound.Unlock()
+	if err := c.countIdleFrame(); err != nil {
+		return err
+	}
+	return answer()
+}
+
+// limiter counts events in windows of a minute. A window begins with its first event.
 type limiter struct {
 	since time.Time
 	n     int
 }
 
-// over counts one event and reports whether it is one too many.
+// over counts one event and reports whether it exceeds the limit; 0 is no limit.
 func (l *limiter) over(now time.Time, limit int) bool {
 	if limit <= 0 {
 		return false
