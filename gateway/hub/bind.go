@@ -48,7 +48,7 @@ func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, c *claim,
 	if !q.Inbox {
 		q.After = c.after
 	}
-	page, err := h.begin(ctx, s, r, &q, away)
+	batch, err := h.begin(ctx, s, r, &q, away)
 	if errors.Is(err, errTooManySockets) {
 		h.unbind(s)
 		h.dropSession(user, s.conn.PID())
@@ -59,26 +59,26 @@ func (h *Hub) bind(ctx context.Context, s *socket, user bridge.UserID, c *claim,
 	if q.Inbox {
 		s.startAt(q.After, reach(q.After, local)) // the store learns of it a moment later than the hub
 	} else {
-		s.startAt(received(q.After, &page), q.After)
+		s.startAt(received(q.After, &batch), q.After)
 	}
 	h.saveProgressOf(s)
 	if c != nil && q.Inbox {
 		h.sendGap(s, c.after)
 	}
 	wait := func(room int) error { return s.conn.WaitDrained(ctx, room) }
-	return h.retry(ctx, away, func() error { return h.replay(ctx, s, user, r.Token, bindBatch, &page, wait) })
+	return h.retry(ctx, away, func() error { return h.replay(ctx, s, user, r.Token, bindBatch, &batch, wait) })
 }
 
 // begin registers the socket and reads the first batch after the client's claim, or at the inbox.
 // A claim that the stream has never reached is ignored: the socket then begins at the inbox, and
 // q says so. Nearly always the batch shows that the stream has reached it. A batch of a leader
 // that is behind the one before does not; then the stream is asked.
-func (h *Hub) begin(ctx context.Context, s *socket, r bridge.Registration, q *bridge.HistoryQuery, away func()) (page bridge.Replay, err error) {
+func (h *Hub) begin(ctx context.Context, s *socket, r bridge.Registration, q *bridge.HistoryQuery, away func()) (batch bridge.Replay, err error) {
 	h.binding.Add(1)
 	defer h.binding.Add(-1)
 	found, err := h.register(ctx, s, r, away)
 	if err != nil {
-		return page, err
+		return batch, err
 	}
 	if q.Inbox {
 		q.After = found.Delivered
@@ -86,15 +86,15 @@ func (h *Hub) begin(ctx context.Context, s *socket, r bridge.Registration, q *br
 	for {
 		reached := true
 		err = h.retry(ctx, away, func() (err error) {
-			page, err = h.history.Read(ctx, *q)
-			if err == nil && h.cfg.Stream != nil && q.After.After(page.Horizon) {
+			batch, err = h.history.Read(ctx, *q)
+			if err == nil && h.cfg.Stream != nil && q.After.After(batch.Horizon) {
 				reached, err = h.cfg.Stream.Reaches(ctx, q.After)
 			}
 			return err
 		})
 		switch {
 		case err != nil || reached:
-			return page, err
+			return batch, err
 		case !q.Inbox:
 			q.Inbox, q.After = true, found.Delivered
 		default: // the store belongs to another stream: no message of this one would be after that offset
@@ -106,11 +106,11 @@ func (h *Hub) begin(ctx context.Context, s *socket, r bridge.Registration, q *br
 // received is where the [bridge.Delivered] ranges of a socket begin whose client claims everything
 // up to after. Claims are not evidence, so the ranges begin at the last message that the claim
 // covers, or at an offset with no message between.
-func received(after bridge.Offset, page *bridge.Replay) bridge.Offset {
-	if after.After(page.Last) || page.Before.After(after) {
+func received(after bridge.Offset, batch *bridge.Replay) bridge.Offset {
+	if after.After(batch.Last) || batch.Before.After(after) {
 		return after // the leader may not have all messages yet, or no longer
 	}
-	return page.Before
+	return batch.Before
 }
 
 // reach extends a delivered offset by the ranges that sockets were given.

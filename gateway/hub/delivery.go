@@ -71,15 +71,15 @@ func (s *socket) deliverLive(e *bridge.Envelope, chained bool, queue func() erro
 // user. The socket goes on after the user's last message and not after the horizon, which may be
 // ahead of another leader's next message. As in the other steps of a replay, token identifies the
 // mapping that the replay is for.
-func (s *socket) endOfHistory(token string, page *bridge.Replay) {
+func (s *socket) endOfHistory(token string, batch *bridge.Replay) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.replays(token) {
 		return
 	}
-	s.asked = s.asked.Max(page.Horizon)
-	if page.Last.After(s.last) {
-		s.last = page.Last
+	s.asked = s.asked.Max(batch.Horizon)
+	if batch.Last.After(s.last) {
+		s.last = batch.Last
 		s.markDirty()
 	}
 }
@@ -87,10 +87,10 @@ func (s *socket) endOfHistory(token string, page *bridge.Replay) {
 // gap reports whether the socket may have missed messages that a batch shows to be no longer
 // kept. A leader that began to read later does not know earlier messages, but an answer of the
 // leader before it may have shown that there were none.
-func (s *socket) gap(page *bridge.Replay) bool {
+func (s *socket) gap(batch *bridge.Replay) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return page.Gap && (page.Horizon.Epoch != s.asked.Epoch || page.Before.After(s.asked))
+	return batch.Gap && (batch.Horizon.Epoch != s.asked.Epoch || batch.Before.After(s.asked))
 }
 
 // confirmed records that the client has this message and, as they come in order, every message
@@ -203,8 +203,8 @@ func (s *socket) endReplay(token string) bool {
 	return true
 }
 
-// nextBatch says where the next page of the replay starts. It is false when the mapping
-// is no longer the replay's.
+// nextBatch says where the next batch of the replay starts. It is false when the mapping is no longer
+// the replay's.
 func (s *socket) nextBatch(token string) (after bridge.Offset, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,24 +11,24 @@ import (
 // replay gives the socket a batch of its history and what follows it, in batches of size messages,
 // until it has caught up with the live messages, or its mapping is not the token's any more. Before
 // each message wait returns when fewer than room bytes are queued, or ends the replay. After an
-// error of the history page says where to continue.
-func (h *Hub) replay(ctx context.Context, s *socket, user bridge.UserID, token string, size int, page *bridge.Replay, wait func(room int) error) error {
+// error of the history batch says where to continue.
+func (h *Hub) replay(ctx context.Context, s *socket, user bridge.UserID, token string, size int, batch *bridge.Replay, wait func(room int) error) error {
 	for {
-		if s.gap(page) {
-			h.sendGap(s, page.From)
+		if s.gap(batch) {
+			h.sendGap(s, batch.From)
 		}
-		for _, e := range page.Entries {
+		for _, e := range batch.Entries {
 			if err := wait(h.room(e)); errors.Is(err, errNotDrained) {
 				return err
 			} else if err != nil || s.deliverReplay(e, token) != nil {
 				return errUnmapped
 			}
 		}
-		more := page.More
+		more := batch.More
 		if !more {
-			s.endOfHistory(token, page)
+			s.endOfHistory(token, batch)
 		}
-		*page = bridge.Replay{More: true}
+		*batch = bridge.Replay{More: true}
 		if !more && s.endReplay(token) {
 			return nil
 		}
@@ -40,7 +40,7 @@ func (h *Hub) replay(ctx context.Context, s *socket, user bridge.UserID, token s
 		if err != nil {
 			return err
 		}
-		*page = next
+		*batch = next
 	}
 }
 

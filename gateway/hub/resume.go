@@ -70,15 +70,15 @@ const leaderWait = 3 * time.Second
 func (h *Hub) complete(ctx context.Context, user bridge.UserID, after bridge.Offset) bool {
 	ctx, cancel := context.WithTimeout(ctx, leaderWait)
 	defer cancel()
-	var page bridge.Replay
+	var batch bridge.Replay
 	err := h.retry(ctx, nil, func() (err error) {
-		page, err = h.history.Read(ctx, bridge.HistoryQuery{User: user, After: after, Peek: true})
+		batch, err = h.history.Read(ctx, bridge.HistoryQuery{User: user, After: after, Peek: true})
 		return err
 	})
-	if err != nil || page.Gap {
+	if err != nil || batch.Gap {
 		return false
 	}
-	if !after.After(page.Horizon) || h.cfg.Stream == nil {
+	if !after.After(batch.Horizon) || h.cfg.Stream == nil {
 		return true
 	}
 	reached, err := h.cfg.Stream.Reaches(ctx, after)
