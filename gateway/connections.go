@@ -12,8 +12,7 @@ import (
 	"github.com/codewar/socketbridge/internal/metrics"
 )
 
-// ConnectionLimits bound how many connections are open at a time, whatever they are
-// for. 0 is no limit.
+// ConnectionLimits bound how many connections of any kind are open at a time. 0 is no limit.
 type ConnectionLimits struct {
 	Most       int // of the public listener
 	Idle       int // of those, connections without a request
@@ -30,7 +29,7 @@ const (
 
 var connectionLimits = []string{limitOpen, limitOpenPerAddress, limitIdle}
 
-// connections are those that are open on each listener.
+// connections bounds the open connections of each listener.
 type connections struct {
 	limits  ConnectionLimits
 	proxies []netip.Prefix
@@ -67,8 +66,8 @@ func (c *connections) bound(l net.Listener) net.Listener {
 	return bounded
 }
 
-// boundOperators does the same for the operators' own listener, which a flood on the
-// other one must not fill.
+// boundOperators does the same for the operators' own listener. A flood of connections on the public
+// one does not affect it.
 func (c *connections) boundOperators(l net.Listener) net.Listener {
 	bounded := limit.Listen(l, c.config(c.limits.Operators, 0, 0))
 	c.operators.Store(bounded)

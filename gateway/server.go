@@ -26,7 +26,7 @@ import (
 	"github.com/codewar/socketbridge/gateway/sio"
 )
 
-// Config is what clients see, in figures.
+// Config configures a [Server].
 type Config struct {
 	Sockets           sio.Config
 	Origins           Origins
@@ -39,18 +39,17 @@ type Config struct {
 	// Publish configures /sendPayload. The server sets its fields that concern the server, the
 	// hub and authentication.
 	Publish          publish.Config
-	OpsOnOwnListener bool // the operators' routes are not on the public one
+	OpsOnOwnListener bool // the operators' routes have a listener of their own
 	Profiles         bool // /debug/pprof among them, on a listener of their own only
-	// Development serves the operators' routes on the public listener to this machine
-	// when there are neither keys nor a listener of their own. Without it they are then
-	// served nowhere.
+	// Development serves the operators' routes on the public listener to this machine when there
+	// are neither keys nor a listener of their own. Without it they are then not served.
 	Development bool
 	Auth        AuthConfig
 	// Records answers /messages/<offset>. Nil: nothing is recorded.
 	Records interface {
 		Record(ctx context.Context, at bridge.Offset) (bridge.DeliveryRecord, error)
 	}
-	// TryIt answers / and what is below /tryit/, where a newcomer looks first. Nil: nothing is there.
+	// TryIt serves / and the routes below /tryit/. Nil: there are no such routes.
 	TryIt http.Handler
 }
 
@@ -72,11 +71,10 @@ type AuthConfig struct {
 // errOrigin is the text of a refused handshake.
 var errOrigin = errors.New("origin not allowed")
 
-// socketPath is where every Socket.IO client looks by default.
+// socketPath is the default path of every Socket.IO client.
 const socketPath = "/socket.io/"
 
-// Server is everything on the network: the Socket.IO endpoint, /sendPayload and
-// the operators' routes.
+// Server serves the Socket.IO endpoint, /sendPayload and the operators' routes.
 type Server struct {
 	http     *http.Server
 	ops      *http.Server
@@ -93,7 +91,7 @@ type Server struct {
 	log      *slog.Logger
 }
 
-// NewServer wires the routes. Checks say what keeps the node from being ready.
+// NewServer wires the routes. The node is ready when all checks pass.
 func NewServer(cfg Config, sockets *hub.Hub, store publish.Locator, publisher publish.Publisher, checks []Check, reg *prometheus.Registry, log *slog.Logger) *Server {
 	log = log.With("component", "gateway")
 	refusals, client := limit.NewRefusals(reg, log, slices.Concat(publish.Limits(), hub.Limits(), connectionLimits)...), clientAddr(cfg.TrustedProxies)
@@ -169,8 +167,8 @@ func isSendPath(u *url.URL) bool {
 	return len(path) == len(sendPath) && strings.EqualFold(path, sendPath) && u.RawPath == ""
 }
 
-// socketsFirst serves the Socket.IO endpoint itself, which needs nothing of what
-// the routes share and is asked by thousands at a time, and leaves the rest to them.
+// socketsFirst serves the Socket.IO endpoint without the middleware of the routes, which it does not
+// need, because thousands of requests arrive at a time. Other requests go to the routes.
 func (s *Server) socketsFirst(routes http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == socketPath {
@@ -184,43 +182,50 @@ func (s *Server) socketsFirst(routes http.Handler) http.Handler {
 	})
 }
 
+// Clients answers the events of clients.
+func (s *Server) Clients() *hub.Handler { return s.clients }
+
+// Calls serves /sendPayload.
+func (s *Server) Calls() *publish.Handler { return s.calls }
+
 // Operate adds a route for operators only. It may be called until Serve.
 func (s *Server) Operate(method, path string, h echo.HandlerFunc, more ...echo.MiddlewareFunc) {
 	s.guarded[path] = struct{}{}
 	s.inside.Add(method, path, h, append([]echo.MiddlewareFunc{s.guard.only}, more...)...)
 }
 
-// OperatePage adds a route for operators' browsers: one without a key is made to
-// ask for it. It may be called until Serve.
+// OperatePage adds a route for operators' browsers. A browser without a key asks its user for it.
+// OperatePage may be called until Serve.
 func (s *Server) OperatePage(path string, h echo.HandlerFunc) {
 	s.guarded[path] = struct{}{}
 	s.inside.GET(path, h, s.guard.page)
 }
 
-// Routes lists the routes of callers and those of operators, so that the contracts
-// can be held against them. They are the same list without a listener for operators.
-// The Socket.IO endpoint is not among them: see socketsFirst.
+// Routes lists the routes of callers and those of operators, for tests of the contracts. Without a
+// listener for operators they are the same list. The Socket.IO endpoint is not in them: see
+// socketsFirst.
 func (s *Server) Routes() (callers, operators []*echo.Route) {
 	return s.public.Routes(), s.inside.Routes()
 }
 
-// Reasons says what keeps the node from being ready, nothing when it is, and what it serves without.
+// Reasons returns the failed checks with their reasons, and separately those that only degrade the
+// node. The node is ready when there are no reasons.
 func (s *Server) Reasons(ctx context.Context) (reasons, degraded map[string]string) {
 	return s.health.reasons(ctx)
 }
 
-// newEcho makes a router whose every error has the one format.
+// newEcho makes a router whose errors all have the format of [apierror].
 func (s *Server) newEcho(cfg Config) *echo.Echo {
 	e := echo.New()
 	e.HTTPErrorHandler = s.handleError
 	routed := func(c echo.Context) error { return c.Handler()(c) }
 	around := chain(routed, assignRequestID, s.recover, cfg.Origins.middleware(s.guarded))
-	e.Use(func(echo.HandlerFunc) echo.HandlerFunc { return around }) // what it is given is the route's handler
+	e.Use(func(echo.HandlerFunc) echo.HandlerFunc { return around }) // its argument is the route's handler
 	return e
 }
 
-// chain puts middleware around a handler, the first outermost. Echo, were the middleware
-// given to it, would do so anew for each request.
+// chain puts middleware around a handler, the first outermost. Echo itself would do so again for each
+// request.
 func chain(h echo.HandlerFunc, around ...echo.MiddlewareFunc) echo.HandlerFunc {
 	for _, m := range slices.Backward(around) {
 		h = m(h)
@@ -232,7 +237,7 @@ func (s *Server) newHTTP(h http.Handler, cfg Config) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: cfg.ReadHeaderTimeout,
-		ReadTimeout:       cfg.ReadTimeout, // a poll that hangs takes it back
+		ReadTimeout:       cfg.ReadTimeout, // a held poll removes it
 		WriteTimeout:      cfg.ReadTimeout + cfg.Publish.ReplyTimeout + answerTime,
 		IdleTimeout:       cfg.IdleTimeout,
 		MaxHeaderBytes:    cfg.MaxHeader,
@@ -245,7 +250,7 @@ func (s *Server) newHTTP(h http.Handler, cfg Config) *http.Server {
 // Serve serves clients until Shutdown; it then returns nil. With a certificate the
 // connections are encrypted.
 func (s *Server) Serve(l net.Listener, cert *Certificate) error {
-	l = s.conns.bound(l) // before TLS, whose handshakes count too
+	l = s.conns.bound(l) // before TLS: connections in their handshake count too
 	if cert != nil {
 		l = cert.Over(l)
 	}
@@ -268,25 +273,25 @@ func serve(srv *http.Server, l net.Listener) error {
 	return nil
 }
 
-// Stats counts connections and why they were dropped or refused.
+// Stats counts connections, and reasons of closed and refused ones.
 func (s *Server) Stats() sio.Stats { return s.sio.Stats() }
 
-// Hold refuses sockets and calls until SetReady: nothing may be taken under a node id that
+// Hold refuses sockets and calls until SetReady: a node must not accept any under a node id that
 // another process may have.
 func (s *Server) Hold() {
 	s.calls.Hold(true)
 	s.sio.Pause()
 }
 
-// SetReady opens the node for traffic, as far as its checks allow.
+// SetReady accepts sockets and calls. The node is ready when its checks pass.
 func (s *Server) SetReady() {
 	s.calls.Hold(false)
 	s.sio.Resume()
 	s.health.serving.Store(true)
 }
 
-// Unready makes /readyz answer 503 and waits for grace, so that a balancer sees
-// it before anything is closed.
+// Unready makes /readyz answer 503 and waits for grace, so that a balancer sees it before sockets are
+// closed.
 func (s *Server) Unready(ctx context.Context, grace time.Duration) error {
 	s.health.serving.Store(false)
 	select {
@@ -296,14 +301,13 @@ func (s *Server) Unready(ctx context.Context, grace time.Duration) error {
 	return nil
 }
 
-// DrainPayloads refuses new /sendPayload calls and waits until those in hand have
-// their answer. It comes before the intake stops, which the answers need.
+// DrainPayloads refuses new /sendPayload calls and waits until the calls in progress have their
+// answer. It must be called before the intake stops, which the answers need.
 func (s *Server) DrainPayloads(ctx context.Context) error { return s.calls.Drain(ctx) }
 
-// Shutdown lets every socket go, in waves spread over that long so that the
-// browsers, which reconnect at once, do not all arrive elsewhere in the same
-// moment; then it stops serving. Both go on side by side: a held poll would keep
-// the HTTP server waiting.
+// Shutdown closes every socket and stops serving. The sockets are closed in waves over that time:
+// their clients reconnect at once and must not all arrive at another node at the same moment. The
+// HTTP server is shut down at the same time, because a held poll would keep it waiting.
 func (s *Server) Shutdown(ctx context.Context, over time.Duration) error {
 	closed := make(chan error, 1)
 	go func() {
@@ -315,7 +319,7 @@ func (s *Server) Shutdown(ctx context.Context, over time.Duration) error {
 	return errors.Join(err, <-closed, s.ops.Shutdown(ctx))
 }
 
-// recover turns a handler's panic into a 500 that its caller can read.
+// recover answers a handler's panic with 500.
 func (s *Server) recover(next echo.HandlerFunc) echo.HandlerFunc {
 	return middleware.RecoverWithConfig(middleware.RecoverConfig{
 		DisablePrintStack: true,
@@ -326,7 +330,7 @@ func (s *Server) recover(next echo.HandlerFunc) echo.HandlerFunc {
 	})(next)
 }
 
-// handleError answers what no handler has answered.
+// handleError answers requests that no handler has answered.
 func (s *Server) handleError(err error, c echo.Context) {
 	if c.Response().Committed {
 		return

@@ -16,14 +16,12 @@ import (
 	"github.com/codewar/socketbridge/internal/metrics"
 )
 
-// certificateCheck is how often the files of a certificate are looked at. Reading
-// them is more certain than being told: containers replace such files by renaming
-// a directory above them.
+// certificateCheck is how often the files of a certificate are read. Notifications of the file system
+// are less reliable: containers replace such files by renaming a directory above them.
 const certificateCheck = 10 * time.Second
 
-// Certificate is what the server proves itself with: a pair of PEM files. They
-// are read again when they change, so that renewing them takes no restart and
-// ends no connection.
+// Certificate is the server's certificate and key, a pair of PEM files. They are read again when they
+// change, so that renewing them needs no restart and closes no connection.
 type Certificate struct {
 	certFile, keyFile string
 	log               *slog.Logger
@@ -42,7 +40,7 @@ func OpenCertificate(certFile, keyFile string, log *slog.Logger) (*Certificate, 
 	return c, nil
 }
 
-// Watch looks after the files until ctx ends.
+// Watch reads the files again and again until ctx ends.
 func (c *Certificate) Watch(ctx context.Context) {
 	tick := time.NewTicker(certificateCheck)
 	defer tick.Stop()
@@ -56,8 +54,7 @@ func (c *Certificate) Watch(ctx context.Context) {
 	}
 }
 
-// renew takes files that have changed. What is no better than the pair in use
-// changes nothing, and is logged once.
+// renew uses files that have changed. An unusable or expired pair is logged once and not used.
 func (c *Certificate) renew() {
 	before := c.seen
 	pair, err := c.read()
@@ -74,7 +71,7 @@ func (c *Certificate) renew() {
 	c.use(pair)
 }
 
-// read notes in seen what it read, or that it could not.
+// read reads the pair and stores a hash of it, or of the error, in seen.
 func (c *Certificate) read() (*tls.Certificate, error) {
 	cert, err := os.ReadFile(c.certFile)
 	if err != nil {
@@ -102,8 +99,8 @@ func (c *Certificate) use(pair *tls.Certificate) {
 	}
 }
 
-// Over encrypts what l accepts. Only HTTP/1.1 is offered: a WebSocket needs it, and
-// a page that had begun to poll over HTTP/2 would open a second connection for it.
+// Over adds TLS to the connections of l. Only HTTP/1.1 is offered: a WebSocket needs it, and a client
+// that polls over HTTP/2 would open a second connection for it.
 func (c *Certificate) Over(l net.Listener) net.Listener {
 	return tls.NewListener(l, &tls.Config{
 		MinVersion: tls.VersionTLS12,

@@ -23,7 +23,7 @@ func (sv *Service) Run(ctx context.Context) {
 	wg.Go(func() { sv.everySecond(ctx, func(int) { sv.sample(ctx) }) })
 	var ring [pushWindow]metrics.Times
 	ring[0] = sv.deps.Hub.Latency()
-	before, mapped, at := sv.state.Load(), sv.deps.Server.Mapped(), time.Now()
+	before, mapped, at := sv.state.Load(), sv.deps.Server.Clients().Mapped(), time.Now()
 	sv.everySecond(ctx, func(n int) {
 		times, oldest := sv.deps.Hub.Latency(), ring[0]
 		if n >= pushWindow {
@@ -31,7 +31,7 @@ func (sv *Service) Run(ctx context.Context) {
 		}
 		pushed := times.Since(oldest)
 		ring[n%pushWindow] = times
-		now, nowMapped, nowAt := sv.measure(&pushed), sv.deps.Server.Mapped(), time.Now()
+		now, nowMapped, nowAt := sv.measure(&pushed), sv.deps.Server.Clients().Mapped(), time.Now()
 		sv.series.add(nowAt, sampleOf(before, now, nowMapped-mapped, nowAt.Sub(at).Seconds()))
 		sv.state.Store(now)
 		before, mapped, at = now, nowMapped, nowAt

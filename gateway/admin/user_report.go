@@ -78,10 +78,10 @@ func (sv *Service) userHere(q userQuestion) (a userAnswer) {
 	for _, s := range sv.deps.Hub.SocketsOf(q.User) {
 		a.Sockets = append(a.Sockets, Socket{s.Socket, sv.deps.Node, moment(s.Since), s.Transport, s.Given, s.Queued})
 	}
-	for _, e := range sv.deps.Server.SocketEvents(q.User, maxEvents) {
+	for _, e := range sv.deps.Server.Clients().SocketEvents(q.User, maxEvents) {
 		a.Events = append(a.Events, Event{moment(e.At), e.Event, e.Socket, sv.deps.Node, e.Transport, e.Reason, millis(e.Took), e.Given, e.Acked})
 	}
-	for _, m := range sv.deps.Server.NotFoundCalls(q.User, maxEvents) {
+	for _, m := range sv.deps.Server.Calls().NotFoundCalls(q.User, maxEvents) {
 		a.Missed = append(a.Missed, notFoundCall{moment(m.At), m.Topic, sv.deps.Node})
 	}
 	return a
