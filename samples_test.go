@@ -11,11 +11,15 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
 
 	"github.com/codewar/socketbridge/internal/cli"
 	"github.com/codewar/socketbridge/internal/config"
 	"github.com/codewar/socketbridge/internal/testutil/launch"
 )
+
+// goodEntry is a valid entry of auth.api_keys and ops.keys.
+var goodEntry = "judge:" + strings.Repeat("0a", 32)
 
 // TestSamplesAreSafe loads what each sample configures as the process would: `check`
 // accepts it, and nothing in it is open to others.
@@ -116,11 +120,17 @@ func loadWith(t *testing.T, variables map[string]string) config.Config {
 			t.Errorf("there is no variable %s", name)
 		}
 		if strings.HasSuffix(name, "_FILE") {
-			value = launch.SecretFile(t, goodSecret)
+			value = launch.SecretFile(t, "main:"+strings.Repeat("s", 32))
 		}
 		t.Setenv(name, value)
 	}
-	return mustLoad(t)
+	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	config.AddFlags(flags)
+	c, err := config.Load(flags)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 // variablesOf reads lines NAME=value that follow a prefix.

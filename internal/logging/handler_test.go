@@ -27,7 +27,7 @@ func TestHandler(t *testing.T) {
 		return New(Config{Format: JSON}, out)
 	}, func(t *testing.T) map[string]any {
 		var line map[string]any
-		if err := json.Unmarshal([]byte(out.String()), &line); err != nil {
+		if err := json.Unmarshal(out.Bytes(), &line); err != nil {
 			t.Fatal(err)
 		}
 		return line
