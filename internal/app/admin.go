@@ -5,54 +5,33 @@ import (
 	"time"
 
 	"github.com/codewar/socketbridge/bridge"
-	"github.com/codewar/socketbridge/gateway"
 	"github.com/codewar/socketbridge/gateway/admin"
-	"github.com/codewar/socketbridge/gateway/hub"
 	"github.com/codewar/socketbridge/internal/buildinfo"
 	"github.com/codewar/socketbridge/internal/config"
-	"github.com/codewar/socketbridge/internal/logging"
 	"github.com/codewar/socketbridge/subscriber"
 )
 
-// parts are what the operators' API asks.
-type parts struct {
-	node  bridge.NodeID
-	sub   *subscriber.Client
-	store lookUps
-
-	history bridge.History
-
-	hub    *hub.Hub
-	srv    *gateway.Server
-	router *bridge.Router
-	intake *subscriber.Intake
-	feed   *admin.Feed
-	canary *bridge.Canary // nil: there is none
-	log    *logging.Handler
+// lookUps has the data that operators look up.
+type lookUps struct {
+	bridge.Store
+	bridge.Records
 }
 
-// adminDeps connects the operators' API to the parts it asks.
-func adminDeps(cfg config.Config, p parts) admin.Deps {
+// recordTTL returns how long delivery records are kept: longer than the history, so that operators can
+// tell an expired message from one that was never published.
+func recordTTL(cfg config.Config) time.Duration { return cfg.History.TTL + time.Hour }
+
+// adminConfig returns what the operators' service shows of the configuration.
+func adminConfig(cfg config.Config) admin.Deps {
 	kind := "redis"
 	if len(cfg.Redis.Addrs) == 0 {
 		kind = "memory"
 	}
 	return admin.Deps{
-		Node: p.node, Version: buildinfo.Version, Revision: buildinfo.Revision(), StoreKind: kind,
+		Version: buildinfo.Version, Revision: buildinfo.Revision(), StoreKind: kind,
 		HistoryTTL: cfg.History.TTL, MaxPerUser: cfg.History.MaxPerUser,
 		Traces: cfg.History.Traces, TraceTTL: recordTTL(cfg), SubjectPrefix: cfg.NATS.SubjectPrefix,
 		PingWindow: cfg.Sockets.PingInterval + cfg.Sockets.PingTimeout,
-		Hub:        p.hub, Server: p.srv, Ledger: p.router.Ledger(), Store: p.store, History: p.history, Feed: p.feed, Log: p.log,
-		Leading: func() (leading bool, read, last uint64) {
-			lag := p.intake.Lag()
-			return p.intake.Leading(), lag.Read, lag.Last
-		},
-		NATS:        func() admin.NATS { return natsState(p.sub.Status()) },
-		Look:        p.sub.Look,
-		QueryNodes:  p.sub.QueryNodes,
-		Tell:        p.sub.NotifyNode,
-		DeadLetters: letters(p.sub),
-		Canary:      canaryState(p.canary),
 	}
 }
 

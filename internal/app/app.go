@@ -10,23 +10,17 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/codewar/socketbridge/bridge"
 	"github.com/codewar/socketbridge/gateway"
 	"github.com/codewar/socketbridge/gateway/admin"
-	"github.com/codewar/socketbridge/gateway/console"
 	"github.com/codewar/socketbridge/gateway/hub"
-	"github.com/codewar/socketbridge/gateway/publish"
 	"github.com/codewar/socketbridge/internal/buildinfo"
 	"github.com/codewar/socketbridge/internal/config"
 	"github.com/codewar/socketbridge/internal/logging"
 	"github.com/codewar/socketbridge/internal/metrics"
 	"github.com/codewar/socketbridge/internal/tracing"
-	"github.com/codewar/socketbridge/store"
 	"github.com/codewar/socketbridge/subscriber"
 )
 
@@ -118,7 +112,7 @@ func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 	intake = sub.NewIntake(index, history, subscriber.IntakeConfig{Window: cfg.History.TTL, Readers: cfg.Intake.Readers, Metrics: reg}, subscriber.IntakeHandler{
 		Keep: router.Keep,
 		Begin: func(term uint64) {
-			hub.Resync() // what the leader before us forwarded here may have been lost
+			hub.Resync() // forwards of the previous leader may have been lost
 			router.Begin(term)
 		},
 		Route:  router.Route,
@@ -147,7 +141,17 @@ func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 	serving := gatewayConfig(cfg, authConfig)
 	serving.Publish.Unproven, serving.Records = sub.Unproven, records
 	srv := gateway.NewServer(serving, hub, st, asker(sub), checks, reg, log)
-	operators := admin.New(adminDeps(cfg, parts{node, sub, lookUps{st, records}, history, hub, srv, router, intake, feed, canary, handler}), log)
+	deps := adminConfig(cfg)
+	deps.Node, deps.Hub, deps.Server, deps.Ledger = node, hub, srv, router.Ledger()
+	deps.Store, deps.History, deps.Feed, deps.Log = lookUps{st, records}, history, feed, handler
+	deps.Look, deps.QueryNodes, deps.Tell = sub.Look, sub.QueryNodes, sub.NotifyNode
+	deps.NATS = func() admin.NATS { return natsState(sub.Status()) }
+	deps.DeadLetters, deps.Canary = letters(sub), canaryState(canary)
+	deps.Leading = func() (leading bool, read, last uint64) {
+		lag := intake.Lag()
+		return intake.Leading(), lag.Read, lag.Last
+	}
+	operators := admin.New(deps, log)
 	var cert, opsCert *gateway.Certificate
 	if cfg.HTTP.TLS.Cert != "" {
 		if cert, err = gateway.OpenCertificate(cfg.HTTP.TLS.Cert, cfg.HTTP.TLS.Key, log); err != nil {
@@ -160,7 +164,7 @@ func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 		}
 	}
 	srv.Hold()
-	down.add("listeners", time.Second, func(ctx context.Context) error { return srv.Shutdown(ctx, 0) }) // if the start fails; otherwise the step gateway has closed them
+	down.add("listeners", time.Second, func(ctx context.Context) error { return srv.Shutdown(ctx, 0) }) // after a failed start; otherwise the step gateway has closed them
 	if err := listen("http.addr", cfg.HTTP.Addr, func(l net.Listener) error { return srv.Serve(l, cert) }, fail, log); err != nil {
 		return err
 	}
@@ -169,8 +173,8 @@ func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 			return err
 		}
 	}
-	// Nothing is said or taken under a node id that another living process has: its lease, its
-	// forwards and its sockets would suffer.
+	// Another living process may have this node id. Until that is excluded, this node accepts no
+	// sockets and takes no lease: they would replace those of the other process.
 	select {
 	case <-free:
 	case <-ctx.Done():
@@ -190,7 +194,7 @@ func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 	down.add("gateway", cfg.Drain.Duration+10*time.Second, func(ctx context.Context) error {
 		return srv.Shutdown(ctx, cfg.Drain.Duration)
 	})
-	down.add("console", 5*time.Second, operators.Close) // its polls would keep the gateway waiting
+	down.add("console", 5*time.Second, operators.Close) // before the gateway, which would wait for its long polls
 	running := make(chan struct{})
 	go func() {
 		defer close(running)
@@ -222,7 +226,7 @@ func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 	return ended(asked, ctx)
 }
 
-// ended is why a run has ended, nil when that was asked for.
+// ended returns why ctx has ended: nil if asked, the context of the caller, has ended.
 func ended(asked, ctx context.Context) error {
 	if asked.Err() != nil {
 		return nil
@@ -230,107 +234,15 @@ func ended(asked, ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// lookUps is what the look-ups of operators read.
-type lookUps struct {
-	bridge.Store
-	bridge.Records
-}
-
-// recordTTL is longer than the history, so that a message that was not received in time can be
-// told from one that was never published.
-func recordTTL(cfg config.Config) time.Duration { return cfg.History.TTL + time.Hour }
-
-func storeLimits(cfg config.Config) store.Limits {
-	return store.Limits{
-		HistoryTTL:  cfg.History.TTL,
-		NodeLease:   cfg.Node.Lease,
-		SessionTTL:  hub.SessionTTL(cfg.History.TTL),
-		MaxSessions: max(200, 2*cfg.Sockets.MaxPerUser), // so that those of connected sockets are never evicted
-	}
-}
-
-func openStore(ctx context.Context, cfg config.Config, node bridge.NodeID, reg prometheus.Registerer, log *slog.Logger) (bridge.Store, error) {
-	limits := storeLimits(cfg)
-	if len(cfg.Redis.Addrs) == 0 {
-		memory := store.NewMemory(limits)
-		memory.Measure(reg)
-		return memory.Node(node), nil
-	}
-	redis, err := store.OpenRedis(ctx, cfg.Store(), limits, node, log)
-	if err != nil {
-		return nil, err
-	}
-	redis.Measure(reg)
-	return redis, nil
-}
-
-func gatewayConfig(cfg config.Config, authConfig gateway.AuthConfig) gateway.Config {
-	sockets := cfg.Sockets.Config
-	sockets.ReadTimeout = cfg.HTTP.ReadTimeout
-	return gateway.Config{
-		Sockets:           sockets,
-		Origins:           gateway.Origins(cfg.Origins),
-		ReadHeaderTimeout: cfg.HTTP.ReadHeaderTimeout,
-		ReadTimeout:       cfg.HTTP.ReadTimeout,
-		IdleTimeout:       cfg.HTTP.IdleTimeout,
-		MaxHeader:         cfg.HTTP.MaxHeader,
-		TrustedProxies:    cfg.HTTP.Proxies(),
-		Connections:       gateway.ConnectionLimits{Most: cfg.HTTP.MaxConnections, Idle: cfg.HTTP.MaxIdleConnections, PerAddress: cfg.HTTP.MaxConnectionsPerAddress, Operators: cfg.Ops.MaxConnections},
-		OpsOnOwnListener:  cfg.Ops.Addr != "",
-		Profiles:          cfg.Ops.Pprof,
-		Development:       cfg.PlainDevelopment(),
-		Auth:              authConfig,
-		TryIt:             tryIt(cfg),
-		Publish: publish.Config{
-			MaxBody: cfg.HTTP.MaxBody, BodyBytes: cfg.HTTP.BodyBytes, ReplyTimeout: cfg.HTTP.ReplyTimeout,
-			CallsPerSecond: cfg.HTTP.PayloadsPerSecond, CallBurst: cfg.HTTP.PayloadBurst,
-			BytesPerSecond: cfg.HTTP.PayloadBytesPerSecond, BytesBurst: cfg.HTTP.PayloadBytesBurst,
-		},
-	}
-}
-
-// tryIt is the page for a newcomer, nil outside of a plain development start: it needs the
-// embedded server and publishes without a key.
-func tryIt(cfg config.Config) http.Handler {
-	if !cfg.PlainDevelopment() {
-		return nil
-	}
-	return console.TryIt{NATS: "nats://" + cfg.NATS.Embedded.Addr, SubjectPrefix: cfg.NATS.SubjectPrefix}
-}
-
-// receiver pushes what another node forwards to the sockets here. What pages are
-// to confirm comes alone, and is answered when they have.
-func receiver(hub *hub.Hub) func([]*bridge.Envelope, func([]bridge.Count)) {
-	return func(batch []*bridge.Envelope, answer func([]bridge.Count)) {
-		if len(batch) == 1 && batch[0].Ack > 0 {
-			hub.PushAcked(batch[0], func(c bridge.Count) { answer([]bridge.Count{c}) })
-			return
-		}
-		counts := make([]bridge.Count, len(batch))
-		for i, e := range batch {
-			counts[i] = hub.Push(e)
-		}
-		hub.Flush()
-		answer(counts)
-	}
-}
-
-// asker puts /sendPayload's messages into the stream.
-func asker(sub *subscriber.Client) publish.Publisher {
-	return func(ctx context.Context, topic string, header map[string][]string, body []byte) (bridge.Receipt, error) {
-		return sub.Ask(ctx, subscriber.Publication{Topic: topic, Header: header, Body: body})
-	}
-}
-
-// listen binds an address and serves it in the background. A listener that dies
-// later ends the program with its reason.
+// listen binds an address and serves it in the background. If serving fails later, the program ends
+// with that error.
 func listen(key, addr string, serve func(net.Listener) error, fail context.CancelCauseFunc, log *slog.Logger) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return fmt.Errorf("listen on %s %s: %w", key, addr, err)
 	}
 	log.LogAttrs(context.Background(), slog.LevelInfo, "listening", slog.String("key", key), slog.String("addr", l.Addr().String()))
-	go func() { // ends with srv.Shutdown, or by failing
+	go func() { // ends with srv.Shutdown, or with an error
 		if err := serve(l); err != nil {
 			fail(fmt.Errorf("serve %s: %w", key, err))
 		}
@@ -338,7 +250,7 @@ func listen(key, addr string, serve func(net.Listener) error, fail context.Cance
 	return nil
 }
 
-// background runs something until its stop function is called, which waits for it.
+// background starts run in a goroutine. The function that it returns cancels run's context and waits.
 func background(run func(context.Context)) (stop func(context.Context) error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
