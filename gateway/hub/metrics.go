@@ -37,9 +37,14 @@ func newHubMetrics(reg prometheus.Registerer, h *Hub) hubMetrics {
 
 // count counts what was done with an envelope.
 func (m *hubMetrics) count(e *bridge.Envelope, c bridge.Count) {
+	if c.Seen > 0 {
+		m.seen.Add(float64(c.Seen))
+	}
+	if c.Took == 0 {
+		return
+	}
 	m.took.Add(float64(c.Took))
-	m.seen.Add(float64(c.Seen))
-	if c.Took > 0 && !e.Stored.IsZero() {
+	if !e.Stored.IsZero() {
 		m.latency.Observe(max(time.Since(e.Stored), 0).Seconds()) // clocks do not always agree
 	}
 }

@@ -29,7 +29,7 @@ func BenchmarkPush(b *testing.B) {
 	if err := h.bind(ctx, s, "u", nil, nil); err != nil {
 		b.Fatal(err)
 	}
-	e := &bridge.Envelope{User: "u", Topic: "t", Payload: make([]byte, 200)}
+	e := &bridge.Envelope{User: "u", Topic: "t", Payload: make([]byte, 200), Stored: time.Now()}
 	e.Offset.Epoch = 1
 	b.ReportAllocs()
 	for b.Loop() {
