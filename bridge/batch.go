@@ -10,53 +10,54 @@ import (
 	"time"
 )
 
-// batch is some messages on their way through the router.
+// batch is messages on their way through the router.
 type batch struct {
-	read    time.Time
-	located time.Time // when the store had answered
-	handed  time.Time // when pushing began
-	last    Offset    // of the batch's last message, dead ones too
-	flights []flight
-	entries []Entry // of the flights, in the same order
-	dead    []deadMessage
+	read       time.Time
+	located    time.Time // when the registry had answered
+	dispatched time.Time // when pushing began
+	last       Offset    // of the last message, invalid ones too
+	deliveries []delivery
+	envelopes  []*Envelope // of the deliveries, in the same order
+	invalid    []invalidMessage
 
-	mu sync.Mutex // guards the flights' tries once the batch is handed on
+	mu sync.Mutex // guards the attempts once the batch is dispatched
 }
 
-// flight is one envelope of a batch, until its outcome is known.
-type flight struct {
+// delivery is one envelope of a batch, until its outcome is known.
+type delivery struct {
 	Envelope
-	msg       *Message
-	withdrawn bool       // an earlier leader has told the sender that it does not arrive
-	user      int        // index of its user among those of the batch
-	sockets   []Presence // of its user
-	unlocated bool       // it is not known where those are
-	span      Span       // nil when the message is not followed
-	tries     []try      // one for each node that has, or may have, sockets of the user
-	one       [1]try
-	waiting   int // tries without an answer
+	msg           *Message
+	onlyIfPresent bool       // the sender asks not to keep it: it is withdrawn when no socket is there
+	withdrawn     bool       // an earlier leader has told the sender that it does not arrive
+	user          int        // index of its user among those of the batch
+	sockets       []Presence // of its user
+	unlocated     bool       // the look-up of the user has failed
+	span          Span       // nil when the message is not traced
+	attempts      []attempt  // one for each node that has, or may have, sockets of the user
+	one           [1]attempt // memory of attempts, as most messages go to one node
+	waiting       int        // attempts without an answer
 }
 
-// try is what one node did with a flight.
-type try struct {
+// attempt is what one node did with a delivery.
+type attempt struct {
 	node NodeID
 	Count
 	err error
 }
 
-type deadMessage struct {
+type invalidMessage struct {
 	msg *Message
 	why *InvalidError
 }
 
-// newBatch decodes messages. It keeps msgs. ack is how long pages have that are
-// asked to confirm.
+// newBatch decodes messages. It keeps msgs. ack is how long clients may take to confirm a message,
+// where the sender asks for that.
 func newBatch(msgs []Message, ack time.Duration) *batch {
 	b := &batch{
-		read:    time.Now(),
-		last:    msgs[len(msgs)-1].Offset,
-		flights: make([]flight, 0, len(msgs)),
-		entries: make([]Entry, 0, len(msgs)),
+		read:       time.Now(),
+		last:       msgs[len(msgs)-1].Offset,
+		deliveries: make([]delivery, 0, len(msgs)),
+		envelopes:  make([]*Envelope, 0, len(msgs)),
 	}
 	size := 0
 	for i := range msgs {
@@ -67,53 +68,51 @@ func newBatch(msgs []Message, ack time.Duration) *batch {
 		m := &msgs[i]
 		e, err := decode(m, room[:0:len(m.Body)])
 		room = room[len(m.Body):]
-		if invalid, bad := errors.AsType[*InvalidError](err); bad {
-			b.dead = append(b.dead, deadMessage{m, invalid})
+		if why, bad := errors.AsType[*InvalidError](err); bad {
+			b.invalid = append(b.invalid, invalidMessage{m, why})
 			continue
 		}
 		if m.header(HeaderAck) == AckClient {
 			e.Ack = ack
 		}
-		b.flights = append(b.flights, flight{Envelope: e, msg: m}) // never grows: pointers stay good
-		b.entries = append(b.entries, Entry{
-			Envelope:      &b.flights[len(b.flights)-1].Envelope,
-			OnlyIfPresent: m.header(HeaderOffline) == OfflineDrop,
-		})
+		// Append never grows the slice, so the pointers stay valid.
+		b.deliveries = append(b.deliveries, delivery{Envelope: e, msg: m, onlyIfPresent: m.header(HeaderOffline) == OfflineDrop})
+		b.envelopes = append(b.envelopes, &b.deliveries[len(b.deliveries)-1].Envelope)
 	}
 	return b
 }
 
-// index puts the flights into the index.
+// index puts the messages into the index.
 func (b *batch) index(x *Index) {
-	for i, found := range x.Append(b.entries) {
-		f := &b.flights[i]
-		f.Before, f.withdrawn = found.Before, found.Withdrawn
+	for i, found := range x.Append(b.envelopes) {
+		d := &b.deliveries[i]
+		d.Before, d.withdrawn = found.Before, found.Withdrawn
 	}
 	x.Advance(b.last)
 }
 
-// users are the users of the flights that are to be delivered, each once.
+// users are the users of the deliveries, each once.
 func (b *batch) users() []UserID {
-	if len(b.flights) == 0 {
+	if len(b.deliveries) == 0 {
 		return nil
 	}
-	users := make([]UserID, 0, len(b.flights))
-	known := make(map[UserID]int, len(b.flights))
-	for i := range b.flights {
-		f := &b.flights[i]
-		at, again := known[f.User]
+	users := make([]UserID, 0, len(b.deliveries))
+	known := make(map[UserID]int, len(b.deliveries))
+	for i := range b.deliveries {
+		d := &b.deliveries[i]
+		at, again := known[d.User]
 		if !again {
 			at = len(users)
-			known[f.User] = at
-			users = append(users, f.User)
+			known[d.User] = at
+			users = append(users, d.User)
 		}
-		f.user = at
+		d.user = at
 	}
 	return users
 }
 
-// forwards are the flights that go to each node, in order. One that waits for
-// pages to confirm is forwarded on its own, so that no other waits with it.
+// forwards are the deliveries that go to each node, in order. One that waits for clients to
+// confirm is forwarded alone, so that no other waits with it.
 type forwards map[NodeID][][]int
 
 func (fw forwards) add(node NodeID, i int, alone bool) {
@@ -128,70 +127,70 @@ func (fw forwards) add(node NodeID, i int, alone bool) {
 	fw[node] = runs
 }
 
-// handBatch gives every envelope to its user's sockets: here at once, elsewhere
-// with one forward a node. Outcomes follow when the nodes have answered.
-func (r *Router) handBatch(t *routerTerm, b *batch) {
-	b.handed = time.Now()
-	away := make(forwards)
-	unregistered := r.routes.Unregistered()
-	for i := range b.flights {
-		f := &b.flights[i]
-		f.tries = f.one[:0]
-		for node := range r.targets(f, unregistered) {
-			if f.tried(node) == nil {
-				f.tries = append(f.tries, try{node: node})
-				if node != r.self {
-					away.add(node, i, f.Ack > 0)
-					f.waiting++
+// dispatch pushes every envelope to its user's sockets on this node, and forwards it to the other
+// nodes: one forward for each node. Outcomes follow when the nodes have answered.
+func (r *Router) dispatch(t *routerTerm, b *batch) {
+	b.dispatched = time.Now()
+	remote := make(forwards)
+	unregistered := r.nodes.Unregistered()
+	for i := range b.deliveries {
+		d := &b.deliveries[i]
+		d.attempts = d.one[:0]
+		for node := range r.targets(d, unregistered) {
+			if d.attempt(node) == nil {
+				d.attempts = append(d.attempts, attempt{node: node})
+				if node != r.cfg.Node {
+					remote.add(node, i, d.Ack > 0)
+					d.waiting++
 				}
 			}
 		}
-		here := f.tried(r.self)
-		if here != nil && f.Ack > 0 {
-			f.waiting++
-			r.pushAcked(t, b, i) // from here on the flight is owned by the goroutine of its answers
+		here := d.attempt(r.cfg.Node)
+		if here != nil && d.Ack > 0 {
+			d.waiting++
+			r.pushAcked(t, b, i) // from here on the goroutine of its answers owns the delivery
 			continue
 		}
 		if here != nil {
-			here.Count = r.routes.Push(&f.Envelope)
+			here.Count = r.sockets.Push(&d.Envelope)
 		}
-		if f.waiting == 0 {
-			r.settle(t, b, i)
+		if d.waiting == 0 {
+			r.complete(t, b, i)
 		}
 	}
-	for node, runs := range away {
-		for _, flights := range runs {
-			if len(flights) > 0 {
-				r.forward(t, b, node, flights)
+	for node, runs := range remote {
+		for _, run := range runs {
+			if len(run) > 0 {
+				r.forward(t, b, node, run)
 			}
 		}
 	}
-	r.routes.Flush()
-	r.handed.Store(&b.last)
+	r.sockets.Flush()
+	r.progress.Store(&b.last)
 }
 
-// tried returns the node's try, or nil.
-func (f *flight) tried(node NodeID) *try {
-	for j := range f.tries {
-		if f.tries[j].node == node {
-			return &f.tries[j]
+// attempt returns the attempt at a node, or nil.
+func (d *delivery) attempt(node NodeID) *attempt {
+	for j := range d.attempts {
+		if d.attempts[j].node == node {
+			return &d.attempts[j]
 		}
 	}
 	return nil
 }
 
-// targets are the nodes that should have a flight, some of them more than once. unregistered are
-// those with sockets that the store does not know of.
-func (r *Router) targets(f *flight, unregistered []NodeID) iter.Seq[NodeID] {
+// targets are the nodes that receive a delivery, some of them more than once. unregistered are
+// the nodes with sockets that are not in the registry.
+func (r *Router) targets(d *delivery, unregistered []NodeID) iter.Seq[NodeID] {
 	return func(yield func(NodeID) bool) {
-		sockets := f.sockets
+		sockets := d.sockets
 		switch {
-		case f.withdrawn:
+		case d.withdrawn:
 			return
-		case f.unlocated:
-			slices.Values(r.routes.Nodes())(yield)
+		case d.unlocated:
+			slices.Values(r.nodes.Nodes())(yield)
 			return
-		case r.routes.LatestOnly && len(sockets) > 1:
+		case r.cfg.LatestOnly && len(sockets) > 1:
 			sockets = sockets[len(sockets)-1:]
 		}
 		for _, p := range sockets {
@@ -203,91 +202,91 @@ func (r *Router) targets(f *flight, unregistered []NodeID) iter.Seq[NodeID] {
 	}
 }
 
-// pushAcked pushes a flight here, whose count comes when the pages have confirmed.
+// pushAcked pushes a delivery here. Its count comes when the clients have confirmed.
 func (r *Router) pushAcked(t *routerTerm, b *batch, i int) {
 	t.running.Add(1)
-	r.routes.PushAcked(&b.flights[i].Envelope, func(c Count) {
+	r.sockets.PushAcked(&b.deliveries[i].Envelope, func(c Count) {
 		defer t.running.Done()
-		r.answered(t, b, r.self, []int{i}, []Count{c}, nil)
+		r.answered(t, b, r.cfg.Node, []int{i}, []Count{c}, nil)
 	})
 }
 
-func (r *Router) forward(t *routerTerm, b *batch, node NodeID, flights []int) {
-	envelopes := make([]*Envelope, len(flights))
-	var spans []Span // of those that are followed, by their index
-	for j, i := range flights {
+func (r *Router) forward(t *routerTerm, b *batch, node NodeID, run []int) {
+	envelopes := make([]*Envelope, len(run))
+	var spans []Span // of the traced ones, by their index
+	for j, i := range run {
 		var span Span
-		if envelopes[j], span = r.beginForward(&b.flights[i]); span != nil {
+		if envelopes[j], span = r.beginForward(&b.deliveries[i]); span != nil {
 			spans = append(spans, make([]Span, j+1-len(spans))...)
 			spans[j] = span
 		}
 	}
 	t.running.Add(1)
-	r.routes.Forward(t.number, node, envelopes, func(counts []Count, err error) {
+	r.nodes.Forward(t.number, node, envelopes, func(counts []Count, err error) {
 		defer t.running.Done()
 		r.metrics.forwarded(err)
 		endForwards(spans, node, counts, err)
-		r.answered(t, b, node, flights, counts, err)
+		r.answered(t, b, node, run, counts, err)
 	})
 }
 
-// answered takes one node's answer for its flights.
-func (r *Router) answered(t *routerTerm, b *batch, node NodeID, flights []int, counts []Count, err error) {
-	if err == nil && len(counts) != len(flights) {
+// answered records one node's answer for some deliveries.
+func (r *Router) answered(t *routerTerm, b *batch, node NodeID, run []int, counts []Count, err error) {
+	if err == nil && len(counts) != len(run) {
 		err = errors.New("wrong number of counts")
 	}
-	var settled []int
+	var completed []int
 	b.mu.Lock()
-	for j, i := range flights {
-		f := &b.flights[i]
-		here := f.tried(node)
-		if here.err = err; err == nil {
-			here.Count = counts[j]
+	for j, i := range run {
+		d := &b.deliveries[i]
+		a := d.attempt(node)
+		if a.err = err; err == nil {
+			a.Count = counts[j]
 		}
-		if f.waiting--; f.waiting == 0 {
-			settled = append(settled, i)
+		if d.waiting--; d.waiting == 0 {
+			completed = append(completed, i)
 		}
 	}
 	b.mu.Unlock()
-	for _, i := range settled {
-		r.settle(t, b, i)
+	for _, i := range completed {
+		r.complete(t, b, i)
 	}
 }
 
-// settle gives a flight, whose answers are all there, its outcome.
-func (r *Router) settle(t *routerTerm, b *batch, i int) {
-	f := &b.flights[i]
+// complete gives a delivery whose answers have all come its outcome.
+func (r *Router) complete(t *routerTerm, b *batch, i int) {
+	d := &b.deliveries[i]
 	var sum Count
-	unsure := f.unlocated // a socket may have got it, or will find it in a replay, or not
-	for _, try := range f.tries {
-		sum = sum.Add(try.Count)
-		unsure = unsure || try.err != nil && !errors.Is(try.err, ErrNodeGone)
+	unsure := d.unlocated // a socket may have it, or may find it in a replay
+	for _, a := range d.attempts {
+		sum = sum.Add(a.Count)
+		unsure = unsure || a.err != nil && !errors.Is(a.err, ErrNodeGone)
 	}
-	outcome, final := decide(sum, unsure, b.entries[i].OnlyIfPresent, f.withdrawn)
+	outcome, final := decide(sum, unsure, d.onlyIfPresent, d.withdrawn)
 	switch {
 	case final:
-		r.close(b, i, outcome, sum, unsure && b.entries[i].OnlyIfPresent && outcome == Inboxed)
-	case !r.index.Withdraw(f.Offset): // a socket has registered since then, and its replay has the message
+		r.finish(b, d, outcome, sum, unsure && d.onlyIfPresent && outcome == Inboxed)
+	case !r.index.Withdraw(d.Offset): // a socket has registered since the look-up, and its replay has the message
 		sum.Took = 1
-		r.close(b, i, Pushed, sum, false)
+		r.finish(b, d, Pushed, sum, false)
 	default:
 		t.running.Add(1)
-		r.routes.Withdraw(t.number, f.Offset, func(err error) {
+		r.results.Withdraw(t.number, d.Offset, func(err error) {
 			defer t.running.Done()
 			if err != nil {
-				r.index.NotWithdrawn(f.Offset)
-				r.log.LogAttrs(context.Background(), slog.LevelWarn, "withdrawal not recorded, a later leader may deliver the message", slog.Uint64("stream_seq", f.Offset.Seq), slog.Any("err", err))
-				r.close(b, i, Inboxed, sum, true)
+				r.index.NotWithdrawn(d.Offset)
+				r.log.LogAttrs(context.Background(), slog.LevelWarn, "withdrawal not recorded, a later leader may deliver the message", slog.Uint64("stream_seq", d.Offset.Seq), slog.Any("err", err))
+				r.finish(b, d, Inboxed, sum, true)
 				return
 			}
-			r.index.Withdrawn(f.Offset)
-			r.close(b, i, Offline, sum, false)
+			r.index.Withdrawn(d.Offset)
+			r.finish(b, d, Offline, sum, false)
 		})
 	}
 }
 
-// decide is the whole of what counts mean. final is false when the message must
-// first be withdrawn: no socket took it, and its sender wants to know that for certain.
+// decide is the outcome that counts mean. final is false when the message must be withdrawn first:
+// no socket has it, and the sender must know that for certain.
 func decide(c Count, unsure, onlyIfPresent, withdrawn bool) (o Outcome, final bool) {
 	switch {
 	case withdrawn:
@@ -302,43 +301,41 @@ func decide(c Count, unsure, onlyIfPresent, withdrawn bool) (o Outcome, final bo
 	return Inboxed, true
 }
 
-// close enters the outcome in the ledger, sends the receipt, and records the delivery.
-func (r *Router) close(b *batch, i int, o Outcome, sum Count, unsure bool) {
-	f := &b.flights[i]
+// finish enters the outcome in the ledger, and sends the receipt and the delivery record.
+func (r *Router) finish(b *batch, d *delivery, o Outcome, sum Count, unsure bool) {
 	r.ledger.settle(o)
-	receipt := Receipt{Outcome: o, Sockets: sum.Took, Unsure: unsure, Offset: f.Offset, Topic: f.Topic}
-	if f.Ack > 0 {
+	receipt := Receipt{Outcome: o, Sockets: sum.Took, Unsure: unsure, Offset: d.Offset, Topic: d.Topic}
+	if d.Ack > 0 {
 		receipt.Acks = &sum.Acked
-		receipt.AckMillis = float64(time.Since(b.handed).Microseconds()) / 1000
+		receipt.AckMillis = float64(time.Since(b.dispatched).Microseconds()) / 1000
 	}
-	if f.span != nil {
-		r.followed(b, i, o, sum)
+	if d.span != nil {
+		r.endDelivery(b, d, o, sum)
 	}
-	r.receipt(f.msg, receipt)
-	if r.routes.Settled != nil {
-		r.routes.Settled(Settlement{Offset: f.Offset, User: f.User, Topic: f.Topic, Outcome: o, Sockets: sum.Took, Read: b.read})
+	r.receipt(d.msg, receipt)
+	if r.cfg.Settled != nil {
+		r.cfg.Settled(Settlement{Offset: d.Offset, User: d.User, Topic: d.Topic, Outcome: o, Sockets: sum.Took, Read: b.read})
 	}
-	r.recorder.add(func(d *DeliveryRecord) { b.record(d, i, o) })
+	r.recorder.add(func(record *DeliveryRecord) { b.record(record, d, o) })
 	if r.log.Enabled(context.Background(), slog.LevelDebug) {
-		r.log.LogAttrs(context.Background(), slog.LevelDebug, "settled", slog.String("user", string(f.User)), slog.String("topic", f.Topic),
-			slog.Uint64("stream_seq", f.Offset.Seq), slog.String("outcome", string(o)), slog.Int("sockets", sum.Took))
+		r.log.LogAttrs(context.Background(), slog.LevelDebug, "settled", slog.String("user", string(d.User)), slog.String("topic", d.Topic),
+			slog.Uint64("stream_seq", d.Offset.Seq), slog.String("outcome", string(o)), slog.Int("sockets", sum.Took))
 	}
 }
 
-// record tells what happened to a flight.
-func (b *batch) record(d *DeliveryRecord, i int, o Outcome) {
-	f := &b.flights[i]
-	d.Offset, d.Subject, d.User, d.Read, d.Settled, d.Outcome = f.Offset, f.msg.Subject, f.User, b.read, time.Now(), o
-	for _, try := range f.tries {
-		d.Nodes = append(d.Nodes, NodeDelivery{Node: try.node, Took: try.Took, Seen: try.Seen, Acked: try.Acked})
-		told := &d.Nodes[len(d.Nodes)-1]
-		if try.err != nil {
-			told.Error = try.err.Error()
+// record fills the record of a delivery.
+func (b *batch) record(record *DeliveryRecord, d *delivery, o Outcome) {
+	record.Offset, record.Subject, record.User, record.Read, record.Settled, record.Outcome = d.Offset, d.msg.Subject, d.User, b.read, time.Now(), o
+	for _, a := range d.attempts {
+		node := NodeDelivery{Node: a.node, Took: a.Took, Seen: a.Seen, Acked: a.Acked}
+		if a.err != nil {
+			node.Error = a.err.Error()
 		}
-		for _, p := range f.sockets {
-			if p.Node == try.node {
-				told.Sockets = append(told.Sockets, p.Socket)
+		for _, p := range d.sockets {
+			if p.Node == a.node {
+				node.Sockets = append(node.Sockets, p.Socket)
 			}
 		}
+		record.Nodes = append(record.Nodes, node)
 	}
 }

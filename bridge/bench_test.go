@@ -11,6 +11,11 @@ import (
 	"github.com/codewar/socketbridge/store"
 )
 
+// benchWorld takes every push at once.
+type benchWorld struct{ *world }
+
+func (benchWorld) Push(*bridge.Envelope) bridge.Count { return bridge.Count{Took: 1} }
+
 // BenchmarkRoute routes batches of 64 messages, whose users have a socket here; one operation is
 // one message.
 func BenchmarkRoute(b *testing.B) {
@@ -30,13 +35,8 @@ func BenchmarkRoute(b *testing.B) {
 		msgs[i] = message(0, user)
 		msgs[i].Header = nil
 	}
-	r := bridge.NewRouter(self, st, index, bridge.Routes{
-		Push:         func(*bridge.Envelope) bridge.Count { return bridge.Count{Took: 1} },
-		Flush:        func() {},
-		Beat:         func(uint64, uint64) {},
-		Nodes:        func() []bridge.NodeID { return []bridge.NodeID{self} },
-		Unregistered: func() []bridge.NodeID { return nil },
-	}, slog.New(slog.DiscardHandler))
+	w := benchWorld{&world{}}
+	r := bridge.NewRouter(bridge.RouterConfig{Node: self}, st, index, w, w, w, slog.New(slog.DiscardHandler))
 	r.Begin(1)
 	b.ReportAllocs()
 	seq := uint64(0)

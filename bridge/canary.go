@@ -18,64 +18,64 @@ const CanaryTopic = "bridge:canary"
 // reservedUsers begins the ids of users that are the bridge's own.
 const reservedUsers = CanaryTopic + ":"
 
-// CanaryUser is to whom a node sends its canaries.
+// CanaryUser is the user of a node's canaries.
 func CanaryUser(n NodeID) UserID { return UserID(reservedUsers + n) }
 
-// ReservedUser reports whether a user is the bridge's own: no page may name it, no
-// caller may send to it, and it is in no count of users.
+// ReservedUser reports whether a user is the bridge's own: no client may be mapped to it, no
+// caller may send to it, and it is not counted as a user.
 func ReservedUser(u UserID) bool { return strings.HasPrefix(string(u), reservedUsers) }
 
-// mostCanaries bounds how many may be away; older ones are forgotten.
-const mostCanaries = 64
+// maxCanaries bounds the canaries that have not come back; older ones are forgotten.
+const maxCanaries = 64
 
-// A Canary shows that messages arrive. It publishes one after another to a user of
-// this node, whose only socket is this process itself: what comes back has gone
-// through NATS, the leader, the store and the link to this node. Its age is how
-// long ago the newest one that came back was sent. Make one with [NewCanary].
+// Canary shows that messages arrive. It publishes test messages, one after another, to a user of
+// this node whose only socket is this process: a message that comes back has gone
+// through NATS, the leader, the store and the forward to this node. The age of the canary is the time
+// since the newest message that came back was sent. Make one with [NewCanary].
 // Safe for concurrent use.
 type Canary struct {
 	cfg   CanaryConfig
-	life  string // tells ours from those of an earlier process of this name, and of other programs
+	run   string // identifies this process
 	began time.Time
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards all below
 	n       uint64     // sent so far
-	away    map[uint64]trip
-	newest  time.Time     // when the newest one that is back was sent; zero: none is
-	lasting time.Duration // how long that one took
+	pending map[uint64]sentCanary
+	newest  time.Time     // when the newest one that came back was sent; zero: none
+	took    time.Duration // how long that one took
 }
 
-// trip is a canary that is away.
-type trip struct {
+// sentCanary is a canary that has not come back.
+type sentCanary struct {
 	sent time.Time
 	seq  uint64 // in the stream; zero: not known
 }
 
-// CanaryConfig says how often and for whom.
+// CanaryConfig configures a [Canary].
 type CanaryConfig struct {
 	Node     NodeID
 	Interval time.Duration // between two; more than 0
 	Limit    time.Duration // the age at which this node is not ready
-	// Publish puts the body into the stream under [CanaryTopic], and returns where it is.
+	// Publish stores the body in the stream under [CanaryTopic], and returns its offset.
 	Publish func(ctx context.Context, body []byte) (Offset, error)
-	// Leader says up to which sequence the leader has read the stream, as this node has heard from
-	// it, and when it last heard that the leader has come further. May be nil.
+	// Leader returns the sequence up to which the leader has read the stream, by its last beat, and
+	// when a beat last had a greater one. May be nil.
 	Leader func() (read uint64, moved time.Time)
-	// Observe is told how long each took; it must not wait. May be nil.
+	// Observe is called with how long each took; it must not wait. May be nil.
 	Observe func(time.Duration)
 	Log     *slog.Logger
 }
 
-// canaryBody is what a canary carries beside its user.
+// canaryBody is the body of a canary.
 type canaryBody struct {
 	User UserID `json:"userId,omitempty"`
-	Life string `json:"life"`
+	Run  string `json:"life"`
 	N    uint64 `json:"n"`
 }
 
 // NewCanary makes a canary whose age begins now.
 func NewCanary(cfg CanaryConfig) *Canary {
-	return &Canary{cfg: cfg, life: rand.Text(), began: time.Now(), away: make(map[uint64]trip)}
+	return &Canary{cfg: cfg, run: rand.Text(), began: time.Now(), pending: make(map[uint64]sentCanary)}
 }
 
 // Run sends canaries until ctx ends.
@@ -97,60 +97,57 @@ func (c *Canary) Run(ctx context.Context) {
 	}
 }
 
-// next notes that one more is away. One that was not published may be stored all
-// the same, so it is not taken back.
+// next counts one more. It stays pending when publishing fails, as it may be stored all the same.
 func (c *Canary) next(now time.Time) (n uint64, body []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.n++
-	c.away[c.n] = trip{sent: now}
-	delete(c.away, c.n-mostCanaries)
-	body, err := json.Marshal(canaryBody{CanaryUser(c.cfg.Node), c.life, c.n})
+	c.pending[c.n] = sentCanary{sent: now}
+	delete(c.pending, c.n-maxCanaries)
+	body, err := json.Marshal(canaryBody{CanaryUser(c.cfg.Node), c.run, c.n})
 	if err != nil {
 		panic(err) // a canaryBody always encodes
 	}
 	return c.n, body
 }
 
-// stored notes where a canary is in the stream.
+// stored records the sequence of a canary.
 func (c *Canary) stored(n, seq uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if t, away := c.away[n]; away {
-		t.seq = seq
-		c.away[n] = t
+	if s, ok := c.pending[n]; ok {
+		s.seq = seq
+		c.pending[n] = s
 	}
 }
 
-// Back takes the payload of a message to the canary's user. One that this process
-// has not sent, or has seen, is nothing.
-func (c *Canary) Back(payload []byte) {
+// Received handles the payload of a message to the canary's user. It ignores messages that this
+// process has not sent, and messages that came back before.
+func (c *Canary) Received(payload []byte) {
 	var body canaryBody
-	if json.Unmarshal(payload, &body) != nil || body.Life != c.life {
+	if json.Unmarshal(payload, &body) != nil || body.Run != c.run {
 		return
 	}
 	c.mu.Lock()
-	t, away := c.away[body.N]
-	if away {
-		delete(c.away, body.N)
-		if t.sent.After(c.newest) {
-			c.newest, c.lasting = t.sent, time.Since(t.sent)
-		}
+	s, ok := c.pending[body.N]
+	delete(c.pending, body.N)
+	if ok && s.sent.After(c.newest) {
+		c.newest, c.took = s.sent, time.Since(s.sent)
 	}
 	c.mu.Unlock()
-	if away && c.cfg.Observe != nil {
-		c.cfg.Observe(time.Since(t.sent))
+	if ok && c.cfg.Observe != nil {
+		c.cfg.Observe(time.Since(s.sent))
 	}
 }
 
-// CanaryState is how a canary is.
+// CanaryState is the state of a [Canary].
 type CanaryState struct {
-	Age  time.Duration // since the newest that is back was sent or, before the first, since the start
-	Last time.Duration // how long that one took; zero: none is back
-	OK   bool          // one is back, and young enough, or the next one waits behind messages that move
+	Age  time.Duration // since the newest one that came back was sent or, before the first, since the start
+	Last time.Duration // how long that one took; zero: none came back
+	OK   bool          // the age is within the limit, or the leader is working on earlier messages
 }
 
-// State is how the canary is at this moment.
+// State returns the state at this moment.
 func (c *Canary) State() CanaryState {
 	var read uint64
 	var moved time.Time
@@ -164,15 +161,15 @@ func (c *Canary) State() CanaryState {
 		return CanaryState{Age: time.Since(c.began), OK: waits}
 	}
 	age := time.Since(c.newest)
-	return CanaryState{Age: age, Last: c.lasting, OK: age <= c.cfg.Limit || waits}
+	return CanaryState{Age: age, Last: c.took, OK: age <= c.cfg.Limit || waits}
 }
 
-// awaited is the sequence of the first canary that is to be back next, zero when none is known. With
+// awaited is the sequence of the next canary to come back, zero when it is not known. Called with
 // c.mu held.
 func (c *Canary) awaited() (seq uint64) {
-	for _, t := range c.away {
-		if t.seq > 0 && t.sent.After(c.newest) && (seq == 0 || t.seq < seq) {
-			seq = t.seq
+	for _, s := range c.pending {
+		if s.seq > 0 && s.sent.After(c.newest) && (seq == 0 || s.seq < seq) {
+			seq = s.seq
 		}
 	}
 	return seq
@@ -180,8 +177,8 @@ func (c *Canary) awaited() (seq uint64) {
 
 var errNoCanary = errors.New("no message has come back yet")
 
-// Err is nil while messages arrive, or wait behind others that the leader gets on with: a node is
-// no less able to serve for a backlog.
+// Err is nil while messages arrive, or wait behind others that the leader is working on: a node can
+// serve during a backlog.
 func (c *Canary) Err() error {
 	switch s := c.State(); {
 	case s.OK:

@@ -44,7 +44,7 @@ func (c *canaryCage) release() {
 	c.stalled, c.held = false, nil
 	c.mu.Unlock()
 	for _, body := range held {
-		c.Back(body)
+		c.Received(body)
 	}
 }
 
@@ -68,7 +68,7 @@ func newCage(t *testing.T) *canaryCage {
 			at := Offset{1, cage.seq}
 			cage.mu.Unlock()
 			if !stalled {
-				cage.Back(body)
+				cage.Received(body)
 			} else if lost {
 				return Offset{}, errors.New("no answer")
 			}
@@ -118,7 +118,7 @@ func TestCanaryDiesAndLives(t *testing.T) {
 		c.release()
 		c.after(t, 0, true)
 		c.after(t, 2*time.Second, true)
-		if n := len(c.away); n != 0 {
+		if n := len(c.pending); n != 0 {
 			t.Errorf("%d canaries are away", n)
 		}
 	})
@@ -175,17 +175,17 @@ func TestCanaryIgnoresOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := c.count()
-		forged.Life = "another"
+		forged.Run = "another"
 		body, _ := json.Marshal(forged)
-		c.Back(body)
-		c.Back([]byte(`{"n":1}`))
-		c.Back([]byte(`nonsense`))
-		c.Back(nil)
+		c.Received(body)
+		c.Received([]byte(`{"n":1}`))
+		c.Received([]byte(`nonsense`))
+		c.Received(nil)
 		if c.count() != before {
 			t.Errorf("took a message that it has not sent")
 		}
-		c.Back(away)
-		c.Back(away)
+		c.Received(away)
+		c.Received(away)
 		if c.count() != before+1 {
 			t.Errorf("counted %d times, want once", c.count()-before)
 		}
@@ -198,8 +198,8 @@ func TestCanariesAreBounded(t *testing.T) {
 		c := newCage(t)
 		c.stall(true)
 		c.after(t, time.Hour, false)
-		if n := len(c.away); n != mostCanaries {
-			t.Errorf("%d are remembered, want %d", n, mostCanaries)
+		if n := len(c.pending); n != maxCanaries {
+			t.Errorf("%d are remembered, want %d", n, maxCanaries)
 		}
 	})
 }

@@ -66,9 +66,9 @@ func (p parts) envelope(topic string) (Envelope, error) {
 	return Envelope{User: UserID(p.user), Topic: topic, Payload: p.payload}, nil
 }
 
-// split takes userId and topic out of a JSON object and leaves every other byte
-// as it is: order, spelling and white space are the sender's. It validates all of
-// it and decodes only the two. The payload is in room, where that is large enough.
+// split takes userId and topic out of a JSON object and does not change any other byte:
+// order, spelling and white space are the sender's. It validates the whole object
+// and decodes only these two members. The payload is in room, when that is large enough.
 func split(body, room []byte) (parts, *InvalidError) {
 	if !utf8.Valid(body) {
 		return parts{}, errUTF8.at(invalidUTF8(body), "UTF-8")
@@ -95,10 +95,10 @@ func split(body, room []byte) (parts, *InvalidError) {
 	return p, nil
 }
 
-// wantEnd is expected behind the value.
+// wantEnd is expected after the value.
 const wantEnd = "the end of the text"
 
-// place adds where the scanner stands to an error of the text. An error of a member has
+// place adds the position of the scanner to an error of the text. An error of a member has
 // its name instead.
 func (s *scanner) place(err *InvalidError) *InvalidError {
 	if err.Field != "" {
@@ -171,7 +171,7 @@ func (p *parts) members(s *scanner) (end int, err *InvalidError) {
 	}
 }
 
-// notAnObject tells a value that is no object from what is no JSON at all.
+// notAnObject distinguishes a value that is not an object from invalid JSON.
 func notAnObject(body []byte) *InvalidError {
 	s := scanner{b: body}
 	if err := s.value(); err != nil {
@@ -208,9 +208,9 @@ func userText(raw []byte) (string, *InvalidError) {
 	return "", errUserID
 }
 
-// numberText spells a number as JavaScript's String() does, since the browser
-// that says setUserId(42) and the publisher that says 42.0 mean the same user.
-// An integer of more than 53 bits, which JavaScript cannot hold, keeps its digits.
+// numberText formats a number like JavaScript's String(): a client that calls setUserId(42) and a
+// publisher that sends 42.0 mean the same user. An integer of more than 53 bits, which JavaScript cannot
+// represent, keeps its digits.
 func numberText(raw []byte) (string, *InvalidError) {
 	if !bytes.ContainsAny(raw, ".eE") {
 		if string(raw) == "-0" {
@@ -222,19 +222,11 @@ func numberText(raw []byte) (string, *InvalidError) {
 	if err != nil || math.IsInf(f, 0) {
 		return "", errUserID
 	}
-	return jsNumber(f), nil
-}
-
-// jsNumber is the text of a user id that came as a number.
-func jsNumber(f float64) string {
 	if f == 0 {
-		return "0"
+		return "0", nil // also for -0
 	}
-	b, err := json.Marshal(f) // by ECMAScript's rules, which encoding/json promises
-	if err != nil {
-		return "" // NaN and infinities have no JSON: no user
-	}
-	return string(b)
+	text, _ := json.Marshal(f) // by ECMAScript's rules, as encoding/json promises
+	return string(text), nil
 }
 
 func topicText(raw []byte) (string, *InvalidError) {
@@ -247,7 +239,7 @@ func topicText(raw []byte) (string, *InvalidError) {
 	return "", errTopic
 }
 
-// keySet finds a key that stands twice. Small objects, which nearly all are,
+// keySet finds duplicate keys. Small objects, which are the usual ones,
 // need no map.
 type keySet struct {
 	few  [16][]byte

@@ -175,9 +175,9 @@ func TestUnknownOptions(t *testing.T) {
 	} {
 		b := newBatch([]Message{{Topic: "t", Body: []byte(`{"userId":"u"}`), Header: tt.header}}, 0)
 		switch {
-		case tt.field == "" && len(b.dead) > 0:
-			t.Errorf("%v: dead: %v", tt.header, b.dead[0].why)
-		case tt.field != "" && (len(b.dead) == 0 || b.dead[0].why.Code != CodeInvalidOption || b.dead[0].why.Field != tt.field):
+		case tt.field == "" && len(b.invalid) > 0:
+			t.Errorf("%v: dead: %v", tt.header, b.invalid[0].why)
+		case tt.field != "" && (len(b.invalid) == 0 || b.invalid[0].why.Code != CodeInvalidOption || b.invalid[0].why.Field != tt.field):
 			t.Errorf("%v: is no dead letter with %s", tt.header, tt.field)
 		}
 	}

@@ -26,9 +26,9 @@ const (
 	indexLogBytes     = 200 // a log beside its entries
 )
 
-// Index says which messages of the stream are in which user's log. A reader of the stream keeps
-// one in memory. It has sequences, and the newest payloads as long as there is room; the stream
-// is the only complete copy. Safe for concurrent use.
+// Index has the messages of each user's log. A reader of the stream keeps one in memory. It has
+// sequences, and the newest payloads while there is room; the stream is the only complete copy.
+// Safe for concurrent use.
 type Index struct {
 	cfg IndexConfig
 

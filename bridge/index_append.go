@@ -2,14 +2,6 @@ package bridge
 
 import "time"
 
-// Entry is one message to append.
-type Entry struct {
-	*Envelope
-	// OnlyIfPresent marks a message whose sender is told when no socket of the user is
-	// there: it is then withdrawn, and must never arrive later.
-	OnlyIfPresent bool
-}
-
 // Indexed is what [Index.Append] says of one message.
 type Indexed struct {
 	// Before is the user's message before this one; zero when none is known. It may name one
@@ -22,15 +14,15 @@ type Indexed struct {
 // Append adds messages to their users' logs, in the order of the stream, and returns, in the
 // same order, what it found. A message that is there already is found and not appended again.
 // Topics and payloads are kept: the caller must not change them.
-func (x *Index) Append(entries []Entry) []Indexed {
-	found := make([]Indexed, len(entries))
-	payloads := make([]indexPayload, len(entries))
+func (x *Index) Append(envelopes []*Envelope) []Indexed {
+	found := make([]Indexed, len(envelopes))
+	payloads := make([]indexPayload, len(envelopes))
 	now := time.Now()
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for i, e := range entries {
+	for i, e := range envelopes {
 		payloads[i] = indexPayload{e.Topic, e.Payload}
-		found[i] = x.append(e.Envelope, &payloads[i])
+		found[i] = x.append(e, &payloads[i])
 	}
 	x.evict(now)
 	return found

@@ -184,13 +184,13 @@ func indexRound(t *testing.T, seed uint64) {
 		user := bridge.UserID(fmt.Sprint("u", rnd.IntN(4)))
 		switch n := rnd.IntN(100); {
 		case n < 50:
-			var batch []bridge.Entry
+			var batch []*bridge.Envelope
 			first := m.end + 1 + uint64(rnd.IntN(3)) // some are in no log
 			again := rnd.IntN(4) == 0 && len(m.all) > 0
 			for i := range uint64(1 + rnd.IntN(5)) {
 				e := &bridge.Envelope{User: bridge.UserID(fmt.Sprint("u", rnd.IntN(4))), Topic: "t", Payload: fmt.Appendf(nil, `{"n":%d}`, first+i), Stored: time.Now()}
 				e.Offset = bridge.Offset{Epoch: epoch, Seq: first + i}
-				batch = append(batch, bridge.Entry{Envelope: e})
+				batch = append(batch, e)
 			}
 			var wants []bridge.Offset
 			for _, e := range batch {
@@ -199,7 +199,7 @@ func indexRound(t *testing.T, seed uint64) {
 					before = b.Offset
 				}
 				wants = append(wants, before)
-				m.append(e.Envelope)
+				m.append(e)
 			}
 			for i, got := range x.Append(batch) {
 				if got.Before != wants[i] && !branched || got.Withdrawn {
@@ -281,7 +281,7 @@ func TestIndexMemory(t *testing.T) {
 	add := func(from, to uint64) {
 		for seq := from; seq <= to; seq++ {
 			e := &bridge.Envelope{User: "u", Topic: "t", Payload: make([]byte, 1000), Offset: at(seq), Stored: time.Now()}
-			x.Append([]bridge.Entry{{Envelope: e}})
+			x.Append([]*bridge.Envelope{e})
 		}
 	}
 	add(1, 500)
@@ -315,8 +315,8 @@ func TestIndexOfAnotherReader(t *testing.T) {
 	t.Parallel()
 	x := bridge.NewIndex(bridge.IndexConfig{TTL: time.Hour, MaxPerUser: 100, MaxMemory: 1 << 20})
 	x.Begin(at(0))
-	entry := func(seq uint64) []bridge.Entry {
-		return []bridge.Entry{{Envelope: &bridge.Envelope{User: "u", Topic: "t", Offset: at(seq), Stored: time.Now()}}}
+	entry := func(seq uint64) []*bridge.Envelope {
+		return []*bridge.Envelope{{User: "u", Topic: "t", Offset: at(seq), Stored: time.Now()}}
 	}
 	x.Append(entry(1))
 	x.Append(entry(2))
@@ -343,7 +343,7 @@ func TestIndexLoses(t *testing.T) {
 	x := bridge.NewIndex(bridge.IndexConfig{TTL: time.Hour, MaxPerUser: 100, MaxMemory: 1 << 20})
 	x.Begin(at(0))
 	for _, seq := range []uint64{1, 9} {
-		x.Append([]bridge.Entry{{Envelope: &bridge.Envelope{User: "u", Topic: "t", Offset: at(seq), Stored: time.Now()}}})
+		x.Append([]*bridge.Envelope{{User: "u", Topic: "t", Offset: at(seq), Stored: time.Now()}})
 		if seq == 1 {
 			x.Lose(at(8))
 		}

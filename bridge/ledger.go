@@ -4,36 +4,22 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 )
 
-// Ledger proves that no message vanishes: each one that was read and appended
+// Ledger proves that no message vanishes: each message that was read and indexed
 // (or dead-lettered) is counted as received, and once more under its outcome.
 // Its zero value is empty. Safe for concurrent use.
 type Ledger struct {
 	received atomic.Uint64
-	pushed, inboxed, offline, duplicate,
-	dead atomic.Uint64
-	breaches atomic.Uint64 // found by Audit
+	outcomes [len(outcomes)]atomic.Uint64 // in the order of outcomes
+	breaches atomic.Uint64
 }
 
-// count is where an outcome is counted.
-func (l *Ledger) count(o Outcome) *atomic.Uint64 {
-	switch o {
-	case Pushed:
-		return &l.pushed
-	case Inboxed:
-		return &l.inboxed
-	case Offline:
-		return &l.offline
-	case Duplicate:
-		return &l.duplicate
-	case Dead:
-		return &l.dead
-	}
-	panic("bridge: no such outcome: " + string(o))
-}
+// count is the counter of an outcome.
+func (l *Ledger) count(o Outcome) *atomic.Uint64 { return &l.outcomes[slices.Index(outcomes[:], o)] }
 
 func (l *Ledger) receive(n int)    { l.received.Add(uint64(n)) }
 func (l *Ledger) settle(o Outcome) { l.count(o).Add(1) }
@@ -47,8 +33,8 @@ type Balance struct {
 // Balance reads the ledger. Outcomes are read before what was received, so
 // InFlight of a sound ledger is never negative.
 func (l *Ledger) Balance() Balance {
-	b := Balance{Outcomes: make(map[Outcome]uint64, len(Outcomes()))}
-	for _, o := range Outcomes() {
+	b := Balance{Outcomes: make(map[Outcome]uint64, len(outcomes))}
+	for _, o := range outcomes {
 		b.Outcomes[o] = l.count(o).Load()
 	}
 	b.Received = l.received.Load()

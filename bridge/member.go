@@ -7,29 +7,29 @@ import (
 	"time"
 )
 
-// Member keeps this node's lease alive, under which the registrations of its
-// sockets are believed.
+// Member renews this node's lease in the store. The registrations of a node are valid while its lease
+// is.
 type Member struct {
-	Lease    time.Duration                       // how long the store believes a silent node
+	Lease    time.Duration                       // how long the lease is valid
 	Beat     func(context.Context) (bool, error) // [Leases.Beat]
 	WentBack func(context.Context) (int, error)  // [Leases.WentBack]
 	Rejoined func(context.Context) error         // registers every local socket again
-	Away     func(bool)                          // told whether the store may take this node for dead; may be nil
+	Away     func(bool)                          // called with whether the lease may have expired; may be nil
 	Log      *slog.Logger
 }
 
-// beatEvery bounds how long a store that came back empty takes our users for
-// absent: until the next beat a sender may be told that a connected user is offline.
+// beatEvery bounds how long an empty store goes unnoticed after a restart: until the next beat a sender
+// may be told that a connected user is offline.
 const beatEvery = time.Second
 
-// Run beats each second, and at least three times a lease, until ctx ends. When the
-// lease had lapsed, or the store came back empty, it has every socket registered
-// again, and again until that has worked. The same when a part of the store went back to an
-// earlier state, which a lease that lives does not tell.
+// Run renews the lease each second, and at least three times a lease, until ctx ends. When the
+// lease had expired, or the store came back empty, it registers every socket again, and retries until
+// that has worked. It does the same when a part of the store went back to an earlier state: the
+// lease may still be valid then.
 func (m Member) Run(ctx context.Context) {
 	tick := time.NewTicker(min(beatEvery, m.Lease/3))
 	defer tick.Stop()
-	void := false // our registrations are
+	void := false // the registrations of this node are not valid
 	for first := true; ; first = false {
 		rejoined, err := m.Beat(ctx)
 		if rejoined && !first {

@@ -6,21 +6,21 @@ import "time"
 const (
 	// HeaderReceipt names a subject to which the receipt of the message is published.
 	HeaderReceipt = "Bridge-Receipt"
-	// HeaderOffline with the value [OfflineDrop] says that the message is of no
-	// use later: when no socket of the user is there it is not kept.
+	// HeaderOffline with the value [OfflineDrop] asks not to keep the message when the user has
+	// no socket.
 	HeaderOffline = "Bridge-Offline"
 	OfflineDrop   = "drop"
-	// HeaderAck with the value [AckClient] asks the pages themselves to confirm.
+	// HeaderAck with the value [AckClient] asks the clients to confirm the message.
 	HeaderAck = "Bridge-Ack"
 	AckClient = "client"
 )
 
-// Message is one message as the stream has it, before decoding.
+// Message is a message of the stream before decoding.
 type Message struct {
 	Offset  Offset
 	Subject string
 	Topic   string    // the subject without the prefix
-	Stored  time.Time // when the stream took it, by the clock of the NATS server
+	Stored  time.Time // when the stream stored it, by the clock of the NATS server
 	Header  map[string][]string
 	Body    []byte
 }
@@ -33,8 +33,8 @@ func (m *Message) header(key string) string {
 	return ""
 }
 
-// checkOptions refuses an option whose value is not known: ignoring it would do
-// something else than its publisher wants.
+// checkOptions refuses an option with an unknown value: to ignore it would be
+// different from what the publisher wants.
 func (m *Message) checkOptions() error {
 	for _, option := range [...]struct{ header, known string }{{HeaderOffline, OfflineDrop}, {HeaderAck, AckClient}} {
 		for _, value := range m.Header[option.header] {
@@ -46,7 +46,7 @@ func (m *Message) checkOptions() error {
 	return nil
 }
 
-// Envelope is one decoded message: for whom, under which name, and what.
+// Envelope is a decoded message: its user, topic and payload.
 type Envelope struct {
 	User  UserID
 	Topic string
@@ -57,22 +57,22 @@ type Envelope struct {
 	Offset  Offset
 	// Stored is as in [Message]. Not kept in the history: zero in a replay.
 	Stored time.Time
-	// Before is the user's message before this one; zero when that is not known.
-	// A socket that was not given it has missed something. Not kept in the history.
+	// Before is the user's message before this one; zero: not known.
+	// A socket without that message has missed something. Not kept in the history.
 	Before Offset
-	// Parent is the traceparent of the step that pushing this is a part of; empty
-	// when the message is not followed. Not kept in the history.
+	// Parent is the traceparent of the step that the push is a part of; empty
+	// when the message is not traced. Not kept in the history.
 	Parent string
-	// Ack is how long pages have to confirm a live message; zero when they need
-	// not. It is not kept in the history.
+	// Ack is how long clients may take to confirm a live message; zero: they need
+	// not. Not kept in the history.
 	Ack time.Duration
 }
 
 // Count is what one gateway did with one envelope.
 type Count struct {
-	Took  int // sockets that were given it, or will find it in the replay they are in
+	Took  int // sockets that received it, or will find it in their current replay
 	Seen  int // sockets that already had it
-	Acked int // sockets whose page has confirmed it, where that was asked
+	Acked int // sockets whose client has confirmed it, when that was asked for
 }
 
 // Add sums counts of several nodes.

@@ -2,43 +2,45 @@ package bridge
 
 import "time"
 
-// Outcome is what became of one message. Every message read from the stream
+// Outcome is the result of one message. Every message read from the stream
 // ends in exactly one.
 type Outcome string
 
 // The closed set of outcomes.
 const (
 	Pushed    Outcome = "pushed"    // at least one socket of the user took it
-	Inboxed   Outcome = "inboxed"   // no socket took it yet; it waits in the user's history
+	Inboxed   Outcome = "inboxed"   // no socket has it yet; it waits in the user's history
 	Offline   Outcome = "offline"   // no socket was there and the sender did not ask to keep it
 	Duplicate Outcome = "duplicate" // every socket already had it: a replay after a crash
-	Dead      Outcome = "dead"      // broke the rules; it is in the dead-letter stream with its reason
+	Dead      Outcome = "dead"      // invalid; it is in the stream of dead letters with the reason
 )
 
-// Outcomes lists the closed set, for metrics that start at zero and for tests.
-func Outcomes() []Outcome { return []Outcome{Pushed, Inboxed, Offline, Duplicate, Dead} }
+var outcomes = [...]Outcome{Pushed, Inboxed, Offline, Duplicate, Dead}
 
-// Settlement is one message that has its outcome.
+// Outcomes lists the closed set, for metrics that start at zero and for tests.
+func Outcomes() []Outcome { return outcomes[:] }
+
+// Settlement is a message with its outcome.
 type Settlement struct {
 	Offset  Offset
-	User    UserID // of a dead one: as far as it could be read
+	User    UserID // of an invalid message: as [FindUser] has found it
 	Topic   string
 	Outcome Outcome
 	Sockets int // how many took it
 	Code    string
-	Read    time.Time // when the router was given it
+	Read    time.Time // when the router received it
 }
 
-// Receipt says what became of one message. It goes to its sender: the HTTP caller
+// Receipt is the result of one message for its sender: the HTTP caller
 // or a publisher that named a receipt subject.
 type Receipt struct {
 	Outcome Outcome `json:"outcome"`
 	Sockets int     `json:"sockets"` // how many sockets took it
 	// Unsure is true for a message that its sender did not ask to keep, when it is not known
-	// whether a socket has it, or a socket that comes later will get it.
+	// whether a socket has it, or whether a later socket will receive it.
 	Unsure bool `json:"unsure,omitempty"`
-	// Acks is how many pages confirmed it, and AckMillis the time until the last
-	// of them did or time was up. Both are missing when none was asked to.
+	// Acks is how many clients confirmed it, and AckMillis the time until the last
+	// confirmation or the time-out. Both are missing when none was asked for.
 	Acks      *int      `json:"acks,omitempty"`
 	AckMillis float64   `json:"ackMs,omitempty"`
 	Offset    Offset    `json:"offset"`

@@ -20,7 +20,7 @@ func TestDeadLetterIsRefused(t *testing.T) {
 		poison := message(1, "u")
 		poison.Body = []byte("{")
 
-		w.bury = func() error { return fmt.Errorf("store: %w", bridge.ErrRefused) }
+		w.deadLetter = func() error { return fmt.Errorf("store: %w", bridge.ErrRefused) }
 		began := time.Now()
 		w.term(t, []bridge.Message{poison, message(2, "u")})
 		if took := time.Since(began); took > 10*time.Second {
@@ -28,7 +28,7 @@ func TestDeadLetterIsRefused(t *testing.T) {
 		}
 
 		// Refused for now: for a while it is tried again, and then not for each one anew.
-		w.bury = func() error { return fmt.Errorf("store: %w", bridge.ErrNotNow) }
+		w.deadLetter = func() error { return fmt.Errorf("store: %w", bridge.ErrNotNow) }
 		began = time.Now()
 		var more []bridge.Message
 		for seq := uint64(3); seq < 103; seq++ {
@@ -49,7 +49,7 @@ func TestDeadLetterIsRefused(t *testing.T) {
 
 		// The bus does not answer: nothing is given up.
 		silent := 40
-		w.bury = func() error {
+		w.deadLetter = func() error {
 			if silent--; silent >= 0 {
 				return errors.New("no answer")
 			}

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Backoff is how long to wait between tries: from First, doubling, up to Most,
-// each spread by jitter to between a half and the whole, so that many nodes do
-// not come back in step.
+// Backoff is the time between retries: from First, doubling, up to Most,
+// each with a jitter between a half and the whole, so that many nodes do
+// not retry at the same time.
 type Backoff struct {
 	First, Most time.Duration
 	next        time.Duration
@@ -25,7 +25,7 @@ func (b *Backoff) Next() time.Duration {
 func (b *Backoff) Reset() { b.next = 0 }
 
 // Retry calls op until it succeeds or ctx ends, and returns the context's cause
-// in that case. It says once that the operation fails and once that it works again.
+// in that case. It logs the first failure, and the success after one.
 func Retry(ctx context.Context, log *slog.Logger, what string, op func(context.Context) error) error {
 	wait := Backoff{First: 20 * time.Millisecond, Most: time.Second}
 	began := time.Now()

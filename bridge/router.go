@@ -11,48 +11,63 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Routes is what a router hands messages to. All functions are safe for concurrent
-// use; Push, Flush, Forward, Beat, Withdraw and Receipt never wait for the network.
-type Routes struct {
-	// LatestOnly restores the Node service's rule: a user's newest socket gets
+// Sockets are the sockets of this node. *gateway.Hub implements it. Safe for concurrent use; no
+// method waits for the network.
+type Sockets interface {
+	// Push gives an envelope to the sockets of its user. Flush writes what was pushed, and is called
+	// after each batch.
+	Push(*Envelope) Count
+	Flush()
+	// PushAcked is Push for an envelope that clients are to confirm. It calls done once, when all
+	// have confirmed or Envelope.Ack has passed.
+	PushAcked(e *Envelope, done func(Count))
+}
+
+// Nodes are the other nodes. *subscriber.Client implements it. Safe for concurrent use; no method
+// waits for the network.
+type Nodes interface {
+	// Forward sends envelopes to another node, in order, and calls done once:
+	// with a count for each, or with an error.
+	Forward(term uint64, node NodeID, batch []*Envelope, done func([]Count, error))
+	// Beat tells all nodes the term, the last number of their forwards, and the sequence up to which
+	// messages are dispatched.
+	Beat(term, dispatched uint64)
+	// Nodes lists the nodes that are alive, and this one. A message whose user cannot be looked up
+	// goes to all.
+	Nodes() []NodeID
+	// Unregistered lists the nodes with sockets that are not in the registry. Every message goes to
+	// these too.
+	Unregistered() []NodeID
+}
+
+// Results records what became of messages. *subscriber.Client implements it. Safe for concurrent use.
+type Results interface {
+	// Withdraw records that a message was withdrawn, so that no later leader delivers it, and
+	// calls done once. It does not wait. After an error the sender must not be told "offline".
+	Withdraw(term uint64, o Offset, done func(error))
+	// StoreDeadLetter stores an invalid message, with the reason.
+	StoreDeadLetter(context.Context, *Message, *InvalidError) error
+	// SendReceipt publishes a receipt. It does not wait.
+	SendReceipt(subject string, r Receipt)
+}
+
+// RouterConfig configures a [Router].
+type RouterConfig struct {
+	Node NodeID // this one
+	// LatestOnly is the rule of the Node service: a user's newest socket receives
 	// everything, older ones nothing.
 	LatestOnly bool
-	// AckTimeout is how long a page has to confirm a message whose sender asks for that.
+	// AckTimeout is how long clients may take to confirm a message whose sender asks for that.
 	AckTimeout time.Duration
-	// Push gives an envelope to this node's sockets of its user; Flush writes what
-	// was pushed, and comes after each batch.
-	Push  func(*Envelope) Count
-	Flush func()
-	// PushAcked does the same with one whose pages are to confirm it, and calls
-	// done once, when all have or Envelope.Ack has passed.
-	PushAcked func(e *Envelope, done func(Count))
-	// Forward hands envelopes to another node, in order, and calls done once:
-	// with a count for each, or with an error.
-	Forward func(term uint64, node NodeID, batch []*Envelope, done func([]Count, error))
-	// Beat tells all nodes which term it is, how far their links are, and up to which sequence
-	// messages are handed on.
-	Beat func(term, handed uint64)
-	// Nodes lists the nodes that live, this one among them: what cannot be looked up goes to all.
-	Nodes func() []NodeID
-	// Unregistered lists the nodes with sockets that the store does not know of: each message goes
-	// to these too.
-	Unregistered func() []NodeID
-	// Withdraw records that a message was withdrawn, so that no later leader delivers it, and
-	// calls done once. An error leaves that open: the sender must not be told "offline" then.
-	Withdraw func(term uint64, o Offset, done func(error))
-	// DeadLetter stores a message that breaks the rules, with the reason.
-	DeadLetter func(context.Context, *Message, *InvalidError) error
-	// Settled is told of each message that has its outcome, for operators who
+	// Settled is called with each message that has its outcome, for operators who
 	// watch. It must not wait. Nil: no operator does.
 	Settled func(Settlement)
-	// Records keeps what happened to each message. Nil: nothing is kept.
+	// Records saves the delivery record of each message. Nil: none is saved.
 	Records RecordSaver
-	// Begin follows messages through their steps. Nil: none is followed.
+	// Begin begins the spans of messages. Nil: none is traced.
 	Begin BeginSpan
-	// Metrics shows what the router counts. Nil: nobody sees it.
+	// Metrics registers the metrics of the router. Nil: they are not exported.
 	Metrics prometheus.Registerer
-	// Receipt tells the subject what became of a message.
-	Receipt func(subject string, r Receipt)
 }
 
 // routerStore is the part of the store that routing needs.
@@ -60,39 +75,44 @@ type routerStore interface {
 	Locate(ctx context.Context, users []UserID) []Located
 }
 
-// Router takes the stream's messages in batches, in order, puts each into the index, and
-// brings it to its user's sockets. It works in two stages that overlap: Route looks up where
-// the users of a batch are while the batch before is pushed.
+// Router takes the stream's messages in batches, in order. It puts each into the index, looks up
+// where its user is, and dispatches it to the user's sockets. Two stages overlap: Route looks up
+// the users of a batch while the batch before is dispatched.
 //
-// A message is in the index before its user is looked up, and a socket is registered before
-// its history is asked for: so it is in the answer, or the look-up finds the socket.
+// A message is in the index before its user is looked up, and a socket is registered before it reads
+// its history. So either the history has the message, or the look-up finds the socket.
 //
-// Only the leader routes; a standby calls [Router.Keep]. Keep, [Router.Begin], Route and
-// [Router.End] are called by one goroutine, Begin and End once for each term.
+// Only the leader routes; a standby calls [Router.Keep]. One goroutine calls Keep, [Router.Begin],
+// Route and [Router.End], Begin and End once for each term.
 type Router struct {
-	self    NodeID
+	cfg     RouterConfig
 	store   routerStore
 	index   *Index
-	routes  Routes
+	sockets Sockets
+	nodes   Nodes
+	results Results
 	log     *slog.Logger
 	ledger  Ledger
 	metrics *routerMetrics
 
 	recorder recorder
 
-	handed       atomic.Pointer[Offset] // of the last batch of the term that was handed on; nil before
-	unlocated    LogLimiter             // lines of look-ups that failed
-	lostDead     LogLimiter             // lines of lost dead letters
-	refusedSince time.Time              // when the bus began to refuse dead letters for now; zero: it takes them. Owned by Route.
+	progress     atomic.Pointer[Offset] // of the last batch of the term that was dispatched; nil before
+	unlocated    LogLimiter             // of look-ups that failed
+	lostDead     LogLimiter             // of lost dead letters
+	refusedSince time.Time              // when NATS began to refuse dead letters for now; zero: it accepts them. Owned by Route.
 
-	term *routerTerm // the one in progress; nil: none
+	term *routerTerm // the current one; nil: none
 }
 
 // NewRouter makes the router of one node.
-func NewRouter(self NodeID, store routerStore, index *Index, routes Routes, log *slog.Logger) *Router {
+func NewRouter(cfg RouterConfig, store routerStore, index *Index, sockets Sockets, nodes Nodes, results Results, log *slog.Logger) *Router {
 	log = log.With("component", "router")
-	r := &Router{self: self, store: store, index: index, routes: routes, log: log, recorder: recorder{saver: routes.Records, log: log}}
-	r.metrics = newRouterMetrics(routes.Metrics, &r.ledger)
+	r := &Router{
+		cfg: cfg, store: store, index: index, sockets: sockets, nodes: nodes, results: results, log: log,
+		recorder: recorder{saver: cfg.Records, log: log},
+	}
+	r.metrics = newRouterMetrics(cfg.Metrics, &r.ledger)
 	return r
 }
 
@@ -103,9 +123,9 @@ func (r *Router) Ledger() *Ledger { return &r.ledger }
 type routerTerm struct {
 	number  uint64
 	stop    context.CancelFunc
-	batches chan *batch    // sender: Route; receiver: hand; closed by End
-	queued  atomic.Int64   // batches that hand has, or will have
-	running sync.WaitGroup // hand, beat, recorder, pushes and forwards that wait for their answer, withdrawals
+	batches chan *batch    // sender: Route; receiver: dispatchAll; closed by End
+	queued  atomic.Int64   // batches that dispatchAll has or will have
+	running sync.WaitGroup // dispatchAll, beat, recorder, pushes and forwards that wait for their answer, withdrawals
 }
 
 // Begin starts a term.
@@ -113,13 +133,13 @@ func (r *Router) Begin(term uint64) {
 	ctx, stop := context.WithCancel(context.Background())
 	t := &routerTerm{number: term, stop: stop, batches: make(chan *batch, 1)}
 	r.term = t
-	r.handed.Store(nil)
-	t.running.Go(func() { r.hand(t) })
+	r.progress.Store(nil)
+	t.running.Go(func() { r.dispatchAll(t) })
 	t.running.Go(func() { r.beat(ctx, term) })
 	t.running.Go(func() { r.recorder.run(ctx) })
 }
 
-// End waits until what was routed is handed on and answered for.
+// End waits until what was routed is dispatched and every outcome is known.
 func (r *Router) End(uint64) {
 	t := r.term
 	close(t.batches)
@@ -129,11 +149,11 @@ func (r *Router) End(uint64) {
 	r.term = nil
 }
 
-// Progress is up to where the messages of this node's last term were handed on; zero when none
-// was. A leader that comes after this one begins behind it. Safe for concurrent use.
+// Progress is the offset up to which the messages of this node's last term were dispatched; zero when
+// none was. The next leader begins after it. Safe for concurrent use.
 func (r *Router) Progress() Offset {
-	if handed := r.handed.Load(); handed != nil {
-		return *handed
+	if o := r.progress.Load(); o != nil {
+		return *o
 	}
 	return Offset{}
 }
@@ -141,20 +161,20 @@ func (r *Router) Progress() Offset {
 // Keep puts messages into the index and does nothing else with them.
 func (r *Router) Keep(msgs []Message) {
 	b := newBatch(msgs, 0)
-	r.index.Append(b.entries)
+	r.index.Append(b.envelopes)
 	r.index.Advance(b.last)
 }
 
-// Route decodes a batch, puts it into the index and queues it for its sockets. A message whose
-// user cannot be looked up goes to all nodes. Route returns an error only when ctx has ended;
-// the batch was then not handed on, and may safely be routed again.
+// Route decodes a batch, puts it into the index, looks up its users, and queues it for its sockets.
+// A message whose user cannot be looked up goes to all nodes. Route returns an error only when ctx
+// has ended; the batch was then not dispatched, and may be routed again.
 func (r *Router) Route(ctx context.Context, term uint64, msgs []Message) error {
-	b := newBatch(msgs, r.routes.AckTimeout)
-	if r.routes.Begin != nil {
-		r.follow(b)
+	b := newBatch(msgs, r.cfg.AckTimeout)
+	if r.cfg.Begin != nil {
+		r.sample(b)
 	}
-	for _, d := range b.dead {
-		if err := r.deadLetter(ctx, d); err != nil {
+	for _, m := range b.invalid {
+		if err := r.deadLetter(ctx, m); err != nil {
 			return err
 		}
 	}
@@ -164,37 +184,42 @@ func (r *Router) Route(ctx context.Context, term uint64, msgs []Message) error {
 		return context.Cause(ctx)
 	}
 	r.ledger.receive(len(msgs))
-	for _, d := range b.dead {
-		r.ledger.settle(Dead)
-		r.receipt(d.msg, Receipt{Outcome: Dead, Offset: d.msg.Offset, Topic: d.msg.Topic, Code: d.why.Code})
-		user := GuessUser(d.msg.Body)
-		if r.routes.Settled != nil {
-			r.routes.Settled(Settlement{Offset: d.msg.Offset, User: user, Topic: d.msg.Topic, Outcome: Dead, Code: d.why.Code, Read: b.read})
-		}
-		r.recorder.add(func(r *DeliveryRecord) {
-			r.Offset, r.Subject, r.User, r.Read, r.Settled, r.Outcome, r.Code = d.msg.Offset, d.msg.Subject, user, b.read, time.Now(), Dead, d.why.Code
-		})
+	for _, m := range b.invalid {
+		r.finishInvalid(b, m)
 	}
-	r.handOn(b)
+	r.queue(b)
 	return nil
 }
 
-// few is how many messages are handed on at once by the goroutine that appended them,
-// when no batch is before them: waking another goroutine would take longer.
-const few = 8
+// finishInvalid is finish for an invalid message, whose dead letter is stored.
+func (r *Router) finishInvalid(b *batch, m invalidMessage) {
+	r.ledger.settle(Dead)
+	r.receipt(m.msg, Receipt{Outcome: Dead, Offset: m.msg.Offset, Topic: m.msg.Topic, Code: m.why.Code})
+	user := FindUser(m.msg.Body)
+	if r.cfg.Settled != nil {
+		r.cfg.Settled(Settlement{Offset: m.msg.Offset, User: user, Topic: m.msg.Topic, Outcome: Dead, Code: m.why.Code, Read: b.read})
+	}
+	r.recorder.add(func(d *DeliveryRecord) {
+		d.Offset, d.Subject, d.User, d.Read, d.Settled, d.Outcome, d.Code = m.msg.Offset, m.msg.Subject, user, b.read, time.Now(), Dead, m.why.Code
+	})
+}
 
-// handOn hands a batch on, or leaves that to hand while the next one is appended.
-func (r *Router) handOn(b *batch) {
+// inlineBatchMax is how many messages the goroutine of Route dispatches itself, when no batch is
+// queued: waking another goroutine would take longer.
+const inlineBatchMax = 8
+
+// queue dispatches a small batch, or leaves it to dispatchAll while Route goes on.
+func (r *Router) queue(b *batch) {
 	t := r.term
-	if len(b.flights) <= few && t.queued.Load() == 0 {
-		r.handBatch(t, b)
+	if len(b.deliveries) <= inlineBatchMax && t.queued.Load() == 0 {
+		r.dispatch(t, b)
 		return
 	}
 	t.queued.Add(1)
-	t.batches <- b // hand never waits for the network, so neither does this
+	t.batches <- b // dispatchAll never waits for the network, so neither does this
 }
 
-// locate looks the users of a batch up.
+// locate looks up the sockets of the users of a batch.
 func (r *Router) locate(ctx context.Context, b *batch) {
 	users := b.users()
 	if len(users) == 0 {
@@ -203,11 +228,11 @@ func (r *Router) locate(ctx context.Context, b *batch) {
 	found := r.store.Locate(ctx, users)
 	b.located = time.Now()
 	var failed error
-	for i := range b.flights {
-		f := &b.flights[i]
-		at := &found[f.user]
-		if f.sockets = at.Sockets; at.Err != nil {
-			f.unlocated, failed = true, at.Err
+	for i := range b.deliveries {
+		d := &b.deliveries[i]
+		at := &found[d.user]
+		if d.sockets = at.Sockets; at.Err != nil {
+			d.unlocated, failed = true, at.Err
 		}
 	}
 	r.metrics.located(found)
@@ -218,18 +243,18 @@ func (r *Router) locate(ctx context.Context, b *batch) {
 	}
 }
 
-// deadLetterLimit is how long the bus may answer that it does not take dead letters now, before
-// messages go on without theirs: the account's storage is full, a stream cannot be created.
+// deadLetterLimit is how long NATS may refuse all dead letters for now, for example because the
+// account's storage is full, before messages go on without theirs.
 const deadLetterLimit = 30 * time.Second
 
-// deadLetter stores an invalid message before the checkpoint can pass it. Where the bus refuses
-// the dead letter for good, or has refused all of them for deadLetterLimit, the message
-// is counted and logged instead: one message must not hold the intake. While the bus does not
-// answer at all deadLetter tries until it does.
-func (r *Router) deadLetter(ctx context.Context, d deadMessage) error {
+// deadLetter stores an invalid message before the intake moves past it. When NATS refuses the dead
+// letter permanently, or has refused all of them for deadLetterLimit, the message is counted and
+// logged instead: one message must not block the intake. While NATS does not answer, deadLetter
+// retries until it does.
+func (r *Router) deadLetter(ctx context.Context, m invalidMessage) error {
 	var refused error
 	err := Retry(ctx, r.log, "store dead letter", func(ctx context.Context) error {
-		err := r.routes.DeadLetter(ctx, d.msg, d.why)
+		err := r.results.StoreDeadLetter(ctx, m.msg, m.why)
 		lasting := false
 		switch {
 		case err == nil:
@@ -248,14 +273,14 @@ func (r *Router) deadLetter(ctx context.Context, d deadMessage) error {
 	if refused != nil && err == nil {
 		r.metrics.deadLost.Inc()
 		if times, due := r.lostDead.Due(time.Now()); due {
-			r.log.LogAttrs(ctx, slog.LevelError, "dead letter lost, the message is in the stream until it ages out", slog.String("subject", d.msg.Subject),
-				slog.Uint64("stream_seq", d.msg.Offset.Seq), slog.String("reason", d.why.Code), slog.Any("err", refused), slog.Int("times", times))
+			r.log.LogAttrs(ctx, slog.LevelError, "dead letter lost, the message is in the stream until it ages out", slog.String("subject", m.msg.Subject),
+				slog.Uint64("stream_seq", m.msg.Offset.Seq), slog.String("reason", m.why.Code), slog.Any("err", refused), slog.Int("times", times))
 		}
 		return nil
 	}
 	if err == nil {
-		r.log.LogAttrs(ctx, slog.LevelWarn, "dead letter", slog.String("subject", d.msg.Subject),
-			slog.Uint64("stream_seq", d.msg.Offset.Seq), slog.String("reason", d.why.Code))
+		r.log.LogAttrs(ctx, slog.LevelWarn, "dead letter", slog.String("subject", m.msg.Subject),
+			slog.Uint64("stream_seq", m.msg.Offset.Seq), slog.String("reason", m.why.Code))
 	}
 	return err
 }
@@ -263,20 +288,20 @@ func (r *Router) deadLetter(ctx context.Context, d deadMessage) error {
 func (r *Router) receipt(m *Message, rc Receipt) {
 	if subject := m.header(HeaderReceipt); subject != "" {
 		rc.At = time.Now().UTC()
-		r.routes.Receipt(subject, rc)
+		r.results.SendReceipt(subject, rc)
 	}
 }
 
-// hand pushes and forwards batches in order.
-func (r *Router) hand(t *routerTerm) {
+// dispatchAll dispatches the queued batches in order.
+func (r *Router) dispatchAll(t *routerTerm) {
 	for b := range t.batches {
-		r.handBatch(t, b)
+		r.dispatch(t, b)
 		t.queued.Add(-1)
 	}
 }
 
-// beat tells every node each second how far its link is, and how far the term has come: before its
-// first message is handed on, by what is indexed.
+// beat sends a beat each second. Before the first message of the term is dispatched, it has the
+// sequence up to which the stream is indexed.
 func (r *Router) beat(ctx context.Context, term uint64) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -285,7 +310,7 @@ func (r *Router) beat(ctx context.Context, term uint64) {
 		if at.IsZero() {
 			at = r.index.Horizon()
 		}
-		r.routes.Beat(term, at.Seq)
+		r.nodes.Beat(term, at.Seq)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

@@ -13,26 +13,29 @@ import (
 	"github.com/codewar/socketbridge/store"
 )
 
+// beatWorld keeps the sequences of beats.
+type beatWorld struct {
+	*world
+	mu    sync.Mutex // guards beats
+	beats []uint64
+}
+
+func (w *beatWorld) Nodes() []bridge.NodeID { return nil }
+
+func (w *beatWorld) Beat(_, dispatched uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.beats = append(w.beats, dispatched)
+}
+
 // TestBeatSaysHowFarTheTermIs: by what is indexed before the first message is handed on, and by what
 // is handed on after that.
 func TestBeatSaysHowFarTheTermIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		index := bridge.NewIndex(bridge.IndexConfig{TTL: time.Hour, MaxPerUser: 10, MaxMemory: 1 << 20})
 		index.Begin(at(5))
-		var mu sync.Mutex
-		var told []uint64
-		routes := bridge.Routes{
-			Push: func(*bridge.Envelope) bridge.Count { return bridge.Count{Took: 1} }, Flush: func() {},
-			Forward:      func(uint64, bridge.NodeID, []*bridge.Envelope, func([]bridge.Count, error)) {},
-			Nodes:        func() []bridge.NodeID { return nil },
-			Unregistered: func() []bridge.NodeID { return nil },
-			Beat: func(_, handed uint64) {
-				mu.Lock()
-				defer mu.Unlock()
-				told = append(told, handed)
-			},
-		}
-		r := bridge.NewRouter(self, store.NewMemory(store.Limits{}).Node(self), index, routes, slog.New(slog.DiscardHandler))
+		w := &beatWorld{world: &world{push: func(*bridge.Envelope) bridge.Count { return bridge.Count{Took: 1} }}}
+		r := bridge.NewRouter(bridge.RouterConfig{Node: self}, store.NewMemory(store.Limits{}).Node(self), index, w, w, w, slog.New(slog.DiscardHandler))
 		r.Begin(1)
 		synctest.Wait()
 		if err := r.Route(t.Context(), 1, []bridge.Message{{Offset: at(6), Topic: "t", Body: []byte(`{"userId":"u"}`), Stored: time.Now()}}); err != nil {
@@ -42,7 +45,7 @@ func TestBeatSaysHowFarTheTermIs(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		r.End(1)
-		if d := cmp.Diff([]uint64{5, 6}, told); d != "" {
+		if d := cmp.Diff([]uint64{5, 6}, w.beats); d != "" {
 			t.Errorf("beats (-want +got):\n%s", d)
 		}
 	})

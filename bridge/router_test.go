@@ -38,10 +38,10 @@ type world struct {
 
 	unregistered []bridge.NodeID
 
-	withdraw func() error // nil: every withdrawal is recorded
-	bury     func() error // nil: every dead letter is stored
-	push     func(*bridge.Envelope) bridge.Count
-	forward  func([]*bridge.Envelope) ([]bridge.Count, error)
+	withdraw   func() error // nil: every withdrawal is recorded
+	deadLetter func() error // nil: every dead letter is stored
+	push       func(*bridge.Envelope) bridge.Count
+	forward    func([]*bridge.Envelope) ([]bridge.Count, error)
 }
 
 // failingStore does not answer the first look-ups, and never those of some users.
@@ -86,59 +86,66 @@ func newWorld(t *testing.T) *world {
 		}
 		return counts, nil
 	}
-	w.Router = bridge.NewRouter(self, w.failing, w.index, bridge.Routes{
-		Metrics: w.metrics,
-		Push: func(e *bridge.Envelope) bridge.Count {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.pushed = append(w.pushed, e.Offset)
-			return w.push(e)
-		},
-		Flush:      func() {},
-		AckTimeout: time.Second,
-		PushAcked: func(e *bridge.Envelope, done func(bridge.Count)) {
-			if e.Offset.Seq%4 < 2 {
-				done(bridge.Count{Took: 1, Acked: 1})
-				return
-			}
-			go done(bridge.Count{Took: 1, Acked: 1})
-		},
-		Forward: func(_ uint64, _ bridge.NodeID, batch []*bridge.Envelope, done func([]bridge.Count, error)) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			for _, e := range batch {
-				w.forwards = append(w.forwards, e.Offset)
-			}
-			counts, err := w.forward(batch)
-			go done(counts, err) // from another goroutine, as the network does
-		},
-		Beat:         func(uint64, uint64) {},
-		Nodes:        func() []bridge.NodeID { return []bridge.NodeID{other, self} },
-		Unregistered: func() []bridge.NodeID { return w.unregistered },
-		Withdraw: func(_ uint64, _ bridge.Offset, done func(error)) {
-			var err error
-			if w.withdraw != nil {
-				err = w.withdraw()
-			}
-			go done(err)
-		},
-		DeadLetter: func(_ context.Context, _ *bridge.Message, why *bridge.InvalidError) error {
-			if w.bury != nil {
-				if err := w.bury(); err != nil {
-					return err
-				}
-			}
-			w.dead = append(w.dead, why.Code)
-			return nil
-		},
-		Receipt: func(subject string, r bridge.Receipt) {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			r.At = time.Time{}
-			w.receipts[subject] = r
-		},
-	}, slog.New(slog.DiscardHandler))
+	w.Router = bridge.NewRouter(bridge.RouterConfig{Node: self, AckTimeout: time.Second, Metrics: w.metrics}, w.failing, w.index, w, w, w, slog.New(slog.DiscardHandler))
 	return w
+}
+
+func (w *world) Push(e *bridge.Envelope) bridge.Count {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.pushed = append(w.pushed, e.Offset)
+	return w.push(e)
+}
+
+func (w *world) Flush() {}
+
+func (w *world) PushAcked(e *bridge.Envelope, done func(bridge.Count)) {
+	if e.Offset.Seq%4 < 2 {
+		done(bridge.Count{Took: 1, Acked: 1})
+		return
+	}
+	go done(bridge.Count{Took: 1, Acked: 1})
+}
+
+func (w *world) Forward(_ uint64, _ bridge.NodeID, batch []*bridge.Envelope, done func([]bridge.Count, error)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, e := range batch {
+		w.forwards = append(w.forwards, e.Offset)
+	}
+	counts, err := w.forward(batch)
+	go done(counts, err) // from another goroutine, as the network does
+}
+
+func (w *world) Beat(uint64, uint64) {}
+
+func (w *world) Nodes() []bridge.NodeID { return []bridge.NodeID{other, self} }
+
+func (w *world) Unregistered() []bridge.NodeID { return w.unregistered }
+
+func (w *world) Withdraw(_ uint64, _ bridge.Offset, done func(error)) {
+	var err error
+	if w.withdraw != nil {
+		err = w.withdraw()
+	}
+	go done(err)
+}
+
+func (w *world) StoreDeadLetter(_ context.Context, _ *bridge.Message, why *bridge.InvalidError) error {
+	if w.deadLetter != nil {
+		if err := w.deadLetter(); err != nil {
+			return err
+		}
+	}
+	w.dead = append(w.dead, why.Code)
+	return nil
+}
+
+func (w *world) SendReceipt(subject string, r bridge.Receipt) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r.At = time.Time{}
+	w.receipts[subject] = r
 }
 
 // register gives the user a socket on the node whose store it is.

@@ -9,18 +9,17 @@ import (
 // Context). HTTP and NATS have the same name for it.
 const HeaderTraceparent = "traceparent"
 
-// BeginSpan begins a step in the life of a message that is followed. The parent is
-// the traceparent of the step that it is a part of, on this node or another. With one
-// that says "not sampled" BeginSpan returns nil, and with none it does so for all
-// messages but a few that it chooses: then the message is not followed. It must cost
-// next to nothing when it returns nil.
+// BeginSpan begins the span of one step of a message. parent is the traceparent of the step that it
+// is a part of, on this node or another. BeginSpan returns nil when parent says "not sampled", and
+// without a parent for all messages that it does not choose: the message is then not traced. It must
+// cost next to nothing when it returns nil.
 type BeginSpan func(name, parent string, at time.Time) Span
 
-// A Span is a step that has begun. Safe for concurrent use.
+// Span is a step that has begun. Safe for concurrent use.
 type Span interface {
-	// Traceparent is what steps inside this one have as their parent.
+	// Traceparent is the parent of the steps inside this one.
 	Traceparent() string
-	// End ends the step, with what is to be known of it. It is called once.
+	// End ends the step, with its attributes. It is called once.
 	End(at time.Time, facts ...slog.Attr)
 }
 
@@ -35,8 +34,8 @@ const (
 	SpanPush    = "push"        // to the sockets of one node, until they have it or have confirmed it
 )
 
-// stored is when the stream stored the message, as far as that can be: its server's
-// clock may be ahead of ours.
+// stored is when the stream stored the message, but not later than read: the clock of the NATS server
+// may be ahead.
 func (m *Message) stored(read time.Time) time.Time {
 	if m.Stored.Unix() > 0 && m.Stored.Before(read) {
 		return m.Stored
@@ -44,53 +43,50 @@ func (m *Message) stored(read time.Time) time.Time {
 	return read
 }
 
-// follow begins the spans of those messages of a batch that are followed.
-func (r *Router) follow(b *batch) {
-	for i := range b.flights {
-		f := &b.flights[i]
-		if f.span = r.routes.Begin(SpanDeliver, f.msg.header(HeaderTraceparent), f.msg.stored(b.read)); f.span != nil {
-			f.Parent = f.span.Traceparent()
+// sample begins the spans of those messages of a batch that are traced.
+func (r *Router) sample(b *batch) {
+	for i := range b.deliveries {
+		d := &b.deliveries[i]
+		if d.span = r.cfg.Begin(SpanDeliver, d.msg.header(HeaderTraceparent), d.msg.stored(b.read)); d.span != nil {
+			d.Parent = d.span.Traceparent()
 		}
 	}
-	for _, d := range b.dead {
-		if span := r.routes.Begin(SpanDeliver, d.msg.header(HeaderTraceparent), d.msg.stored(b.read)); span != nil {
-			span.End(time.Now(), slog.String("outcome", string(Dead)), slog.String("code", d.why.Code), slog.Any("offset", d.msg.Offset))
+	for _, m := range b.invalid {
+		if span := r.cfg.Begin(SpanDeliver, m.msg.header(HeaderTraceparent), m.msg.stored(b.read)); span != nil {
+			span.End(time.Now(), slog.String("outcome", string(Dead)), slog.String("code", m.why.Code), slog.Any("offset", m.msg.Offset))
 		}
 	}
 }
 
-// part records a step that is over.
-func (r *Router) part(name, parent string, from, to time.Time, facts ...slog.Attr) {
-	if span := r.routes.Begin(name, parent, from); span != nil {
-		span.End(to, facts...)
+// endDelivery ends the span of a delivery, and records its first steps.
+func (r *Router) endDelivery(b *batch, d *delivery, o Outcome, sum Count) {
+	record := func(name string, from, to time.Time, facts ...slog.Attr) {
+		if span := r.cfg.Begin(name, d.Parent, from); span != nil {
+			span.End(to, facts...)
+		}
 	}
+	record(SpanRead, d.msg.stored(b.read), b.read)
+	record(SpanStore, b.read, b.located, slog.Int("messages", len(b.envelopes)))
+	d.span.End(time.Now(), slog.String("user", string(d.User)), slog.String("topic", d.Topic), slog.Any("offset", d.Offset),
+		slog.String("outcome", string(o)), slog.Int("sockets", sum.Took), slog.Time("handed", b.dispatched))
 }
 
-// followed ends the span of a flight that has its outcome, and tells its first steps.
-func (r *Router) followed(b *batch, i int, o Outcome, sum Count) {
-	f := &b.flights[i]
-	r.part(SpanRead, f.Parent, f.msg.stored(b.read), b.read)
-	r.part(SpanStore, f.Parent, b.read, b.located, slog.Int("messages", len(b.entries)))
-	f.span.End(time.Now(), slog.String("user", string(f.User)), slog.String("topic", f.Topic), slog.Any("offset", f.Offset),
-		slog.String("outcome", string(o)), slog.Int("sockets", sum.Took), slog.Time("handed", b.handed))
-}
-
-// beginForward begins the span of a flight's way to a node, if it is followed, and
-// returns the envelope that goes: what the node does is a part of that.
-func (r *Router) beginForward(f *flight) (*Envelope, Span) {
-	if f.span == nil {
-		return &f.Envelope, nil
+// beginForward begins the span of a forward, if the delivery is traced, and returns the envelope to
+// send: the steps of the other node are a part of that span.
+func (r *Router) beginForward(d *delivery) (*Envelope, Span) {
+	if d.span == nil {
+		return &d.Envelope, nil
 	}
-	span := r.routes.Begin(SpanForward, f.Parent, time.Now())
+	span := r.cfg.Begin(SpanForward, d.Parent, time.Now())
 	if span == nil {
-		return &f.Envelope, nil
+		return &d.Envelope, nil
 	}
-	e := f.Envelope
+	e := d.Envelope
 	e.Parent = span.Traceparent()
 	return &e, span
 }
 
-// endForwards ends what beginForward has begun.
+// endForwards ends the spans of beginForward.
 func endForwards(spans []Span, node NodeID, counts []Count, err error) {
 	for j, span := range spans {
 		switch {

@@ -25,10 +25,10 @@ func nobody(string, string, time.Time) Span { return nil }
 // TestNotFollowedCostsNothing: a message that is not followed allocates as much with
 // tracing as without.
 func TestNotFollowedCostsNothing(t *testing.T) {
-	r := &Router{routes: Routes{Begin: nobody}}
+	r := &Router{cfg: RouterConfig{Begin: nobody}}
 	msgs := spanBatch()
 	off := testing.AllocsPerRun(20, func() { newBatch(msgs, time.Second) })
-	on := testing.AllocsPerRun(20, func() { r.follow(newBatch(msgs, time.Second)) })
+	on := testing.AllocsPerRun(20, func() { r.sample(newBatch(msgs, time.Second)) })
 	if on != off {
 		t.Errorf("%v allocations for a batch with tracing, %v without", on, off)
 	}
@@ -40,13 +40,13 @@ func BenchmarkFollow(b *testing.B) {
 		begin BeginSpan
 	}{{"off", nil}, {"on", nobody}} {
 		b.Run(tt.name, func(b *testing.B) {
-			r := &Router{routes: Routes{Begin: tt.begin}}
+			r := &Router{cfg: RouterConfig{Begin: tt.begin}}
 			msgs := spanBatch()
 			b.ReportAllocs()
 			for b.Loop() {
 				batch := newBatch(msgs, time.Second)
-				if r.routes.Begin != nil {
-					r.follow(batch)
+				if r.cfg.Begin != nil {
+					r.sample(batch)
 				}
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(msgs)), "ns/message")

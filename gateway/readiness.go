@@ -37,7 +37,7 @@ func (s *Server) KeepServing(ctx context.Context, self bridge.NodeID, nodes Serv
 	tick := time.NewTicker(readinessEvery)
 	defer tick.Stop()
 	said := readinessLog{log: s.log, reasons: "starting", since: time.Now()}
-	var decision bridge.LetGo
+	var decision bridge.DisconnectPolicy
 	for {
 		select {
 		case <-tick.C:

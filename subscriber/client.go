@@ -15,7 +15,7 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// Client is this node's one connection to NATS and all that goes over it.
+// Client is this node's connection to NATS and everything that uses it.
 // Safe for concurrent use.
 type Client struct {
 	cfg  Config
@@ -38,21 +38,24 @@ type Client struct {
 	queries    atomic.Pointer[QueryHandler]    // nil until ServeQueries
 	heardTerm  atomic.Uint64                   // the term of the last message of a leader
 
-	slow       bridge.LogLimiter
-	denials    denials
-	reconnects atomic.Uint64 // times that NATS was there again
-	faults     atomic.Uint64 // found by its library
+	withdrawals atomic.Pointer[withdrawals] // nil until NewIntake
+
+	asyncErrors bridge.LogLimiter
+	denials     denials
+	reconnects  atomic.Uint64 // times that NATS was available again
+	faults      atomic.Uint64 // found by the client library
 
 	pause func(context.Context, time.Duration) error // between two looks at a stream that went back
 
-	background sync.WaitGroup     // streams, outbox, membership and watch
+	background sync.WaitGroup     // streams, outbox, membership and repairs
 	stop       context.CancelFunc // ends them
-	closing    atomic.Bool        // a disconnect is what we asked for
+	stopped    <-chan struct{}    // closed by stop
+	closing    atomic.Bool        // Close was called
 	closed     chan struct{}      // closed when the connection is
 }
 
 // Open connects to NATS, or starts the embedded server when cfg.URL is empty.
-// With a URL it does not wait for NATS to be there: [Client.Ready] tells.
+// With a URL it does not wait for the connection: see [Client.Ready].
 func Open(ctx context.Context, cfg Config, node bridge.NodeID, log *slog.Logger) (_ *Client, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -79,7 +82,7 @@ func (c *Client) open(ctx context.Context) (err error) {
 		return fmt.Errorf("use jetstream: %w", err)
 	}
 	c.streams = newStreams(c.cfg, c.js, c.conn, c.log)
-	if c.embedded != nil { // it is there, so what fails now will not get better
+	if c.embedded != nil { // the server runs, so a retry would not help
 		if err := c.streams.ensureBoth(ctx); err != nil {
 			return err
 		}
@@ -93,18 +96,17 @@ func (c *Client) open(ctx context.Context) (err error) {
 		return err
 	}
 	ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))
+	c.stopped = ctx.Done()
 	c.background.Go(func() { c.streams.keep(ctx) })
 	c.background.Go(func() { c.outbox.run(ctx) })
 	c.background.Go(func() { c.membership.run(ctx) })
-	c.background.Go(func() { c.inbox.asks.watch(ctx, c.conn) })
 	if r := c.embedded.repairs(); r != nil {
 		c.background.Go(func() { r.run(ctx, c.streams.look) })
 	}
 	return nil
 }
 
-// Ready returns nil while NATS is there with both streams in place, and
-// otherwise why not.
+// Ready returns nil while NATS is available and has both streams, and else the reason.
 func (c *Client) Ready() error {
 	if err := c.conn.err(); err != nil {
 		return err
@@ -113,8 +115,8 @@ func (c *Client) Ready() error {
 }
 
 // Reaches reports whether o is an offset of the stream, not beyond its end, and the
-// stream keeps every message after it. A no is never older than the call; a yes may be
-// some seconds old. An error means that the stream could not be asked.
+// stream has every message after it. False is never older than the call; true may be
+// some seconds old. An error means that NATS did not answer.
 func (c *Client) Reaches(ctx context.Context, o bridge.Offset) (bool, error) {
 	if c.streams.state().reaches(o) {
 		return true, nil
@@ -126,9 +128,8 @@ func (c *Client) Reaches(ctx context.Context, o bridge.Offset) (bool, error) {
 	return now.reaches(o), nil
 }
 
-// Close finishes what is under way, for as long as ctx allows, and ends the
-// connection and the embedded server. Calls in progress fail; an [Intake] must
-// have been drained before.
+// Close sends what is queued, until ctx ends, and then closes the connection and stops the embedded
+// server. Calls in progress fail. An [Intake] must have been drained before.
 func (c *Client) Close(ctx context.Context) error {
 	if c.closing.Swap(true) {
 		return nil
@@ -150,11 +151,11 @@ func (c *Client) Close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// disconnect lets subscriptions finish and sends what is buffered, then closes.
+// disconnect drains the connection, then closes it.
 func (c *Client) disconnect(ctx context.Context) error {
 	err := c.nc.Drain()
 	if errors.Is(err, nats.ErrConnectionReconnecting) {
-		err = nil // NATS is away: it has closed at once
+		err = nil // without a server it closes at once
 	}
 	select {
 	case <-c.closed:
@@ -166,9 +167,9 @@ func (c *Client) disconnect(ctx context.Context) error {
 	return err
 }
 
-// back runs when NATS is there, at first and again.
-func (c *Client) back(nc *nats.Conn) {
-	if c.conn.back(nc) {
+// onConnect is called for each new connection.
+func (c *Client) onConnect(nc *nats.Conn) {
+	if c.conn.setConnected(nc) {
 		c.reconnects.Add(1)
 	}
 	if r := c.receiver.Load(); r != nil {
@@ -176,9 +177,9 @@ func (c *Client) back(nc *nats.Conn) {
 	}
 }
 
-// asyncError is told what the library finds on its own: mostly that a
-// subscription was too slow and messages were dropped. Links notice that by
-// their numbering, and the intake by the consumer's.
+// asyncError handles an error that the library reports on its own: usually a subscription
+// was too slow and messages were dropped. The receiver of forwards and the intake notice that by the
+// numbers of their messages.
 func (c *Client) asyncError(sub *nats.Subscription, err error) {
 	c.faults.Add(1)
 	c.denials.report(err)
@@ -186,7 +187,7 @@ func (c *Client) asyncError(sub *nats.Subscription, err error) {
 	if sub != nil {
 		subject = sub.Subject
 	}
-	if n, due := c.slow.Due(time.Now()); due {
+	if n, due := c.asyncErrors.Due(time.Now()); due {
 		c.log.Warn("nats reports", "subject", subject, "err", err, "times", n)
 	}
 }

@@ -15,54 +15,54 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// connection follows whether NATS answers. Reading it never waits: the client
-// library holds its own lock while it dials, for up to two seconds a try.
+// connection is the state of the connection to NATS. Reading it never waits: the client
+// library holds its own lock while it dials, for up to two seconds a try. Safe for concurrent use.
 type connection struct {
 	log *slog.Logger
 
-	mu      sync.Mutex // guards all below
-	live    context.Context
-	end     context.CancelCauseFunc // of live; NATS is there until it is called
-	said    bool                    // that it is away was logged
-	was     bool                    // it was there at some time
-	why     error                   // the last reason for being away
-	most    int                     // bytes of a message that the server takes
-	server  string                  // where it is, or was last, without credentials
-	changed chan struct{}           // closed and replaced when NATS goes or comes
+	mu            sync.Mutex // guards all below
+	live          context.Context
+	end           context.CancelCauseFunc // of live; NATS is available until it is called
+	logged        bool                    // that NATS is not available
+	everConnected bool
+	lastErr       error         // the last reason why NATS is not available
+	maxBytes      int           // of a message, as the server has said
+	server        string        // the URL, or the last one, without credentials
+	changed       chan struct{} // closed and replaced when NATS becomes available or unavailable
 }
 
-// errLost ends what was asked over a connection that is gone.
+// errLost ends requests over a connection that is lost.
 var errLost = fmt.Errorf("%w: connection lost", bridge.ErrUnavailable)
 
 func newConnection(log *slog.Logger) *connection {
 	live, end := context.WithCancelCause(context.Background())
 	end(bridge.ErrUnavailable)
-	return &connection{log: log, live: live, end: end, most: natsMaxPayload, changed: make(chan struct{})}
+	return &connection{log: log, live: live, end: end, maxBytes: natsMaxPayload, changed: make(chan struct{})}
 }
 
-// maxPayload is the most bytes, headers included, that NATS takes in a message.
+// maxPayload is the most bytes, headers included, that NATS accepts in a message.
 func (c *connection) maxPayload() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.most
+	return c.maxBytes
 }
 
-// url is where NATS is, or was last, without credentials.
+// url is the URL of the server, or the last one, without credentials.
 func (c *connection) url() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.server
 }
 
-// change returns a channel that is closed when NATS next goes or comes.
+// change returns a channel that is closed at the next change.
 func (c *connection) change() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.changed
 }
 
-// while returns a context that also ends when NATS goes away: what was asked
-// over a lost connection is never answered.
+// while returns a context that also ends when the connection is lost: a request over
+// a lost connection is never answered.
 func (c *connection) while(ctx context.Context) (context.Context, context.CancelFunc) {
 	c.mu.Lock()
 	live := c.live
@@ -72,42 +72,31 @@ func (c *connection) while(ctx context.Context) (context.Context, context.Cancel
 	return ctx, func() { stop(); cancel(nil) }
 }
 
-// gone returns a channel that is closed when NATS goes away, or has gone.
-func (c *connection) gone() <-chan struct{} {
-	lost, _ := c.use()
-	return lost
-}
-
-// use returns a channel that is closed when NATS goes away, and, as it is then, the
-// reason why it is away already.
+// use returns a channel that is closed when the connection is lost. The error says why NATS is not
+// available at the same moment.
 func (c *connection) use() (lost <-chan struct{}, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.live.Done(), c.errLocked()
-}
-
-// err is nil while NATS is there.
-func (c *connection) err() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.errLocked()
-}
-
-// errLocked is err with mu held.
-func (c *connection) errLocked() error {
 	switch {
 	case c.live.Err() == nil:
-		return nil
-	case c.why == nil:
-		return bridge.ErrUnavailable
+	case c.lastErr == nil:
+		err = bridge.ErrUnavailable
+	default:
+		err = fmt.Errorf("%w: %w", bridge.ErrUnavailable, c.lastErr)
 	}
-	return fmt.Errorf("%w: %w", bridge.ErrUnavailable, c.why)
+	return c.live.Done(), err
 }
 
-// back records that NATS is there; it says so once per change, and reports whether
-// it had been there before and was away.
-func (c *connection) back(nc *nats.Conn) (again bool) {
-	server, most := nc.ConnectedUrlRedacted(), int(nc.MaxPayload())
+// err is nil while NATS is available.
+func (c *connection) err() error {
+	_, err := c.use()
+	return err
+}
+
+// setConnected records that NATS is available, and logs the change. It reports whether NATS had been
+// available before.
+func (c *connection) setConnected(nc *nats.Conn) (again bool) {
+	server, maxBytes := nc.ConnectedUrlRedacted(), int(nc.MaxPayload())
 	where := server
 	if u, err := url.Parse(server); err == nil {
 		u.User = nil // not even the name
@@ -118,59 +107,59 @@ func (c *connection) back(nc *nats.Conn) (again bool) {
 	if c.live.Err() == nil {
 		return false
 	}
-	again = c.was
-	if most > 0 { // zero: it is gone again
-		c.most = most
+	again = c.everConnected
+	if maxBytes > 0 { // zero: the connection is lost again
+		c.maxBytes = maxBytes
 	}
 	c.server = where
-	if c.was {
+	if again {
 		c.log.Info("nats is back", "server", server)
 	} else {
 		c.log.Info("nats connected", "server", server)
 	}
-	c.was, c.said, c.why = true, false, nil
+	c.everConnected, c.logged, c.lastErr = true, false, nil
 	c.live, c.end = context.WithCancelCause(context.Background())
-	c.tell()
+	c.announceLocked()
 	return again
 }
 
-// away records that NATS is gone; it says so once per change.
-func (c *connection) away(why error) {
+// setDisconnected records that NATS is not available, and logs the change.
+func (c *connection) setDisconnected(why error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.said {
+	if !c.logged {
 		c.log.Warn("nats is away, trying for ever", "err", why)
-		c.said = true
+		c.logged = true
 	}
 	if why != nil {
-		c.why = why
+		c.lastErr = why
 	}
 	if c.live.Err() == nil {
 		c.end(errLost)
-		c.tell()
+		c.announceLocked()
 	}
 }
 
-// tell is called with mu held.
-func (c *connection) tell() {
+// announceLocked closes the channel of change. Called with mu held.
+func (c *connection) announceLocked() {
 	close(c.changed)
 	c.changed = make(chan struct{})
 }
 
-// natsMaxPayload is assumed until a server says otherwise: it is the default of all.
+// natsMaxPayload is the default of nats-server. It is assumed until a server has sent its own.
 const natsMaxPayload = 1 << 20
 
 // Times of a connection to NATS.
 const (
-	// pingEvery notices a server that is gone without a word after at most three
-	// of these; the library's default of two minutes is too long for a live page.
+	// pingEvery is how often the server is asked for an answer. A server that does not answer is noticed
+	// after at most three of these; the library's default of two minutes is too long for live clients.
 	pingEvery = 1500 * time.Millisecond
 	dialLimit = 2 * time.Second
-	// drainLimit bounds what subscriptions may take to finish at the end.
+	// drainLimit bounds how long subscriptions may take to finish when the connection is closed.
 	drainLimit = 5 * time.Second
 )
 
-// connect returns at once, also when NATS is absent: the library goes on trying.
+// connect returns at once: when NATS is not available, the library retries in the background.
 // local is the embedded server, or nil.
 func (c *Client) connect(cfg Config, local *server.Server) (*nats.Conn, error) {
 	wait := bridge.Backoff{First: 100 * time.Millisecond, Most: 2 * time.Second}
@@ -185,40 +174,40 @@ func (c *Client) connect(cfg Config, local *server.Server) (*nats.Conn, error) {
 			}
 			return wait.Next()
 		}),
-		// Nothing is kept for later: who publishes while NATS is away must be told.
+		// A message that is published while NATS is not available must fail, not wait in a buffer.
 		nats.ReconnectBufSize(-1),
 		nats.PingInterval(pingEvery),
 		nats.MaxPingsOutstanding(2),
 		nats.Timeout(dialLimit),
 		nats.DrainTimeout(drainLimit),
-		nats.ConnectHandler(func(nc *nats.Conn) { c.back(nc) }),
-		nats.ReconnectHandler(func(nc *nats.Conn) { c.back(nc) }),
+		nats.ConnectHandler(func(nc *nats.Conn) { c.onConnect(nc) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { c.onConnect(nc) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if !c.closing.Load() {
-				c.conn.away(err)
+				c.conn.setDisconnected(err)
 			}
 		}),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.conn.away(err) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.conn.setDisconnected(err) }),
 		nats.ClosedHandler(func(*nats.Conn) { close(c.closed) }),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) { c.asyncError(sub, err) }),
 	}
-	opts = append(opts, identity(cfg)...)
+	opts = append(opts, loginOptions(cfg)...)
 	if local != nil {
 		opts = append(opts, nats.InProcessServer(local))
-		cfg.URL = "nats://" + local.Addr().String() // not dialled, but it is what the connection says of itself
+		cfg.URL = "nats://" + local.Addr().String() // not dialled, but Status shows it
 	}
 	nc, err := dial(cfg, opts)
 	if err != nil {
 		return nil, err
 	}
-	if nc.IsConnected() { // if not, the next try tells why
-		c.conn.back(nc)
+	if nc.IsConnected() { // if not, the next try has the reason
+		c.conn.setConnected(nc)
 	}
 	return nc, nil
 }
 
-// identity is what proves who we are, to any server, and where it sends our replies.
-func identity(cfg Config) (opts []nats.Option) {
+// loginOptions are the login of this client, and the prefix of its inboxes.
+func loginOptions(cfg Config) (opts []nats.Option) {
 	if cfg.User != "" {
 		opts = append(opts, nats.UserInfo(cfg.User, cfg.Password.Reveal()))
 	}
@@ -239,7 +228,7 @@ func dial(cfg Config, opts []nats.Option) (*nats.Conn, error) {
 	}
 	nc, err := nats.Connect(cfg.URL, append(opts, remote...)...)
 	if _, ok := errors.AsType[*url.Error](err); ok {
-		// Its text quotes the address, and with it the password in there.
+		// The text of err has the URL, which may contain a password.
 		err = errors.New("not an address")
 	}
 	if err != nil {
@@ -248,8 +237,8 @@ func dial(cfg Config, opts []nats.Option) (*nats.Conn, error) {
 	return nc, nil
 }
 
-// remoteOptions are those that need files. All but the authorities are read again
-// for each connection, so that they can be renewed.
+// remoteOptions are the options that need files. The library reads all files but the authorities again
+// for each connection, so that they can be replaced.
 func remoteOptions(cfg Config) (opts []nats.Option, err error) {
 	if cfg.Creds != "" {
 		opts = append(opts, nats.UserCredentials(cfg.Creds))

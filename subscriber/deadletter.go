@@ -47,12 +47,12 @@ const (
 	maxDeadSubject = 1024
 )
 
-// DeadLetter stores an invalid message, with the reason, under the subject bridge.dead.<code>.
+// StoreDeadLetter stores an invalid message, with the reason, under the subject bridge.dead.<code>.
 // Storing it again within two minutes has no effect. When NATS refuses the dead letter, a minimal
 // one is stored, which has only the subject, the offset and the sizes of the message.
 // [bridge.ErrRefused] means that NATS refuses both permanently. After [bridge.ErrNotNow] and other
 // errors the caller should retry.
-func (c *Client) DeadLetter(ctx context.Context, m *bridge.Message, why *bridge.InvalidError) error {
+func (c *Client) StoreDeadLetter(ctx context.Context, m *bridge.Message, why *bridge.InvalidError) error {
 	now := time.Now()
 	err := c.storeDead(ctx, c.cfg.deadLetter(m, why, now, c.conn.maxPayload()))
 	if errors.Is(err, bridge.ErrRefused) {
@@ -98,7 +98,7 @@ func (c Config) deadLetter(m *bridge.Message, why *bridge.InvalidError, now time
 	d.Header.Del(HeaderDeadCut)
 	d.Header.Del(HeaderDeadOmitted)
 	d.Header.Set(HeaderDeadSubject, m.Subject)
-	if user := bridge.GuessUser(m.Body); user != "" {
+	if user := bridge.FindUser(m.Body); user != "" {
 		d.Header.Set(HeaderDeadUser, url.PathEscape(string(user)))
 	}
 	if omitted := copyHeader(d.Header, m.Header, min(maxOriginalBytes, limit/4)); omitted > 0 {
@@ -141,8 +141,8 @@ func validHeaderName(s string) bool {
 	return s != ""
 }
 
-// Letter is one dead letter: an invalid message and the reason.
-type Letter struct {
+// DeadLetter is one dead letter: an invalid message and the reason.
+type DeadLetter struct {
 	Seq     uint64    // in the stream of dead letters; identifies the letter
 	At      time.Time // when it was stored there
 	Code    string    // the reason, for programs
@@ -158,11 +158,11 @@ type Letter struct {
 	Body   []byte              // nil in letters from [DeadLetters.List]
 }
 
-// readLetter reads what [Client.DeadLetter] wrote. A message that another program has put
+// readDeadLetter reads what [Client.StoreDeadLetter] wrote. A message that another program has put
 // into the stream becomes a letter without a subject, which cannot be replayed.
 // size is the size of the stored body.
-func readLetter(seq uint64, at time.Time, subject string, header nats.Header, size int) Letter {
-	l := Letter{
+func readDeadLetter(seq uint64, at time.Time, subject string, header nats.Header, size int) DeadLetter {
+	l := DeadLetter{
 		Seq: seq, At: at, Size: size, Header: make(map[string][]string),
 		Code:    header.Get(HeaderDeadCode),
 		Reason:  header.Get(HeaderDeadReason),

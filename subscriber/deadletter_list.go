@@ -22,8 +22,8 @@ import (
 const recentLimit = 2 * time.Second
 
 var (
-	// ErrNoLetter means that no dead letter has that sequence, or that it was deleted.
-	ErrNoLetter = errors.New("no such dead letter")
+	// ErrNoDeadLetter means that no dead letter has that sequence, or that it was deleted.
+	ErrNoDeadLetter = errors.New("no such dead letter")
 
 	errNoLetters = fmt.Errorf("%w: no answer within %v", bridge.ErrUnavailable, recentLimit)
 )
@@ -32,7 +32,7 @@ var (
 // of them may be used at the same time: letters that another operator deletes meanwhile are skipped.
 // Errors that wrap [bridge.ErrUnavailable] concern all letters, others only one.
 type DeadLetters struct {
-	*visitor
+	*cliConn
 	stream jetstream.Stream // of the dead letters
 }
 
@@ -40,12 +40,12 @@ type DeadLetters struct {
 // server of a bridge that runs on this machine. Unlike [Open] it fails when NATS
 // is not available, and a lost connection is not made again.
 func OpenDeadLetters(ctx context.Context, cfg Config, log *slog.Logger) (*DeadLetters, error) {
-	v, err := visit(cfg, "dead letters", log)
+	c, err := dialCLI(cfg, "dead letters", log)
 	if err != nil {
 		return nil, err
 	}
-	d := &DeadLetters{visitor: v}
-	name := v.cfg.DeadLetter.Stream
+	d := &DeadLetters{cliConn: c}
+	name := c.cfg.DeadLetter.Stream
 	if d.stream, err = d.js.Stream(ctx, name); err != nil {
 		d.Close()
 		return nil, fmt.Errorf("look up stream %s, which a bridge creates at its first start: %w", name, fault(ctx, err))
@@ -53,21 +53,21 @@ func OpenDeadLetters(ctx context.Context, cfg Config, log *slog.Logger) (*DeadLe
 	return d, nil
 }
 
-// Letter returns one letter with its body, or [ErrNoLetter].
-func (d *DeadLetters) Letter(ctx context.Context, seq uint64) (Letter, error) {
+// Read returns one letter with its body, or [ErrNoDeadLetter].
+func (d *DeadLetters) Read(ctx context.Context, seq uint64) (DeadLetter, error) {
 	m, err := d.stream.GetMsg(ctx, seq)
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
-		return Letter{}, ErrNoLetter
+		return DeadLetter{}, ErrNoDeadLetter
 	case err != nil:
-		return Letter{}, fmt.Errorf("read dead letter: %w", fault(ctx, err))
+		return DeadLetter{}, fmt.Errorf("read dead letter: %w", fault(ctx, err))
 	}
-	l := readLetter(m.Sequence, m.Time, m.Subject, m.Header, len(m.Data))
+	l := readDeadLetter(m.Sequence, m.Time, m.Subject, m.Header, len(m.Data))
 	l.Body = m.Data
 	return l, nil
 }
 
-// Delete removes one letter, or returns [ErrNoLetter].
+// Delete removes one letter, or returns [ErrNoDeadLetter].
 func (d *DeadLetters) Delete(ctx context.Context, seq uint64) error {
 	err := d.stream.DeleteMsg(ctx, seq)
 	if err == nil {
@@ -75,7 +75,7 @@ func (d *DeadLetters) Delete(ctx context.Context, seq uint64) error {
 	}
 	// The server has no error code for a letter that does not exist.
 	if _, gone := d.stream.GetMsg(ctx, seq); errors.Is(gone, jetstream.ErrMsgNotFound) {
-		return ErrNoLetter
+		return ErrNoDeadLetter
 	}
 	return fmt.Errorf("delete dead letter: %w", fault(ctx, err))
 }
@@ -102,23 +102,23 @@ type Selection struct {
 // letters in memory, whatever their number. Letters that are stored meanwhile are left out:
 // otherwise a replay of all letters, which become dead letters again, would not end. An error
 // comes with no letter and is the last.
-func (d *DeadLetters) List(ctx context.Context, s Selection) iter.Seq2[Letter, error] {
-	return func(yield func(Letter, error) bool) {
+func (d *DeadLetters) List(ctx context.Context, s Selection) iter.Seq2[DeadLetter, error] {
+	return func(yield func(DeadLetter, error) bool) {
 		now := time.Now()
 		err := readStream(ctx, d.stream, s.consumer(d.cfg.deadSubjects(), now), func(m storedMsg) bool {
 			l := bodyless(m)
 			return (s.Older <= 0 || now.Sub(l.At) >= s.Older) && yield(l, nil)
 		})
 		if err != nil {
-			yield(Letter{}, fmt.Errorf("list dead letters: %w", fault(ctx, err)))
+			yield(DeadLetter{}, fmt.Errorf("list dead letters: %w", fault(ctx, err)))
 		}
 	}
 }
 
-// RecentLetters returns the newest dead letters, at most limit, without their
+// RecentDeadLetters returns the newest dead letters, at most limit, without their
 // bodies and newest first, and the number of all letters. [bridge.ErrUnavailable]
 // means that NATS does not answer.
-func (c *Client) RecentLetters(ctx context.Context, limit int) (newest []Letter, total uint64, err error) {
+func (c *Client) RecentDeadLetters(ctx context.Context, limit int) (newest []DeadLetter, total uint64, err error) {
 	if err := c.conn.err(); err != nil {
 		return nil, 0, err
 	}
@@ -126,14 +126,14 @@ func (c *Client) RecentLetters(ctx context.Context, limit int) (newest []Letter,
 	defer cancel()
 	ctx, cancelLimit := context.WithTimeoutCause(ctx, recentLimit, errNoLetters)
 	defer cancelLimit()
-	newest, total, err = c.recentLetters(ctx, uint64(max(limit, 0)))
+	newest, total, err = c.recentDeadLetters(ctx, uint64(max(limit, 0)))
 	if err != nil {
 		return nil, 0, fmt.Errorf("read dead letters: %w", fault(ctx, err))
 	}
 	return newest, total, nil
 }
 
-func (c *Client) recentLetters(ctx context.Context, limit uint64) (newest []Letter, total uint64, err error) {
+func (c *Client) recentDeadLetters(ctx context.Context, limit uint64) (newest []DeadLetter, total uint64, err error) {
 	stream, err := c.js.Stream(ctx, c.cfg.DeadLetter.Stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, 0, nil // no letter yet
@@ -170,7 +170,7 @@ func (s Selection) consumer(subjects string, now time.Time) jetstream.ConsumerCo
 }
 
 // bodyless is a letter that came without its body: the server says its size in a header.
-func bodyless(m storedMsg) Letter {
+func bodyless(m storedMsg) DeadLetter {
 	size, _ := strconv.Atoi(m.Headers().Get(nats.MsgSize))
-	return readLetter(m.Sequence.Stream, m.Timestamp, m.Subject(), m.Headers(), size)
+	return readDeadLetter(m.Sequence.Stream, m.Timestamp, m.Subject(), m.Headers(), size)
 }

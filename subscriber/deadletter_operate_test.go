@@ -46,7 +46,7 @@ func poison(t testing.TB, c *Client, subject, code, body string, header map[stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = c.DeadLetter(t.Context(), &bridge.Message{
+	err = c.StoreDeadLetter(t.Context(), &bridge.Message{
 		Offset: bridge.Offset{Epoch: c.streams.epoch(), Seq: ack.Sequence}, Subject: m.Subject, Topic: "t",
 		Header: header, Body: m.Data,
 	}, &bridge.InvalidError{Code: code, Message: "it is " + strings.ToLower(code)})
@@ -100,11 +100,11 @@ func TestGraveyardShowsWhatWasBuried(t *testing.T) {
 	header := map[string][]string{"x": {"a", "b"}, "Nats-Msg-Id": {"id"}}
 	poison(t, c, "codewar.t", bridge.CodeInvalidJSON, "{not json", header)
 
-	got, err := d.Letter(t.Context(), 1)
+	got, err := d.Read(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Letter{
+	want := DeadLetter{
 		Seq: 1, At: got.At, Code: "INVALID_JSON", Reason: "it is invalid_json", Subject: "codewar.t",
 		Offset: bridge.Offset{Epoch: c.streams.epoch(), Seq: 1}, Size: 9, Header: header, Body: []byte("{not json"),
 	}
@@ -120,10 +120,10 @@ func TestGraveyardShowsWhatWasBuried(t *testing.T) {
 			t.Errorf("List (-want +got), error %v:\n%s", err, diff)
 		}
 	}
-	if _, err := d.Letter(t.Context(), 2); !errors.Is(err, ErrNoLetter) {
+	if _, err := d.Read(t.Context(), 2); !errors.Is(err, ErrNoDeadLetter) {
 		t.Errorf("a letter that is not there: %v", err)
 	}
-	if err := d.Delete(t.Context(), 2); !errors.Is(err, ErrNoLetter) {
+	if err := d.Delete(t.Context(), 2); !errors.Is(err, ErrNoDeadLetter) {
 		t.Errorf("deleting it: %v", err)
 	}
 }
@@ -227,7 +227,7 @@ func TestGraveyardReplays(t *testing.T) {
 	}
 	poison(t, c, "codewar.t", bridge.CodeInvalidUTF8, body, header)
 	poison(t, c, "codewar.t", bridge.CodeInvalidJSON, "other", nil)
-	letter, err := d.Letter(t.Context(), 1)
+	letter, err := d.Read(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -249,7 +249,7 @@ func TestGraveyardReplays(t *testing.T) {
 	if left := listed(t, d, Selection{}); !slices.Equal(left, []uint64{2}) {
 		t.Errorf("letters left: %v, want only the other", left)
 	}
-	if _, err := d.Replay(t.Context(), 1); !errors.Is(err, ErrNoLetter) {
+	if _, err := d.Replay(t.Context(), 1); !errors.Is(err, ErrNoDeadLetter) {
 		t.Errorf("replay of a letter that is gone: %v", err)
 	}
 
@@ -277,7 +277,7 @@ func TestGraveyardReplaysWhatWasCut(t *testing.T) {
 	_, c, d := graveyard(t)
 	body := strings.Repeat("x", c.conn.maxPayload()-100) // too large with a reason beside it
 	poison(t, c, "codewar.t", bridge.CodeInvalidJSON, body, nil)
-	l, err := d.Letter(t.Context(), 1)
+	l, err := d.Read(t.Context(), 1)
 	if err != nil || !l.Cut || l.Size != len(body) || len(l.Body) >= len(body) {
 		t.Fatalf("letter of %d bytes with %d, cut %v: %v", l.Size, len(l.Body), l.Cut, err)
 	}
@@ -288,7 +288,7 @@ func TestGraveyardReplaysWhatWasCut(t *testing.T) {
 	created := c.streams.state().created
 	c.streams.setLineage((*lineage)(nil).branch(created, 2, time.Now())) // the stream went back
 	poison(t, c, "codewar.t", bridge.CodeInvalidJSON, body, nil)
-	if l, err := d.Letter(t.Context(), 2); err != nil || l.Offset.Epoch == created {
+	if l, err := d.Read(t.Context(), 2); err != nil || l.Offset.Epoch == created {
 		t.Fatalf("letter of %v, %v; want one of a later epoch than that of the stream's creation", l.Offset, err)
 	}
 	if r, err := d.Replay(t.Context(), 2); err != nil || string(stored(t, c, r.Seq).Data) != body {
@@ -296,7 +296,7 @@ func TestGraveyardReplaysWhatWasCut(t *testing.T) {
 	}
 
 	poison(t, c, "codewar.t", bridge.CodeInvalidJSON, body, nil)
-	l, err = d.Letter(t.Context(), 3)
+	l, err = d.Read(t.Context(), 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -378,7 +378,7 @@ func TestGraveyardWhenNATSGoes(t *testing.T) {
 	s, c, d := graveyard(t)
 	poison(t, c, "codewar.t", bridge.CodeInvalidJSON, "x", nil)
 	s.Shutdown()
-	if _, err := d.Letter(t.Context(), 1); !errors.Is(err, bridge.ErrUnavailable) {
+	if _, err := d.Read(t.Context(), 1); !errors.Is(err, bridge.ErrUnavailable) {
 		t.Errorf("Letter: %v", err)
 	}
 	if _, err := d.Replay(t.Context(), 1); !errors.Is(err, bridge.ErrUnavailable) {
@@ -400,8 +400,8 @@ func TestReachable(t *testing.T) {
 		"127.0.0.1:4222": "127.0.0.1:4222", ":4222": "127.0.0.1:4222", "0.0.0.0:4222": "127.0.0.1:4222",
 		"[::]:4222": "127.0.0.1:4222", "[::1]:4222": "[::1]:4222", "localhost:4222": "localhost:4222",
 	} {
-		if got := reachable(addr); got != want {
-			t.Errorf("reachable(%q) = %q, want %q", addr, got, want)
+		if got := dialAddr(addr); got != want {
+			t.Errorf("dialAddr(%q) = %q, want %q", addr, got, want)
 		}
 	}
 }
@@ -422,7 +422,7 @@ func TestReplayIsNotSuppressed(t *testing.T) {
 	t.Parallel()
 	_, c, d := graveyard(t)
 	poison(t, c, "codewar.t", bridge.CodeInvalidJSON, "{", nil)
-	l, err := d.Letter(t.Context(), 1)
+	l, err := d.Read(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

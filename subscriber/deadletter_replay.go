@@ -34,7 +34,7 @@ type Replayed struct {
 // A message that is still invalid becomes a new letter. When the message was published and the
 // letter could not be deleted, Replay returns a result and an error.
 func (d *DeadLetters) Replay(ctx context.Context, seq uint64) (Replayed, error) {
-	l, err := d.Letter(ctx, seq)
+	l, err := d.Read(ctx, seq)
 	if err != nil {
 		return Replayed{}, err
 	}
@@ -57,7 +57,7 @@ func (d *DeadLetters) Replay(ctx context.Context, seq uint64) (Replayed, error) 
 	case ack.Stream != d.cfg.Stream.Name:
 		return Replayed{}, fmt.Errorf("publish message: stream %s took it instead of %s", ack.Stream, d.cfg.Stream.Name)
 	}
-	if err := d.Delete(ctx, seq); err != nil && !errors.Is(err, ErrNoLetter) {
+	if err := d.Delete(ctx, seq); err != nil && !errors.Is(err, ErrNoDeadLetter) {
 		return Replayed{ack.Sequence, ack.Duplicate}, fmt.Errorf("published, but the letter is still there: %w", err)
 	}
 	return Replayed{ack.Sequence, ack.Duplicate}, nil
@@ -65,7 +65,7 @@ func (d *DeadLetters) Replay(ctx context.Context, seq uint64) (Replayed, error) 
 
 // original is the message of a letter, ready to be published. It checks the subject: any program
 // that may publish to bridge.dead.> can name $JS.API.STREAM.PURGE there.
-func (d *DeadLetters) original(ctx context.Context, l Letter) (*nats.Msg, error) {
+func (d *DeadLetters) original(ctx context.Context, l DeadLetter) (*nats.Msg, error) {
 	if l.Offset.IsZero() || !strings.HasPrefix(l.Subject, d.cfg.SubjectPrefix+".") || !plainSubject(l.Subject) {
 		return nil, errNotOurs
 	}
@@ -95,7 +95,7 @@ func (d *DeadLetters) same(ctx context.Context, m *nats.Msg, seq uint64) bool {
 }
 
 // whole reads the message of a cut letter from the stream of messages.
-func (d *DeadLetters) whole(ctx context.Context, l Letter) (*jetstream.RawStreamMsg, error) {
+func (d *DeadLetters) whole(ctx context.Context, l DeadLetter) (*jetstream.RawStreamMsg, error) {
 	stream, err := d.js.Stream(ctx, d.cfg.Stream.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, errCut

@@ -41,7 +41,7 @@ func TestDeadLetterCanBeReplayed(t *testing.T) {
 	}
 	why := &bridge.InvalidError{Code: bridge.CodeInvalidJSON, Message: "Missing topic, payload or userId"}
 	for range 2 { // twice is once
-		if err := c.DeadLetter(t.Context(), m, why); err != nil {
+		if err := c.StoreDeadLetter(t.Context(), m, why); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -87,7 +87,7 @@ func TestDeadLetterIsCutToFit(t *testing.T) {
 		{Body: make([]byte, 100), Header: map[string][]string{"Big": {strings.Repeat("x", full-120)}}},
 	} {
 		m.Subject, m.Offset = "codewar.t", bridge.Offset{Epoch: 1, Seq: uint64(i + 1)}
-		if err := c.DeadLetter(t.Context(), m, why); err != nil {
+		if err := c.StoreDeadLetter(t.Context(), m, why); err != nil {
 			t.Errorf("message %d: %v", i, err)
 		}
 	}

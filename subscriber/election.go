@@ -12,32 +12,32 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// Times of the lease. Nodes compare no clocks: each candidate measures by its own how long
-// the revision has not changed.
+// Times of the lease. Nodes do not compare clocks: each candidate measures with its own clock how
+// long the revision has not changed.
 const (
-	// renewEvery is how often the leader renews the lease and a candidate looks at it.
+	// renewEvery is how often the leader renews the lease and a candidate reads it.
 	renewEvery = 100 * time.Millisecond
-	// endedAfter is how long the revision must not have changed for a candidate to
-	// replace a leader whose process has left NATS. A leader whose connection breaks
-	// while it lives renews the lease over the next one first.
+	// endedAfter is how long the revision must not have changed before a candidate replaces a
+	// leader whose process is not connected to NATS. A leader whose connection is lost
+	// reconnects and renews the lease before that.
 	endedAfter = 300 * time.Millisecond
 	// stalledAfter is the same for a leader whose process is still connected: it hangs,
-	// or the network to it is cut. It bounds how long a pause of a busy machine may be
-	// before another node leads.
+	// or its network is cut. A pause of a busy machine must be shorter than this, or another node
+	// leads.
 	stalledAfter = 1500 * time.Millisecond
 	// leaseCall bounds one request for the lease.
 	leaseCall = time.Second
-	// leaseHeld is how long a leader goes on without being able to renew the lease. It
-	// is longer than JetStream needs to elect a leader of the bucket: until then no
+	// leaseHeld is how long a leader leads without being able to renew the lease. It
+	// is longer than JetStream takes to elect a leader of the bucket: until then no
 	// other node can write the lease either.
 	leaseHeld = 5 * time.Second
-	// coldAfter is added to endedAfter and stalledAfter by a candidate that would have to read
-	// the stream's window first: one that has the index is earlier.
+	// coldAfter is added to endedAfter and stalledAfter by a candidate without an index, which must
+	// read the stream first: a candidate with an index is earlier.
 	coldAfter = 400 * time.Millisecond
 )
 
-// LeaderChange bounds how long no node reads the stream after a leader has hung. One that
-// has ended is replaced in a fourth of that.
+// LeaderChange bounds how long no node leads after a leader hangs. A leader whose process has ended
+// is replaced in a fourth of that.
 const LeaderChange = 2 * time.Second
 
 var (
@@ -45,38 +45,36 @@ var (
 	errTaken  = errors.New("another node has taken the lease")
 )
 
-// election has one node lead at a time. It saves work and is no lock: the leader
-// before may go on for a moment, and everything downstream bears that.
+// election chooses the node that leads. It is not a lock: a leader that was replaced may go on
+// for a moment, and every later step of a message allows for that.
 type election struct {
 	self  leaseRecord // this process; its term is that of the last campaign won
 	lease leaseBucket
-	told  <-chan struct{} // receives when the lease may be free; may be nil
-	heard *atomic.Uint64  // the greatest term that this node has heard of; may be nil
-	// progress is up to where this node, in its last term, has handed messages on; zero when it
-	// has not. It goes into the lease, for the next leader.
-	progress func() bridge.StoredMessage
-	// learned is told of the stream's epochs, as the lease has them; may be nil.
-	learned func(*lineage)
-	lineage atomic.Pointer[lineage]
-	seen    atomic.Pointer[bridge.StoredMessage] // up to where leaders had handed messages on when the lease was last read; nil before
-	warm    func() bool                          // whether this node has the index; nil: it has
-	log     *slog.Logger
-	listen  func() (end func(), err error) // answers for this process; may be nil
+	wake  <-chan struct{} // receives when the lease may be free; may be nil
+	heard *atomic.Uint64  // the term of the last message of a leader
+	// progress is the message up to which this node has dispatched, in its last term; zero: none. The
+	// lease has it, for the next leader.
+	progress   func() bridge.StoredMessage
+	setLineage func(*lineage) // called with each new lineage of the lease
+	lineage    atomic.Pointer[lineage]
+	handed     atomic.Pointer[bridge.StoredMessage] // the message up to which leaders had dispatched when the lease was last read; nil before
+	hasIndex   func() bool
+	log        *slog.Logger
+	listen     func() (end func(), err error) // answers that this process is alive
 }
 
-// leadFunc leads for one term, from behind what earlier leaders have handed on.
+// leadFunc leads for one term, from the message after handed.
 type leadFunc func(ctx context.Context, term uint64, handed bridge.StoredMessage)
 
-// sighting is a revision of the lease and since when it has been seen.
+// sighting is a revision of the lease and when it was first read.
 type sighting struct {
 	revision uint64
-	since    time.Time // zero: the lease could not be read since
+	since    time.Time // zero: the lease could not be read
 }
 
-// run campaigns until stop or ctx ends, and calls lead for each term won, with how far the
-// leaders before have come. The context given to lead ends when the term does; lead returns
-// then, or when stop ends, or when it cannot lead. At the end the lease is given up, so that another
-// node can lead at once; resigned says that it is free because this node has led.
+// run campaigns until stop or ctx ends, and calls lead for each term won. The context of lead ends
+// with the term; lead returns then, or when stop ends, or when it cannot lead. At the end the lease
+// is released, so that another node can lead at once. resigned means that this node has released it.
 func (e *election) run(ctx, stop context.Context, lead leadFunc) (resigned bool) {
 	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
@@ -91,7 +89,7 @@ func (e *election) run(ctx, stop context.Context, lead leadFunc) (resigned bool)
 		}
 		select {
 		case <-tick.C:
-		case <-e.told:
+		case <-e.wake:
 		case <-stop.Done():
 		case <-ctx.Done():
 		}
@@ -99,8 +97,8 @@ func (e *election) run(ctx, stop context.Context, lead leadFunc) (resigned bool)
 	return false
 }
 
-// campaign looks at the lease, and takes it when no node leads. It returns the revision
-// of the lease that it has written.
+// campaign reads the lease, and acquires it when no node leads. It returns the revision
+// that it has written.
 func (e *election) campaign(ctx context.Context, seen *sighting) (revision uint64, won bool) {
 	ctx, cancel := context.WithTimeoutCause(ctx, leaseCall, fmt.Errorf("campaign: %w", context.DeadlineExceeded))
 	defer cancel()
@@ -110,7 +108,7 @@ func (e *election) campaign(ctx context.Context, seen *sighting) (revision uint6
 		return 0, false
 	}
 	e.learn(now.Lineage)
-	e.seen.Store(&now.Handed)
+	e.handed.Store(&now.Handed)
 	if revision != seen.revision || seen.since.IsZero() {
 		*seen = sighting{revision, time.Now()}
 	}
@@ -128,7 +126,7 @@ func (e *election) campaign(ctx context.Context, seen *sighting) (revision uint6
 	return revision, true
 }
 
-// vacant reports whether no node leads, judged by how long the lease has not changed.
+// vacant reports whether no node leads. still is how long the lease has not changed.
 func (e *election) vacant(ctx context.Context, now leaseRecord, still time.Duration) bool {
 	switch {
 	case now.Holder == "", now.Holder == e.self.Holder:
@@ -141,47 +139,42 @@ func (e *election) vacant(ctx context.Context, now leaseRecord, still time.Durat
 	return true
 }
 
-// handicap lets candidates that have the index be first.
+// handicap lets candidates with an index be first.
 func (e *election) handicap() time.Duration {
-	if e.warm == nil || e.warm() {
+	if e.hasIndex() {
 		return 0
 	}
 	return coldAfter
 }
 
-// nextTerm is a term greater than all that are known. It is not less than the clock, in
+// nextTerm is a term greater than all known ones. It is not less than the clock, in
 // microseconds, so that terms also grow when the bucket was deleted and every node
-// has restarted. A term from another node's message that is far beyond the clock is no
-// leader's.
+// has restarted. A term in another node's message that is far beyond the clock is ignored.
 func (e *election) nextTerm(terms ...uint64) uint64 {
 	clock := uint64(time.Now().UnixMicro())
 	next := max(clock, e.self.Term+1)
 	for _, t := range terms {
 		next = max(next, t+1)
 	}
-	if e.heard != nil {
-		if heard := e.heard.Load(); heard < clock+maxClockAhead {
-			next = max(next, heard+1)
-		}
+	if heard := e.heard.Load(); heard < clock+maxClockAhead {
+		next = max(next, heard+1)
 	}
 	return next
 }
 
-// maxClockAhead is how far the clock of another node may be ahead, in microseconds.
+// maxClockAhead is how far the clock of another node may be ahead, in microseconds: one day.
 const maxClockAhead = 24 * 60 * 60 * 1_000_000
 
-// hold leads for one term, from the revision of the lease that the campaign has written.
-// It reports whether the lease is free afterwards because this node gave it up.
+// hold leads for one term, from the revision of the lease that campaign has written.
+// It reports whether this node has released the lease at the end.
 func (e *election) hold(ctx context.Context, revision uint64, lead leadFunc) (free bool) {
 	term := e.self.Term
-	if e.listen != nil {
-		end, err := e.listen()
-		if err != nil {
-			e.log.Debug("not listening as leader", "term", term, "err", err)
-			return false
-		}
-		defer end()
+	end, err := e.listen()
+	if err != nil {
+		e.log.Debug("not listening as leader", "term", term, "err", err)
+		return false
 	}
+	defer end()
 	held, lose := context.WithCancelCause(ctx)
 	var keeping sync.WaitGroup
 	keeping.Go(func() { revision = e.renew(held, revision, lose) })
@@ -195,8 +188,8 @@ func (e *election) hold(ctx context.Context, revision uint64, lead leadFunc) (fr
 	return revision != 0 && e.resign(ctx, revision)
 }
 
-// renew renews the lease until ctx ends or the lease is lost. It returns the revision that
-// this node has written last, zero when the lease is another's.
+// renew renews the lease until ctx ends or the lease is lost. It returns the last revision that
+// this node has written, zero when another node has the lease.
 func (e *election) renew(ctx context.Context, revision uint64, lose context.CancelCauseFunc) uint64 {
 	lapse := time.AfterFunc(leaseHeld, func() { lose(errLapsed) })
 	defer lapse.Stop()
@@ -223,8 +216,8 @@ func (e *election) renew(ctx context.Context, revision uint64, lose context.Canc
 	}
 }
 
-// renewOnce writes the lease again. When its revision is another than the one written
-// last, it may be this node's all the same: an earlier write whose answer was lost.
+// renewOnce writes the lease. A different revision may still be this node's: an earlier write
+// whose answer was lost.
 func (e *election) renewOnce(ctx context.Context, revision uint64) (uint64, error) {
 	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), leaseCall, fmt.Errorf("renew lease: %w", context.DeadlineExceeded))
 	defer cancel()
@@ -243,13 +236,11 @@ func (e *election) renewOnce(ctx context.Context, revision uint64) (uint64, erro
 	return e.lease.save(ctx, record, found)
 }
 
-// record is what this node writes into the lease now.
+// record is what this node writes into the lease.
 func (e *election) record() leaseRecord {
 	r := e.self
-	if e.progress != nil {
-		if now := e.progress(); now.Offset.After(r.Handed.Offset) {
-			r.Handed = now
-		}
+	if now := e.progress(); now.Offset.After(r.Handed.Offset) {
+		r.Handed = now
 	}
 	if r.Lineage = e.lineage.Load(); r.Lineage != nil {
 		if begin := r.Lineage.begin(r.Lineage.Created); begin.After(r.Handed.Offset) {
@@ -259,28 +250,26 @@ func (e *election) record() leaseRecord {
 	return r
 }
 
-// learn takes over a lineage, unless a later one is known.
+// learn stores a lineage, unless a later one is known.
 func (e *election) learn(l *lineage) {
 	known := e.lineage.Load()
 	if now := known.later(l); now != known {
 		e.lineage.Store(now)
-		if e.learned != nil {
-			e.learned(now)
-		}
+		e.setLineage(now)
 	}
 }
 
-// adopt begins a new epoch in a stream that has messages of another one.
+// adopt begins a new epoch in a stream that has messages of another stream.
 func (e *election) adopt(created, epoch, seq uint64) {
 	e.learn(e.lineage.Load().adopt(created, epoch, seq, time.Now()))
 }
 
-// branch begins a new epoch, which the lease has from its next change on.
+// branch begins a new epoch. The lease has it from its next revision on.
 func (e *election) branch(created, seq uint64) {
 	e.learn(e.lineage.Load().branch(created, seq, time.Now()))
 }
 
-// resign gives the lease of that revision up, and reports whether it is free.
+// resign releases the lease of a revision, and reports whether it is free.
 func (e *election) resign(ctx context.Context, revision uint64) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaseCall)
 	defer cancel()

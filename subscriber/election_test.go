@@ -95,7 +95,11 @@ func elect(ctx, stop context.Context, e *election) (terms []leadership) {
 
 // candidate is an election of node a, whose process is called A.
 func candidate(l *nodeLease) *election {
-	return &election{self: leaseRecord{Node: "a", Holder: "A"}, lease: l}
+	return &election{
+		self: leaseRecord{Node: "a", Holder: "A"}, lease: l, heard: new(atomic.Uint64),
+		hasIndex: func() bool { return true }, progress: func() bridge.StoredMessage { return bridge.StoredMessage{} },
+		setLineage: func(*lineage) {}, listen: func() (func(), error) { return func() {}, nil },
+	}
 }
 
 // stopAfter is a context that ends then.
@@ -201,7 +205,8 @@ func TestNoChangeWithoutACause(t *testing.T) {
 				for i, self := range []leaseRecord{{Node: "a", Holder: "A"}, {Node: "b", Holder: "B"}} {
 					running.Go(func() {
 						time.Sleep(time.Duration(i) * 30 * time.Millisecond) // they never look at the same moment
-						e := &election{self: self, lease: &nodeLease{table, failing(5*time.Second, 5*time.Second+cut)}}
+						e := candidate(&nodeLease{table, failing(5*time.Second, 5*time.Second+cut)})
+						e.self = self
 						terms[i] = elect(t.Context(), stop, e)
 					})
 				}
@@ -273,9 +278,9 @@ func TestTermsGrow(t *testing.T) {
 			heard *atomic.Uint64
 			after uint64
 		}{
-			"in the bucket": {&leaseTable{record: leaseRecord{Term: far}, revision: 1}, nil, far},
+			"in the bucket": {&leaseTable{record: leaseRecord{Term: far}, revision: 1}, new(atomic.Uint64), far},
 			"heard":         {&leaseTable{}, &heard, heard.Load()},
-			"by the clock":  {&leaseTable{}, nil, uint64(time.Now().UnixMicro()) - 1},
+			"by the clock":  {&leaseTable{}, new(atomic.Uint64), uint64(time.Now().UnixMicro()) - 1},
 		} {
 			e := candidate(&nodeLease{tt.table, nil})
 			e.heard = tt.heard
@@ -291,12 +296,12 @@ func TestElectionCampaignsWhenTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		table := &leaseTable{record: leaseRecord{Term: 7, Node: "b", Holder: "B"}, revision: 1}
-		told := make(chan struct{}, 1)
+		wake := make(chan struct{}, 1)
 		e := candidate(&nodeLease{table, nil})
-		e.told, e.log = told, discard
+		e.wake, e.log = wake, discard
 		time.AfterFunc(1230*time.Millisecond, func() {
 			table.set(leaseRecord{Term: 7})
-			told <- struct{}{}
+			wake <- struct{}{}
 		})
 		stop, cancel := context.WithCancel(t.Context())
 		if !e.run(t.Context(), stop, func(context.Context, uint64, bridge.StoredMessage) {

@@ -45,21 +45,12 @@ func (c *Client) Forward(term uint64, node bridge.NodeID, batch []*bridge.Envelo
 		return
 	}
 	parts := encodeForward(batch, c.conn.maxPayload())
-	f := &forwardCounts{done: done, waiting: len(parts), counts: make([][]bridge.Count, len(parts))}
-	for i, part := range parts {
-		c.forwarder.send(term, node, part, func(m *nats.Msg, err error) {
-			var counts []bridge.Count
-			switch {
-			case err == nil:
-				counts, err = decodeAnswer(m.Data)
-			case errors.Is(err, errUnsent):
-				err = fmt.Errorf("%w: %w", bridge.ErrNodeGone, err)
-			}
-			if err == nil && len(counts) != part.envelopes {
-				err = errForward
-			}
-			f.answered(i, counts, err)
-		})
+	f := &forwardAnswers{done: done, waiting: len(parts), parts: len(parts), counts: make([]bridge.Count, len(batch))}
+	first := 0 // envelope of the part
+	for _, part := range parts {
+		counts := f.counts[first : first+part.envelopes]
+		first += part.envelopes
+		c.forwarder.send(term, node, part, func(m *nats.Msg, err error) { f.add(counts, m, err) })
 	}
 }
 
@@ -110,20 +101,32 @@ func (f *forwarder) send(term uint64, node bridge.NodeID, p part, done func(*nat
 	}
 }
 
-// forwardCounts collects the answers to one batch, which is sent in one or more parts.
-type forwardCounts struct {
-	done func([]bridge.Count, error)
+// forwardAnswers collects the answers to one batch, which is sent in one or more parts.
+type forwardAnswers struct {
+	done  func([]bridge.Count, error)
+	parts int
 
 	mu      sync.Mutex // guards all below
 	waiting int        // parts without an answer
-	counts  [][]bridge.Count
+	counts  []bridge.Count
 	gone    int   // parts that the node has not received
 	err     error // the first one
 }
 
-func (f *forwardCounts) answered(part int, counts []bridge.Count, err error) {
+// add records the answer to one part, whose counts go into counts.
+func (f *forwardAnswers) add(counts []bridge.Count, m *nats.Msg, err error) {
+	var answer []bridge.Count
+	if err == nil {
+		answer, err = decodeAnswer(m.Data)
+	}
+	if err == nil && len(answer) != len(counts) {
+		err = errForward
+	}
+	if errors.Is(err, errUnsent) {
+		err = fmt.Errorf("%w: %w", bridge.ErrNodeGone, err)
+	}
 	f.mu.Lock()
-	f.counts[part] = counts
+	copy(counts, answer)
 	if errors.Is(err, bridge.ErrNodeGone) {
 		f.gone++
 	}
@@ -136,12 +139,8 @@ func (f *forwardCounts) answered(part int, counts []bridge.Count, err error) {
 	switch {
 	case !last:
 	case f.err == nil:
-		var all []bridge.Count
-		for _, counts := range f.counts {
-			all = append(all, counts...)
-		}
-		f.done(all, nil)
-	case f.gone > 0 && f.gone < len(f.counts): // some part may have arrived, so hide that one did not
+		f.done(f.counts, nil)
+	case f.gone > 0 && f.gone < f.parts: // some part may have arrived, so hide that one did not
 		f.done(nil, fmt.Errorf("forward in parts: %v", f.err)) //nolint:errorlint // hides bridge.ErrNodeGone on purpose
 	default:
 		f.done(nil, f.err)

@@ -7,14 +7,13 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// A forward is the word of a client that may publish on this node's subject. NATS permissions say
-// which those are. What is checked here keeps a wrong forward from breaking a client's connection
-// (bytes that are no JSON, an event that Socket.IO reserves) or from silencing a
-// socket, which drops what is not after the last offset it was given.
+// A forward comes from any NATS client that may publish on this node's subject. These checks prevent
+// that an invalid forward breaks a connection (bytes that are not JSON, an event that Socket.IO
+// reserves) or silences a socket, which discards messages that are not after its last offset.
 
 const (
-	// maxAhead is how far a forward may be ahead of what this node last saw of the stream, in
-	// messages. That is at most lookEvery old: it bounds the stream's rate at 200,000 a second.
+	// maxAhead is how many messages a forward may be ahead of the last known state of the stream. The
+	// state is at most lookEvery old, so this bounds the stream's rate at 200,000 a second.
 	maxAhead = 1 << 20
 	// maxParent bounds, in bytes, a traceparent, which has 55.
 	maxParent = 128
@@ -29,7 +28,7 @@ var (
 	errForwardParent  = errors.New("traceparent is too long")
 )
 
-// checkForward returns the first reason not to push a batch. stream is what this node last saw.
+// checkForward returns the first reason not to push a batch. stream is the last known state.
 func checkForward(batch []*bridge.Envelope, stream streamState) error {
 	for i, e := range batch {
 		if err := checkEnvelope(e, stream); err != nil {

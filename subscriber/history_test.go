@@ -51,10 +51,10 @@ func readsWith(t *testing.T, c *Client, memory int, before ...func(batch []bridg
 		for _, hook := range before {
 			hook(batch)
 		}
-		var entries []bridge.Entry
+		var entries []*bridge.Envelope
 		for i := range batch {
 			if e, err := bridge.Decode(&batch[i]); err == nil {
-				entries = append(entries, bridge.Entry{Envelope: &e})
+				entries = append(entries, &e)
 			}
 		}
 		n.index.Append(entries)
@@ -198,6 +198,7 @@ func TestHistoryQuestionsGather(t *testing.T) {
 	s := natstest.Server(t)
 	a, b := leadsAndStandsBy(t, s)
 	a.say(t, "u", 0, 1)
+	waitFor(t, "a has read the message", func() bool { return a.index.Horizon().Seq == 1 })
 	b.payloads(t, "u")
 	before := b.nc.Stats().OutMsgs
 	var wg sync.WaitGroup
@@ -287,7 +288,7 @@ func TestHistoryWithoutWhatWasWithdrawn(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := make(chan error)
-	a.intake.Withdraw(lease.Term, withdrawn, func(err error) { done <- err })
+	a.Withdraw(lease.Term, withdrawn, func(err error) { done <- err })
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}

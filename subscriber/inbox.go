@@ -29,7 +29,8 @@ type inbox struct {
 	outbox   *outbox
 	next     atomic.Uint64
 	requests sync.Map // reply subject string -> *request
-	asks     *asks
+
+	publishes *pendingPublishes
 }
 
 // The first letter after the prefix says what a subject is for.
@@ -42,7 +43,7 @@ const (
 // openInbox subscribes. ours is what every PubAck of our stream contains.
 func openInbox(nc *nats.Conn, out *outbox, ours []byte) (*inbox, error) {
 	b := &inbox{prefix: nc.NewInbox() + ".", outbox: out}
-	b.asks = newAsks(b.prefix, ours, newConvoy(nc.PublishMsg))
+	b.publishes = newPendingPublishes(b.prefix, ours, newPublishBatcher(nc.PublishMsg))
 	if _, err := nc.Subscribe(b.prefix+"*", b.receive); err != nil {
 		return nil, fmt.Errorf("subscribe inbox: %w", err)
 	}
@@ -50,7 +51,7 @@ func openInbox(nc *nats.Conn, out *outbox, ours []byte) (*inbox, error) {
 }
 
 func (b *inbox) receive(m *nats.Msg) {
-	if b.asks.take(m) {
+	if b.publishes.receive(m) {
 		return
 	}
 	r, ok := b.requests.Load(m.Subject)
@@ -113,7 +114,8 @@ func (b *inbox) endAll(subject string, err error) {
 // request sends a request and returns the first reply. It fails at once when no process is
 // subscribed, which is [bridge.ErrNodeGone], and when the connection is lost.
 func (c *Client) request(ctx context.Context, subject string, data []byte) (reply *nats.Msg, err error) {
-	lost, replied := c.conn.gone(), make(chan struct{})
+	replied := make(chan struct{})
+	lost, _ := c.conn.use()
 	r := c.inbox.request(subject, time.Hour, func(m *nats.Msg, e error) {
 		reply, err = m, e
 		close(replied)

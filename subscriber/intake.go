@@ -16,35 +16,33 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// IntakeHandler is what an intake gives messages to. Its functions but Handed are called by
-// one goroutine: Keep any number of times, and for each term Begin, any number of Keep and
-// Route, End.
+// IntakeHandler receives the messages of an intake. One goroutine calls its functions, except
+// Handed: Keep any number of times, and for each term Begin, any number of Keep and Route, then End.
 type IntakeHandler struct {
-	// Keep takes messages, strictly in order, that this node only has to know of: it stands by,
-	// or an earlier leader has handed them on. It may be given some again.
+	// Keep receives messages, strictly in order, that this node only indexes: it stands by,
+	// or an earlier leader has dispatched them. Some may come twice.
 	Keep  func(batch []bridge.Message)
 	Begin func(term uint64)
-	// Route takes the next messages, strictly in order, and owns the slice. It
-	// returns nil when they are on their way, and an error only when
-	// ctx has ended: then a later leader reads them again.
+	// Route receives the next messages, strictly in order, and owns the slice. It
+	// returns an error only when ctx has ended: then a later leader reads them again.
 	Route func(ctx context.Context, term uint64, batch []bridge.Message) error
 	End   func(term uint64)
-	// Handed is up to where messages were handed on in the term; zero when none was.
+	// Handed is the offset up to which messages were dispatched in the term; zero: none.
 	Handed func() bridge.Offset
 }
 
-// IntakeConfig says how an intake reads.
+// IntakeConfig configures an [Intake].
 type IntakeConfig struct {
-	// Window is how old messages are still of use: older ones are in no history.
+	// Window is the age up to which messages are in histories. Older ones are not dispatched.
 	Window time.Duration
-	// Readers is how many nodes read the stream, the leader among them: the others stand by with
-	// an index of their own. 0: all.
+	// Readers is how many nodes read the stream: the leader, and standbys with an index of their
+	// own. 0: all.
 	Readers int
 	// Metrics shows what the intake meets. Nil: nobody sees it.
 	Metrics prometheus.Registerer
 }
 
-// Intake is the ordered read of the stream: by the node that leads, and by those that stand by.
+// Intake reads the stream in order, on the leader and on each standby.
 type Intake struct {
 	client      *Client
 	index       *bridge.Index
@@ -56,9 +54,9 @@ type Intake struct {
 	handler     IntakeHandler
 	log         *slog.Logger
 
-	stop    context.Context // ended by Drain: read no more
+	stop    context.Context // ended by Drain: stop reading
 	drain   context.CancelFunc
-	kill    context.CancelFunc // ends the work in hand too
+	kill    context.CancelFunc // ends the batch in hand too
 	killed  context.Context
 	started atomic.Bool
 	done    chan struct{} // closed when Run returns
@@ -66,16 +64,15 @@ type Intake struct {
 	gaps    bridge.LogLimiter
 	metrics intakeMetrics
 	leading atomic.Bool
-	read    atomic.Uint64 // sequence of the last message taken
+	read    atomic.Uint64 // sequence of the last message routed
 
-	// position is the last message that this node knows; zero before it has read any. Owned by
-	// the one that reads: see standBy and lead.
+	// position is the last message that this node has indexed; zero: none. Owned by
+	// the goroutine that reads: see standBy and lead.
 	position bridge.Offset
-	current  atomic.Bool // it has read the stream to its end at some time, and reads on
+	current  atomic.Bool // this node has read the stream to its end, and goes on reading
 }
 
-// NewIntake makes an intake, which keeps the index and has the history answer while this node
-// leads.
+// NewIntake makes an intake. It writes the index, and the history answers while this node leads.
 func (c *Client) NewIntake(index *bridge.Index, history *History, cfg IntakeConfig, h IntakeHandler) *Intake {
 	log := c.root.With("component", "intake")
 	hand := newHandover(c, log)
@@ -86,9 +83,10 @@ func (c *Client) NewIntake(index *bridge.Index, history *History, cfg IntakeConf
 		handover: hand, cfg: cfg, handler: h, log: log, done: make(chan struct{}),
 	}
 	i.metrics = newIntakeMetrics(cfg.Metrics, i)
+	c.withdrawals.Store(i.withdrawals)
 	i.election = election{
-		self: self, lease: lease, told: hand.wake, heard: &c.heardTerm, log: log,
-		warm: i.current.Load, learned: c.streams.setLineage,
+		self: self, lease: lease, wake: hand.wake, heard: &c.heardTerm, log: log,
+		hasIndex: i.current.Load, setLineage: c.streams.setLineage,
 		progress: func() bridge.StoredMessage {
 			o := h.Handed()
 			return bridge.StoredMessage{Offset: o, Stored: index.StoredAt(o)}
@@ -100,14 +98,9 @@ func (c *Client) NewIntake(index *bridge.Index, history *History, cfg IntakeConf
 	return i
 }
 
-// Withdraw records that a message of this term was withdrawn: see [bridge.Routes].
-func (i *Intake) Withdraw(term uint64, o bridge.Offset, done func(error)) {
-	i.withdrawals.Withdraw(term, o, done)
-}
-
-// Run campaigns for the lease and reads the stream, as its leader or standing by. It
+// Run campaigns for the lease and reads the stream, as the leader or as a standby. It
 // returns nil after [Intake.Drain], and the context's cause when ctx ends, which
-// also ends the batch in hand: to stop in order, keep ctx alive and call Drain.
+// also ends the batch in hand: for an orderly stop keep ctx alive and call Drain.
 // Run may be called once.
 func (i *Intake) Run(ctx context.Context) error {
 	if i.started.Swap(true) {
@@ -141,9 +134,9 @@ func (i *Intake) Run(ctx context.Context) error {
 	return nil
 }
 
-// Drain stops reading, lets the batch in hand finish and then resigns. Where other
-// nodes live it returns when one of them reads the stream, which takes milliseconds,
-// or after two seconds. When ctx ends first the batch is abandoned: the next leader
+// Drain stops reading, lets the batch in hand finish and then releases the lease. With other
+// nodes it returns when one of them reads the stream, which takes milliseconds,
+// or after two seconds. When ctx ends first, the batch is abandoned and the next leader
 // reads it again. Run returns before Drain does.
 func (i *Intake) Drain(ctx context.Context) error {
 	i.drain()
@@ -155,7 +148,7 @@ func (i *Intake) Drain(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		i.kill()
-		<-i.done // Route ends with its context, resigning has its own limit
+		<-i.done // Route ends with its context, and the release of the lease has its own limit
 		return fmt.Errorf("drain intake: %w", context.Cause(ctx))
 	}
 }
@@ -163,27 +156,27 @@ func (i *Intake) Drain(ctx context.Context) error {
 // Leading reports whether this node reads the stream now.
 func (i *Intake) Leading() bool { return i.leading.Load() }
 
-// Lag is how far the leader has come.
+// Lag is the progress of the leader.
 type Lag struct {
-	Read uint64 // sequence of the last message read; zero when nothing was
+	Read uint64 // sequence of the last message read; zero: none
 	Last uint64 // the stream's last sequence, at most five seconds old
 }
 
-// Lag is of interest only while Leading.
+// Lag returns the progress of this node; it is meaningful only while Leading.
 func (i *Intake) Lag() Lag {
 	read := i.read.Load()
 	return Lag{Read: read, Last: max(read, i.client.streams.state().last)}
 }
 
-// standBy keeps the index, if this node is one of the readers, until the returned function is
-// called. That may be called more than once.
+// standBy indexes the stream, if this node is one of the readers, until the returned function is
+// called. That function may be called more than once.
 func (i *Intake) standBy(ctx context.Context) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(i.stop, cancel)
 	var reading sync.WaitGroup
 	reading.Go(func() {
-		for i.awaitTurn(ctx) {
-			i.readFrom(ctx, ctx, session{intake: i, mark: *i.election.seen.Load()})
+		for i.awaitReader(ctx) {
+			i.readFrom(ctx, ctx, readSession{intake: i, mark: *i.election.handed.Load()})
 		}
 	})
 	return func() {
@@ -193,18 +186,18 @@ func (i *Intake) standBy(ctx context.Context) (end func()) {
 	}
 }
 
-// readersEvery is how often a node that does not read looks whether it is to.
+// readersEvery is how often a node that does not read the stream checks whether it should.
 const readersEvery = 2 * time.Second
 
-// awaitTurn waits until this node is one of the readers. It reports false when ctx has ended.
-func (i *Intake) awaitTurn(ctx context.Context) bool {
+// awaitReader waits until this node is one of the readers. It reports false when ctx has ended.
+func (i *Intake) awaitReader(ctx context.Context) bool {
 	for ctx.Err() == nil {
-		if i.election.seen.Load() != nil && i.isReader() {
+		if i.election.handed.Load() != nil && i.isReader() {
 			return true
 		}
 		wait := readersEvery
-		if i.election.seen.Load() == nil {
-			wait = renewEvery // what the stream should be is not known yet
+		if i.election.handed.Load() == nil {
+			wait = renewEvery // the lease, which has the epochs of the stream, was not read yet
 		}
 		select {
 		case <-time.After(wait):
@@ -214,13 +207,13 @@ func (i *Intake) awaitTurn(ctx context.Context) bool {
 	return false
 }
 
-// isReader reports whether this node is one of those that read. The first ones by name are.
+// isReader reports whether this node reads the stream. The first nodes by name do.
 func (i *Intake) isReader() bool {
 	return i.cfg.Readers <= 0 || slices.Index(i.client.Nodes(), i.client.node) < i.cfg.Readers
 }
 
-// lead reads the stream for one term, and hands on what is after handed. ctx is the term's: work
-// in hand goes on until it ends, while reading also stops when the intake is drained.
+// lead reads the stream for one term, and routes the messages after handed. The batch in hand goes on
+// until ctx, the context of the term, ends. Reading also stops when the intake is drained.
 func (i *Intake) lead(ctx context.Context, term uint64, handed bridge.StoredMessage) {
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
@@ -233,7 +226,7 @@ func (i *Intake) lead(ctx context.Context, term uint64, handed bridge.StoredMess
 	if err := bridge.Retry(reading, i.log, "begin to record withdrawals", func(ctx context.Context) error {
 		err := i.withdrawals.begin(ctx, term)
 		if errors.Is(err, bridge.ErrNotLeader) {
-			stop() // a greater term has begun: another campaign exceeds it
+			stop() // a greater term has begun: the next campaign exceeds it
 		}
 		return err
 	}); err != nil {
@@ -249,13 +242,14 @@ func (i *Intake) lead(ctx context.Context, term uint64, handed bridge.StoredMess
 		i.withdrawals.end()
 	}()
 	if i.position.After(handed.Offset) {
-		i.position = handed.Offset // what is after it was perhaps not handed on; zero: the window is read again
+		i.position = handed.Offset // later messages were perhaps not dispatched; zero: the window is read again
 	}
-	i.readFrom(reading, ctx, session{intake: i, term: term, mark: handed, handed: handed.Offset})
+	i.readFrom(reading, ctx, readSession{intake: i, term: term, mark: handed, handed: handed.Offset})
 }
 
-// readFrom reads on until reading ends, through every failure of NATS. s says what for.
-func (i *Intake) readFrom(reading, work context.Context, s session) {
+// readFrom reads the stream until reading ends, and starts again after each failure of NATS. s is the
+// template of its sessions.
+func (i *Intake) readFrom(reading, work context.Context, s readSession) {
 	wait := bridge.Backoff{First: 50 * time.Millisecond, Most: 2 * time.Second}
 	for quiet := false; ; {
 		changed := i.client.conn.change()
@@ -270,7 +264,7 @@ func (i *Intake) readFrom(reading, work context.Context, s session) {
 			if s.term > 0 {
 				return // another term begins the epoch
 			}
-			s.mark = *i.election.seen.Load()
+			s.mark = *i.election.handed.Load()
 		}
 		i.metrics.stops.Inc()
 		if next.begun {
@@ -290,9 +284,9 @@ func (i *Intake) readFrom(reading, work context.Context, s session) {
 	}
 }
 
-// lost says that messages were not in the stream any more when the intake came
-// to them: it was behind by more than the stream's limits, or it was purged. Every node asks
-// for its sockets again, so that those are told which may have missed one.
+// lost records that messages had left the stream before they were read: the intake was behind by
+// more than the stream's limits, or the stream was purged. Every node reads the histories of its
+// sockets again, so that clients which may have missed a message are told a gap.
 func (i *Intake) lost(n uint64, last bridge.Offset) {
 	seq := last.Seq
 	i.index.Lose(last)

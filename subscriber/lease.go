@@ -18,11 +18,11 @@ import (
 // leaseKey is the only key of the bucket.
 const leaseKey = "leader"
 
-// aliveLimit is how long the holder of the lease has to answer that it lives. NATS
-// answers for a process that has ended, without delay.
+// aliveLimit is how long the holder of the lease may take to answer that it is alive. When its
+// process has ended, nats-server answers at once.
 const aliveLimit = 200 * time.Millisecond
 
-// errStale means that the lease was changed since it was loaded.
+// errStale means that the lease has changed since it was loaded.
 var errStale = errors.New("lease was changed meanwhile")
 
 // leaseRecord says who leads.
@@ -30,8 +30,8 @@ type leaseRecord struct {
 	Term   uint64        `json:"term"`
 	Node   bridge.NodeID `json:"node,omitempty"`
 	Holder string        `json:"holder,omitempty"` // names one process; empty: the lease is free
-	// Handed is up to where leaders have handed messages on, at most renewEvery ago; zero when
-	// that is not known.
+	// Handed is the message up to which leaders have dispatched, at most renewEvery ago; zero: not
+	// known.
 	Handed bridge.StoredMessage `json:"handed,omitzero"`
 	// Lineage is the epochs of the stream; nil when it has only that of its creation.
 	Lineage *lineage `json:"lineage,omitempty"`
@@ -45,13 +45,12 @@ type leaseBucket interface {
 	// revision. It returns errStale when the revision is another; after any other
 	// error the lease may have been replaced.
 	save(ctx context.Context, r leaseRecord, revision uint64) (uint64, error)
-	// ended reports whether the process of that holder is certainly not connected to
-	// NATS any more.
+	// ended reports whether the process of a holder is certainly not connected to NATS.
 	ended(ctx context.Context, holder string) bool
 }
 
-// natsLease keeps the lease in a key-value bucket, which NATS replicates as it does the
-// stream: who can write it can read the stream, and changes have one order.
+// natsLease keeps the lease in a key-value bucket, which NATS replicates like the
+// stream: a node that can write it can read the stream, and all changes have one order.
 // Safe for concurrent use.
 type natsLease struct {
 	client *Client
@@ -101,8 +100,8 @@ func (l *natsLease) open(ctx context.Context) (jetstream.KeyValue, error) {
 	return kv, nil
 }
 
-// streamConfig is the stream of a key-value bucket that keeps one value, as ADR-8 of the NATS
-// project has it. CreateKeyValue makes the same one, but needs the right to read the account's
+// streamConfig is the stream of a key-value bucket with one value, by ADR-8 of the NATS
+// project. CreateKeyValue creates the same stream, but needs the permission to read the account's
 // usage.
 func (l *natsLease) streamConfig() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
@@ -113,7 +112,7 @@ func (l *natsLease) streamConfig() jetstream.StreamConfig {
 	}
 }
 
-// reopen has the bucket looked for again: it may have been deleted.
+// reopen makes the next call look up the bucket: it may have been deleted.
 func (l *natsLease) reopen() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -140,7 +139,7 @@ func (l *natsLease) load(ctx context.Context) (leaseRecord, uint64, error) {
 	}
 	var r leaseRecord
 	if err := json.Unmarshal(entry.Value(), &r); err != nil {
-		// Another program wrote it. A candidate replaces it as it would a free lease.
+		// Another program wrote it. A candidate treats it as a free lease.
 		return leaseRecord{}, entry.Revision(), nil
 	}
 	return r, entry.Revision(), nil

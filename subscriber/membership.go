@@ -113,7 +113,7 @@ func (m *membership) addUnregistered(node bridge.NodeID) {
 	m.nodes[node] = s
 }
 
-// Unregistered lists the nodes with sockets that are not in the registry: see [bridge.Routes].
+// Unregistered lists the nodes with sockets that are not in the registry: see [bridge.Nodes].
 func (c *Client) Unregistered() (nodes []bridge.NodeID) {
 	m := c.membership
 	m.mu.Lock()

@@ -8,8 +8,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Limits of what waits to be written to NATS. Both are far above what is ever
-// there while NATS keeps up; beyond them a message is refused.
+// Limits of the messages that wait to be written to NATS. They are not reached while NATS
+// reads; beyond them a message is refused.
 const (
 	outboxMessages = 4096
 	outboxBytes    = 64 << 20
@@ -17,8 +17,8 @@ const (
 
 var errOutboxFull = errors.New("outbox is full")
 
-// outbox sends core messages in the order in which they were put, without making
-// the caller wait: publishing in the library blocks when its buffer is full and
+// outbox publishes core messages in the order of the calls of put, without making
+// the caller wait: the library blocks when its buffer is full and
 // the server does not read.
 type outbox struct {
 	nc    *nats.Conn
@@ -27,17 +27,17 @@ type outbox struct {
 	bytes atomic.Int64  // in queue
 }
 
-// outgoing is a message and who wants to know that it was certainly not sent.
+// outgoing is a message in the outbox.
 type outgoing struct {
 	*nats.Msg
-	failed func(error) // may be nil
+	failed func(error) // called when the message was certainly not sent; may be nil
 }
 
 func newOutbox(nc *nats.Conn, conn *connection) *outbox {
 	return &outbox{nc: nc, conn: conn, queue: make(chan outgoing, outboxMessages)}
 }
 
-// put queues m. After an error m is not sent and m.failed not called.
+// put queues m. After an error m is not sent and m.failed is not called.
 func (o *outbox) put(m outgoing) error {
 	if err := o.conn.err(); err != nil {
 		return err
@@ -56,7 +56,7 @@ func (o *outbox) put(m outgoing) error {
 	}
 }
 
-// run sends until ctx ends, and then what is still queued.
+// run publishes until ctx ends, and then the messages that are still queued.
 func (o *outbox) run(ctx context.Context) {
 	for {
 		select {

@@ -15,7 +15,7 @@ import (
 	"github.com/codewar/socketbridge/subscriber/natstest"
 )
 
-// road is what a convoy publishes to.
+// road is what a publishBatcher publishes to.
 type road struct {
 	mu     sync.Mutex
 	left   []string // subjects, in order
@@ -40,90 +40,90 @@ func (r *road) wants(t *testing.T, want int) {
 	}
 }
 
-func asked(subject string) *ask {
-	return &ask{Msg: &nats.Msg{Subject: subject}, ended: make(chan ending, 1)}
+func newPending(subject string) *pendingPublish {
+	return &pendingPublish{Msg: &nats.Msg{Subject: subject}, result: make(chan publishResult, 1)}
 }
 
-// join has n calls join, with their numbers as subjects.
-func join(v *convoy, n int) (joined []*ask) {
+// add adds n publications, with their numbers as subjects.
+func add(b *publishBatcher, n int) (added []*pendingPublish) {
 	for i := range n {
-		joined = append(joined, asked(string(rune('a'+i))))
-		v.join(joined[i])
+		added = append(added, newPending(string(rune('a'+i))))
+		b.add(added[i])
 	}
-	return joined
+	return added
 }
 
-func TestConvoyGathersWhileManyAreUnderWay(t *testing.T) {
+func TestBatchWhileManyAreInFlight(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &road{}
-		v := newConvoy(r.publish)
-		calls := join(v, convoyFew+5)
-		r.wants(t, convoyFew)
-		v.end(calls[convoyFew+1]) // gives up before it has left
-		r.wants(t, convoyFew)
-		v.end(calls[0])
-		r.wants(t, convoyFew+4)
+		b := newPublishBatcher(r.publish)
+		calls := add(b, batchInFlight+5)
+		r.wants(t, batchInFlight)
+		b.remove(calls[batchInFlight+1]) // gives up before it has left
+		r.wants(t, batchInFlight)
+		b.remove(calls[0])
+		r.wants(t, batchInFlight+4)
 		var want []string
 		for i, c := range calls {
-			if i != convoyFew+1 {
+			if i != batchInFlight+1 {
 				want = append(want, c.Subject)
 			}
-			v.end(c) // twice does no harm
+			b.remove(c) // twice does no harm
 		}
 		if diff := cmp.Diff(want, r.left); diff != "" {
 			t.Error("left in another order:", diff)
 		}
-		join(v, convoyFew)
-		r.wants(t, convoyFew+4+convoyFew) // there is room for as many again
+		add(b, batchInFlight)
+		r.wants(t, batchInFlight+4+batchInFlight) // there is room for as many again
 	})
 }
 
-func TestConvoyWaitsNotForLong(t *testing.T) {
+func TestBatchWaitsNotForLong(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &road{}
-		v := newConvoy(r.publish)
-		calls := join(v, convoyFew+2)
-		time.Sleep(convoyLimit - time.Nanosecond)
-		r.wants(t, convoyFew)
-		v.join(asked("last")) // does not prolong it for those who wait
+		b := newPublishBatcher(r.publish)
+		calls := add(b, batchInFlight+2)
+		time.Sleep(batchLimit - time.Nanosecond)
+		r.wants(t, batchInFlight)
+		b.add(newPending("last")) // does not prolong it for those who wait
 		time.Sleep(2 * time.Nanosecond)
 		synctest.Wait()
-		r.wants(t, convoyFew+3)
-		v.join(asked("later"))
+		r.wants(t, batchInFlight+3)
+		b.add(newPending("later"))
 		for _, c := range calls[:3] {
-			v.end(c)
+			b.remove(c)
 		}
-		r.wants(t, convoyFew+3) // 16 are under way still
-		v.end(calls[3])
-		r.wants(t, convoyFew+4)
+		r.wants(t, batchInFlight+3) // 16 are under way still
+		b.remove(calls[3])
+		r.wants(t, batchInFlight+4)
 	})
 }
 
 // A call that waits for people's pages does not hold others back once it is stored,
 // and who says so must not wait for the network.
-func TestConvoyRoomIsLeftWithoutPublishing(t *testing.T) {
+func TestReleasePublishesNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &road{}
-		v := newConvoy(r.publish)
-		calls := join(v, convoyFew+1)
-		v.leave(calls[0])
-		r.wants(t, convoyFew)
-		v.join(asked("next"))
-		r.wants(t, convoyFew+1)
-		v.end(calls[0]) // its room was given away already
-		r.wants(t, convoyFew+1)
+		b := newPublishBatcher(r.publish)
+		calls := add(b, batchInFlight+1)
+		b.release(calls[0])
+		r.wants(t, batchInFlight)
+		b.add(newPending("next"))
+		r.wants(t, batchInFlight+1)
+		b.remove(calls[0]) // its room was given away already
+		r.wants(t, batchInFlight+1)
 	})
 }
 
-func TestConvoyTellsWhoWasNotPublished(t *testing.T) {
+func TestPublishErrorIsTheResult(t *testing.T) {
 	t.Parallel()
 	r := &road{closed: nats.ErrConnectionClosed}
-	v := newConvoy(r.publish)
-	for _, c := range join(v, 2) {
-		if e := <-c.ended; !errors.Is(e.err, nats.ErrConnectionClosed) {
+	b := newPublishBatcher(r.publish)
+	for _, c := range add(b, 2) {
+		if e := <-c.result; !errors.Is(e.err, nats.ErrConnectionClosed) {
 			t.Errorf("%+v, want the error of publishing", e)
 		}
 	}
@@ -134,7 +134,7 @@ func manyAsks(ctx context.Context, c *Client, n int) []error {
 	errs := make([]error, n)
 	var all sync.WaitGroup
 	for i := range n {
-		all.Go(func() { _, errs[i] = c.Ask(ctx, Publication{Topic: "t", Body: []byte("{}")}) })
+		all.Go(func() { _, errs[i] = c.PublishForReceipt(ctx, Publication{Topic: "t", Body: []byte("{}")}) })
 	}
 	all.Wait()
 	return errs
@@ -144,7 +144,7 @@ func manyAsks(ctx context.Context, c *Client, n int) []error {
 // same, within its time.
 func TestManyAsksWithoutLeader(t *testing.T) {
 	t.Parallel()
-	const many = 5 * convoyFew
+	const many = 5 * batchInFlight
 	c := ready(t, natstest.Server(t), "a")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
@@ -175,11 +175,11 @@ func TestManyAsksWhenNATSGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := make(chan []error, 1)
-	go func() { done <- manyAsks(t.Context(), c, 3*convoyFew) }()
+	go func() { done <- manyAsks(t.Context(), c, 3*batchInFlight) }()
 	waitFor(t, "all under way", func() bool {
-		c.inbox.asks.convoy.mu.Lock()
-		defer c.inbox.asks.convoy.mu.Unlock()
-		return c.inbox.asks.convoy.out == 3*convoyFew
+		c.inbox.publishes.batcher.mu.Lock()
+		defer c.inbox.publishes.batcher.mu.Unlock()
+		return c.inbox.publishes.batcher.inFlight == 3*batchInFlight
 	})
 	began := time.Now()
 	s.Shutdown()
@@ -199,38 +199,48 @@ func TestAskWithoutPubAck(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &road{}
-		s := newAsks("inbox.", nil, newConvoy(r.publish))
-		conn := newConnection(discard)
-		ctx, stop := context.WithCancel(t.Context())
-		var watch sync.WaitGroup
-		watch.Go(func() { s.watch(ctx, conn) })
-		silent := s.begin(&nats.Msg{Header: nats.Header{}}, nil)
-		stored := s.begin(&nats.Msg{Header: nats.Header{}}, nil)
-		s.take(&nats.Msg{Subject: stored.Reply, Data: []byte(`{"stream":"S","seq":1}`)})
+		s := newPendingPublishes("inbox.", nil, newPublishBatcher(r.publish))
+		closed, lost := make(chan struct{}), make(chan struct{})
+		wait := func(p *pendingPublish, lost <-chan struct{}) <-chan publishResult {
+			done := make(chan publishResult, 1)
+			go func() { done <- p.wait(t.Context(), lost, closed) }()
+			return done
+		}
+		silent := s.begin(&nats.Msg{Header: nats.Header{}})
+		stored := s.begin(&nats.Msg{Header: nats.Header{}})
+		s.receive(&nats.Msg{Subject: stored.Reply, Data: []byte(`{"stream":"S","seq":1}`)})
 		began := time.Now()
-		if e := <-silent.ended; !errors.Is(e.err, errNoAck) {
+		silentEnds, storedEnds := wait(silent, lost), wait(stored, lost)
+		if e := <-silentEnds; !errors.Is(e.err, errNoAck) {
 			t.Errorf("%+v, want errNoAck", e)
 		}
-		if took := time.Since(began); took < ackLimit || took > ackLimit+2*watchEvery {
+		if took := time.Since(began); took != ackLimit {
 			t.Errorf("told after %v, want %v", took, ackLimit)
+		}
+		away := s.begin(&nats.Msg{Header: nats.Header{}})
+		awayEnds := wait(away, lost)
+		synctest.Wait()
+		close(lost)
+		if e := <-awayEnds; !errors.Is(e.err, bridge.ErrUnavailable) {
+			t.Errorf("%+v when the connection is lost, want bridge.ErrUnavailable", e)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		select {
-		case e := <-stored.ended:
+		case e := <-storedEnds:
 			t.Errorf("%+v, but it was stored", e)
 		default:
 		}
-		late := s.begin(&nats.Msg{Header: nats.Header{}}, nil)
-		stop()
-		watch.Wait()
-		for _, a := range []*ask{stored, late} {
-			if e := <-a.ended; !errors.Is(e.err, bridge.ErrUnavailable) {
+		late := s.begin(&nats.Msg{Header: nats.Header{}})
+		lateEnds := wait(late, nil)
+		close(closed)
+		for _, ends := range []<-chan publishResult{storedEnds, lateEnds} {
+			if e := <-ends; !errors.Is(e.err, bridge.ErrUnavailable) {
 				t.Errorf("%+v at the end of the process, want bridge.ErrUnavailable", e)
 			}
 		}
-		for _, a := range []*ask{silent, stored, late} {
-			s.end(a)
+		for _, p := range []*pendingPublish{silent, stored, away, late} {
+			s.end(p)
 		}
 	})
 }

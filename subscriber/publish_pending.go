@@ -15,72 +15,68 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// asks are the publications of this process that wait for their receipts. There may
-// be thousands in a second, so none has a timer or a goroutine of its own: one watch
-// looks after them all.
-type asks struct {
-	prefix string // of the inbox
-	ours   []byte // what a PubAck of our stream has in it
-	convoy *convoy
+// pendingPublishes are the publications of this process that wait for their receipts. There may
+// be thousands in a second, so none has a goroutine of its own. Safe for concurrent use.
+type pendingPublishes struct {
+	prefix  string // of the inbox
+	ours    []byte // what every PubAck of our stream contains
+	batcher *publishBatcher
 
-	mu      sync.Mutex // guards all below; held for no more than a look-up
+	mu      sync.Mutex // guards all below; held for a look-up only
 	next    uint64
-	looks   uint64 // how often the watch has looked
-	waiting map[uint64]*ask
+	waiting map[uint64]*pendingPublish
 }
 
-// ask is one of them.
-type ask struct {
+// pendingPublish is one of them.
+type pendingPublish struct {
 	*nats.Msg
-	id    uint64
-	lost  <-chan struct{} // closed when the connection that it goes over is gone
-	looks uint64          // of the watch when it began
-	ended chan ending     // capacity 1: what comes first
-	ack   atomic.Pointer[nats.Msg]
-	place convoyPlace // guarded by the convoy
+	id     uint64
+	result chan publishResult // capacity 1: the first one
+	ack    atomic.Pointer[nats.Msg]
+	state  batchState // guarded by the publishBatcher
 }
 
-// ending is how a call ends. Without an error and with no receipt the PubAck has it.
-type ending struct {
+// publishResult is how a publication ends: with a receipt, with a PubAck that says that the message
+// was refused, or with an error.
+type publishResult struct {
 	receipt bridge.Receipt
-	refused bool // the PubAck says that the stream did not take it
+	refused bool
 	err     error
 }
 
-func newAsks(prefix string, ours []byte, v *convoy) *asks {
-	return &asks{prefix: prefix, ours: ours, convoy: v, waiting: make(map[uint64]*ask)}
+func newPendingPublishes(prefix string, ours []byte, b *publishBatcher) *pendingPublishes {
+	return &pendingPublishes{prefix: prefix, ours: ours, batcher: b, waiting: make(map[uint64]*pendingPublish)}
 }
 
-// begin gives m its subjects for PubAck and receipt, and publishes it. What comes for
-// it, or goes wrong, is the call's answer, until it ends.
-func (s *asks) begin(m *nats.Msg, lost <-chan struct{}) *ask {
-	c := &ask{Msg: m, lost: lost, ended: make(chan ending, 1)}
+// begin gives m its subjects for PubAck and receipt, and publishes it. An end must follow.
+func (s *pendingPublishes) begin(m *nats.Msg) *pendingPublish {
+	p := &pendingPublish{Msg: m, result: make(chan publishResult, 1)}
 	s.mu.Lock()
 	s.next++
-	c.id, c.looks = s.next, s.looks
-	s.waiting[c.id] = c
+	p.id = s.next
+	s.waiting[p.id] = p
 	s.mu.Unlock()
 	b := make([]byte, 0, 128)
-	b = strconv.AppendUint(append(append(b, s.prefix...), ofPubAck), c.id, 36)
+	b = strconv.AppendUint(append(append(b, s.prefix...), ofPubAck), p.id, 36)
 	m.Reply = string(b)
 	b[len(s.prefix)] = ofReceipt
 	m.Header[bridge.HeaderReceipt] = []string{string(b)}
-	s.convoy.join(c)
-	return c
+	s.batcher.add(p)
+	return p
 }
 
-// end must follow begin. Others may publish what has waited for this one, so it may
+// end forgets a publication. It may publish those that have waited for this one, so it may
 // wait for the network.
-func (s *asks) end(c *ask) {
+func (s *pendingPublishes) end(p *pendingPublish) {
 	s.mu.Lock()
-	delete(s.waiting, c.id)
+	delete(s.waiting, p.id)
 	s.mu.Unlock()
-	s.convoy.end(c)
+	s.batcher.remove(p)
 }
 
-// find returns the call that a subject belongs to, nil when it has ended or never
-// was, and what for; ours is false for other subjects.
-func (s *asks) find(subject string) (c *ask, what byte, ours bool) {
+// find returns the publication that a subject belongs to, nil when it has ended, and what the
+// subject is for. ours is false for other subjects.
+func (s *pendingPublishes) find(subject string) (p *pendingPublish, what byte, ours bool) {
 	rest, ours := strings.CutPrefix(subject, s.prefix)
 	if !ours || rest == "" || rest[0] != ofPubAck && rest[0] != ofReceipt {
 		return nil, 0, false
@@ -94,97 +90,71 @@ func (s *asks) find(subject string) (c *ask, what byte, ours bool) {
 	return s.waiting[id], rest[0], true
 }
 
-// take hands over what came from NATS, and reports whether it was for a call.
-func (s *asks) take(m *nats.Msg) bool {
-	c, what, ours := s.find(m.Subject)
+// receive handles a message of NATS, and reports whether its subject is one of these.
+func (s *pendingPublishes) receive(m *nats.Msg) bool {
+	p, what, ours := s.find(m.Subject)
 	switch {
-	case c == nil:
+	case p == nil:
 		return ours
 	case what == ofPubAck:
-		c.ack.Store(m)
+		p.ack.Store(m)
 		if !s.stored(m) {
-			c.take(ending{refused: true})
-		} else if c.slow() {
-			s.convoy.leave(c)
+			p.end(publishResult{refused: true})
+		} else if p.Header[bridge.HeaderAck] != nil { // its receipt waits for clients
+			s.batcher.release(p)
 		}
 	default:
 		var r bridge.Receipt
 		if err := json.Unmarshal(m.Data, &r); err == nil { // malformed receipts are ignored
-			c.take(ending{receipt: r})
+			p.end(publishResult{receipt: r})
 		}
 	}
 	return true
 }
 
-// takeReceipt hands over a receipt of this process's own router, which takes no way
-// over NATS, and reports whether its subject is here.
-func (s *asks) takeReceipt(subject string, r bridge.Receipt) bool {
-	c, what, ours := s.find(subject)
-	if c != nil && what == ofReceipt {
-		c.take(ending{receipt: r})
+// receiveLocal handles a receipt of this process's own router, which does not go through NATS, and
+// reports whether its subject is one of these.
+func (s *pendingPublishes) receiveLocal(subject string, r bridge.Receipt) bool {
+	p, what, ours := s.find(subject)
+	if p != nil && what == ofReceipt {
+		p.end(publishResult{receipt: r})
 	}
 	return ours
 }
 
-// stored reports whether a PubAck says nothing but that our stream has the message.
-func (s *asks) stored(ack *nats.Msg) bool {
+// stored reports whether a PubAck says only that our stream has stored the message.
+func (s *pendingPublishes) stored(ack *nats.Msg) bool {
 	return bytes.Contains(ack.Data, s.ours) && !bytes.Contains(ack.Data, []byte(`"error"`)) && !bytes.Contains(ack.Data, []byte(`"duplicate"`))
 }
 
-func (c *ask) take(e ending) {
+func (p *pendingPublish) end(r publishResult) {
 	select {
-	case c.ended <- e:
+	case p.result <- r:
 	default: // it has one
 	}
 }
 
-// slow reports whether the receipt waits for people's browsers.
-func (c *ask) slow() bool { return c.Header[bridge.HeaderAck] != nil }
-
-// watchEvery is how exactly ackLimit is kept.
-const watchEvery = 250 * time.Millisecond
-
-// watch ends calls whose PubAck does not come, at once when the connection is lost,
-// until ctx ends; then it ends all.
-func (s *asks) watch(ctx context.Context, conn *connection) {
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	for changed := conn.change(); ; {
+// wait returns the result. Without a PubAck it fails after ackLimit and when lost is closed; with
+// one the receipt may come after NATS is available again. It always ends with ctx and closed.
+func (p *pendingPublish) wait(ctx context.Context, lost, closed <-chan struct{}) publishResult {
+	timer := time.NewTimer(ackLimit)
+	defer timer.Stop()
+	for noAck := timer.C; ; lost, noAck = nil, nil {
+		var err error
 		select {
-		case <-tick.C:
-			s.look(1)
-		case <-changed:
-			changed = conn.change() // before looking, so that none is overlooked
-			s.look(0)
+		case r := <-p.result:
+			return r
 		case <-ctx.Done():
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			for _, c := range s.waiting {
-				c.take(ending{err: errLost})
-			}
-			return
+			return publishResult{err: context.Cause(ctx)}
+		case <-closed:
+			return publishResult{err: errLost}
+		case <-lost:
+			err = errLost
+		case <-noAck:
+			err = errNoAck
 		}
-	}
-}
-
-// ackLooks is ackLimit, and what may have passed of the look in which the call began.
-const ackLooks = uint64(ackLimit/watchEvery) + 1
-
-func (s *asks) look(passed uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.looks += passed
-	for _, c := range s.waiting {
-		if c.ack.Load() != nil {
-			continue // the receipt comes when NATS is back
-		}
-		select {
-		case <-c.lost:
-			c.take(ending{err: errLost})
-		default:
-			if s.looks-c.looks >= ackLooks {
-				c.take(ending{err: errNoAck})
-			}
+		if p.ack.Load() == nil {
+			return publishResult{err: err}
 		}
 	}
 }

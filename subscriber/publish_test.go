@@ -101,19 +101,19 @@ func TestAskGetsItsReceipt(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	for n := range uint64(3) {
-		got, err := c.Ask(ctx, Publication{Topic: "t", Body: []byte("{}"), ID: string('a' + rune(n))})
+		got, err := c.PublishForReceipt(ctx, Publication{Topic: "t", Body: []byte("{}"), ID: string('a' + rune(n))})
 		want := bridge.Receipt{Outcome: bridge.Pushed, Sockets: 2, Topic: "t", Offset: bridge.Offset{Epoch: c.streams.epoch(), Seq: n + 1}}
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Fatal(err, diff)
 		}
 	}
-	for _, err := range manyAsks(ctx, c, 20*convoyFew) {
+	for _, err := range manyAsks(ctx, c, 20*batchInFlight) {
 		if err != nil {
 			t.Error("one of many:", err)
 		}
 	}
 	nobodyWaits(t, c)
-	if got, err := c.Ask(ctx, Publication{Topic: "t", ID: "a"}); err != nil || got.Outcome != bridge.Duplicate || got.Offset.Seq != 1 {
+	if got, err := c.PublishForReceipt(ctx, Publication{Topic: "t", ID: "a"}); err != nil || got.Outcome != bridge.Duplicate || got.Offset.Seq != 1 {
 		t.Errorf("Ask with a used ID = %v, %v; want duplicate of sequence 1", got, err)
 	}
 }
@@ -124,13 +124,13 @@ func TestAskWithoutReceipt(t *testing.T) {
 	c := ready(t, s, "a")
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	r, err := c.Ask(ctx, Publication{Topic: "t"})
+	r, err := c.PublishForReceipt(ctx, Publication{Topic: "t"})
 	if !errors.Is(err, bridge.ErrNoReceipt) || !errors.Is(err, context.DeadlineExceeded) || r.Offset.Seq != 1 {
 		t.Errorf("Ask = %v, %v; want bridge.ErrNoReceipt with the offset", r, err)
 	}
 	s.Shutdown()
 	waitFor(t, "away", func() bool { return c.Ready() != nil })
-	if _, err := c.Ask(t.Context(), Publication{Topic: "t"}); !errors.Is(err, bridge.ErrUnavailable) {
+	if _, err := c.PublishForReceipt(t.Context(), Publication{Topic: "t"}); !errors.Is(err, bridge.ErrUnavailable) {
 		t.Errorf("Ask: %v, want bridge.ErrUnavailable", err)
 	}
 	nobodyWaits(t, c)
@@ -193,12 +193,12 @@ func TestReceiptSubjectsAreGuarded(t *testing.T) {
 // nobodyWaits fails the test when a call that has ended is remembered.
 func nobodyWaits(t *testing.T, c *Client) {
 	t.Helper()
-	s := c.inbox.asks
+	s := c.inbox.publishes
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.convoy.mu.Lock()
-	defer s.convoy.mu.Unlock()
-	if len(s.waiting) > 0 || len(s.convoy.waiting) > 0 || s.convoy.out != 0 {
-		t.Errorf("%d wait for answers, %d in the convoy, %d are under way; want none", len(s.waiting), len(s.convoy.waiting), s.convoy.out)
+	s.batcher.mu.Lock()
+	defer s.batcher.mu.Unlock()
+	if len(s.waiting) > 0 || len(s.batcher.waiting) > 0 || s.batcher.inFlight != 0 {
+		t.Errorf("%d wait for answers, %d in the batch, %d are under way; want none", len(s.waiting), len(s.batcher.waiting), s.batcher.inFlight)
 	}
 }

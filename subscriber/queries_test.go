@@ -89,20 +89,20 @@ func TestQuestions(t *testing.T) {
 func TestRecentLetters(t *testing.T) {
 	t.Parallel()
 	_, c, _ := graveyard(t)
-	newest, total, err := c.RecentLetters(t.Context(), 10)
+	newest, total, err := c.RecentDeadLetters(t.Context(), 10)
 	if err != nil || len(newest) != 0 || total != 0 {
 		t.Errorf("none yet: %v %d %v", newest, total, err)
 	}
 	for i, body := range []string{`{"userId":"u 1%"`, "{not json", `{"userId":42,]`} {
 		poison(t, c, "codewar.t", bridge.CodeInvalidJSON, body, nil)
-		if newest, total, err = c.RecentLetters(t.Context(), 2); err != nil || total != uint64(i+1) || len(newest) != min(i+1, 2) || newest[0].Seq != total {
+		if newest, total, err = c.RecentDeadLetters(t.Context(), 2); err != nil || total != uint64(i+1) || len(newest) != min(i+1, 2) || newest[0].Seq != total {
 			t.Fatalf("after %d: %+v %d %v", i+1, newest, total, err)
 		}
 	}
 	if newest[0].User != "42" || newest[1].User != "" || newest[0].Size != 14 || newest[0].Code != bridge.CodeInvalidJSON {
 		t.Errorf("got %+v", newest)
 	}
-	if all, _, err := c.RecentLetters(t.Context(), 1000); err != nil || len(all) != 3 || all[2].User != "u 1%" {
+	if all, _, err := c.RecentDeadLetters(t.Context(), 1000); err != nil || len(all) != 3 || all[2].User != "u 1%" {
 		t.Errorf("all: %+v %v", all, err)
 	}
 }

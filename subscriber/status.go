@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Status is what this node sees of NATS.
+// Status is the state of NATS, as this node knows it.
 type Status struct {
 	Connected bool
 	URL       string // of the server, without credentials
@@ -19,7 +19,7 @@ type Status struct {
 	Last      uint64
 }
 
-// Status returns what was seen last. It never waits.
+// Status returns the last known state. It never waits.
 func (c *Client) Status() Status {
 	seen := c.streams.state()
 	return Status{
@@ -28,12 +28,12 @@ func (c *Client) Status() Status {
 	}
 }
 
-// Look asks NATS for the stream's state, for [Client.Status] and [Intake.Lag].
-// Without it these are up to five seconds old.
+// Look updates the state of [Client.Status] and [Intake.Lag]. Without it the state is
+// up to five seconds old.
 func (c *Client) Look(ctx context.Context) error { return c.streams.see(ctx) }
 
-// see looks at the main stream as it is. One that is missing, or was made anew, is
-// ensure's business.
+// see updates the state of the main stream. A stream that is missing, or was created again, is left to
+// ensure.
 func (s *streams) see(ctx context.Context) error {
 	if err := s.conn.err(); err != nil {
 		return err

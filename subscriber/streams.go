@@ -19,8 +19,8 @@ import (
 const (
 	// apiLimit bounds one request to JetStream's API.
 	apiLimit = 5 * time.Second
-	// lookEvery is how often the streams are looked at while nothing is wrong. It
-	// bounds how long a deleted stream goes unnoticed while no message is published.
+	// lookEvery is how often the state of the streams is read. It bounds how long a deleted stream
+	// goes unnoticed while no message is published.
 	lookEvery = 5 * time.Second
 )
 
@@ -30,7 +30,8 @@ var (
 	errUnseen = errors.New("stream not seen yet")
 )
 
-// streams keeps our two streams in existence. An existing one is adopted as it is.
+// streams creates the stream of messages and the stream of dead letters, and reads their state. It
+// does not change a stream that exists.
 type streams struct {
 	cfg  Config
 	js   jetstream.JetStream
@@ -38,19 +39,19 @@ type streams struct {
 	log  *slog.Logger
 	kick chan struct{} // capacity 1: look now
 
-	one   sync.Mutex    // held while looking, so that two do not create at once
-	fresh chan struct{} // capacity 1: held while asking for a state that is not older than the call
+	one   sync.Mutex    // held by adopt, so that two calls do not create a stream
+	fresh chan struct{} // capacity 1: held by since
 
 	mu      sync.Mutex // guards all below
-	lineage *lineage   // of the main stream, as far as it is known
+	lineage *lineage   // of the main stream; nil: not known
 	main    streamState
 	mainErr error             // why the main stream cannot be used; nil when it can
 	dead    streamState       // of the dead letters
-	deadErr error             // the same of the dead letters' stream
-	warned  map[string]string // by stream and kind, what was logged last
+	deadErr error             // the same for the stream of dead letters
+	warned  map[string]string // by stream and kind, the settings that were logged last
 }
 
-// streamState is what was last seen of a stream.
+// streamState is the last known state of a stream.
 type streamState struct {
 	stream  jetstream.Stream // to read messages with; nil: never seen
 	created uint64           // in ms; zero: never seen
@@ -87,8 +88,8 @@ func newStreams(cfg Config, js jetstream.JetStream, conn *connection, log *slog.
 	}
 }
 
-// keep looks at the streams until ctx ends: when NATS comes back, when asked to
-// by look, and every now and then.
+// keep ensures both streams until ctx ends: after each change of the connection, after a call of look,
+// and every lookEvery.
 func (s *streams) keep(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
@@ -108,7 +109,7 @@ func (s *streams) keep(ctx context.Context) {
 	}
 }
 
-// report logs a fault when it is another than the one said before.
+// report logs an error when it differs from the last one.
 func (s *streams) report(ctx context.Context, err error, said string) string {
 	text := ""
 	if err != nil {
@@ -125,10 +126,10 @@ func (s *streams) report(ctx context.Context, err error, said string) string {
 	return text
 }
 
-// look has the streams looked at soon.
+// look makes keep read the state of the streams soon.
 func (s *streams) look() { signal(s.kick) }
 
-// err is nil when both streams were there at the last look.
+// err is nil when both streams could be used at the last look.
 func (s *streams) err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -146,8 +147,8 @@ func (s *streams) state() streamState {
 	return s.main
 }
 
-// since returns a state of the main stream that was asked for after the call began.
-// Calls at the same time share one.
+// since returns a state of the main stream that is not older than the call.
+// Calls at the same time share one request.
 func (s *streams) since(ctx context.Context) (streamState, error) {
 	began := time.Now()
 	select {
@@ -162,7 +163,7 @@ func (s *streams) since(ctx context.Context) (streamState, error) {
 	return s.ensure(ctx)
 }
 
-// ensureBoth sees to it that both streams exist, and returns the first fault.
+// ensureBoth creates the streams that do not exist, and returns the first error.
 func (s *streams) ensureBoth(ctx context.Context) error {
 	_, err := s.ensure(ctx)
 	if deadErr := s.ensureDead(ctx); err == nil {
@@ -171,7 +172,7 @@ func (s *streams) ensureBoth(ctx context.Context) error {
 	return err
 }
 
-// ensure sees to it that the main stream exists, and returns what it saw of it.
+// ensure creates the main stream if it does not exist, and returns its state.
 func (s *streams) ensure(ctx context.Context) (streamState, error) {
 	began := time.Now()
 	stream, err := s.adopt(ctx, mainConfig(s.cfg))
@@ -187,7 +188,7 @@ func (s *streams) ensure(ctx context.Context) (streamState, error) {
 	return s.main, err
 }
 
-// setLineage says which epochs the main stream has.
+// setLineage sets the epochs of the main stream.
 func (s *streams) setLineage(l *lineage) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -195,7 +196,7 @@ func (s *streams) setLineage(l *lineage) {
 	s.main.lineage, s.main.epoch, s.main.begin = l, l.epoch(s.main.created), l.begin(s.main.created)
 }
 
-// ensureDead does the same for the dead letters. Reading does not wait for it.
+// ensureDead does the same for the stream of dead letters. The intake does not wait for it.
 func (s *streams) ensureDead(ctx context.Context) error {
 	stream, err := s.adopt(ctx, s.deadConfig())
 	if errors.Is(err, bridge.ErrUnavailable) {
@@ -268,8 +269,8 @@ func (s *streams) adopt(ctx context.Context, want jetstream.StreamConfig) (jetst
 	return stream, nil
 }
 
-// news is what is to be logged of an existing stream's settings: the list, when it is another than
-// the last one of that kind.
+// news returns the settings of an existing stream to log: the list, when it differs from
+// the last one of its kind.
 func (s *streams) news(kind string, settings []string) string {
 	text := strings.Join(settings, ", ")
 	s.mu.Lock()
@@ -281,7 +282,7 @@ func (s *streams) news(kind string, settings []string) string {
 	return text
 }
 
-// unusable says why a stream cannot carry our messages, or nothing.
+// unusable returns why a stream cannot have our messages, empty when it can.
 func unusable(want, have jetstream.StreamConfig) string {
 	all := want.Subjects[0]
 	switch {

@@ -16,10 +16,10 @@ import (
 )
 
 const (
-	// withdrawalBatch bounds how many withdrawals one record has.
+	// withdrawalBatch bounds the withdrawals of one record.
 	withdrawalBatch = 4096
-	// withdrawalLimit bounds how long a record may take. Its senders are told afterwards that it
-	// is not known what became of their messages.
+	// withdrawalLimit bounds how long a record may take. After that the receipts say that the outcome is
+	// not certain.
 	withdrawalLimit = 2 * time.Second
 )
 
@@ -28,11 +28,10 @@ var (
 	errRecord     = errors.New("not a record of withdrawals")
 )
 
-// withdrawals is the record of messages that were withdrawn: a sender who was told "offline"
-// must not see the message arrive, under no later leader. It is a stream of its own, which NATS
-// replicates as it does the messages. Each record says what must precede it, so it has one writer
-// at a time: a leader that was replaced cannot add to it, and tells no sender "offline" any more.
-// Safe for concurrent use.
+// withdrawals is the record of withdrawn messages: no later leader may deliver a message whose
+// sender was told "offline". It is a stream of its own, which NATS replicates like the messages. Each
+// record names the sequence of the record before, so the stream has one writer at a time: a leader that
+// was replaced cannot add to it, and so tells no sender "offline". Safe for concurrent use.
 type withdrawals struct {
 	client *Client
 	index  *bridge.Index
@@ -42,8 +41,8 @@ type withdrawals struct {
 	mu      sync.Mutex // guards all below
 	term    uint64     // zero: this node does not lead
 	last    uint64     // sequence of the newest record
-	read    uint64     // up to here the index knows them
-	unsure  bool       // the newest record may be another than last
+	read    uint64     // the index has the records up to here
+	unsure  bool       // last may not be the newest record
 	stream  jetstream.Stream
 	waiting []withdrawal
 	writing bool // write runs
@@ -69,7 +68,7 @@ func (w *withdrawals) config() jetstream.StreamConfig {
 }
 
 // begin makes this node the only writer. It returns [bridge.ErrNotLeader] when a node with a greater
-// term writes.
+// term has written.
 func (w *withdrawals) begin(ctx context.Context, term uint64) error {
 	for {
 		stream, err := w.client.streams.adopt(ctx, w.config())
@@ -111,7 +110,7 @@ func (w *withdrawals) newest(ctx context.Context, stream jetstream.Stream) (seq,
 	return m.Sequence, term, err
 }
 
-// end makes this node no writer. What waits is told so.
+// end ends the writing of this node. Withdrawals that wait fail.
 func (w *withdrawals) end() {
 	w.mu.Lock()
 	w.term = 0
@@ -123,14 +122,14 @@ func (w *withdrawals) end() {
 	}
 }
 
-// forget says that the index has begun anew, and knows of no withdrawal.
+// forget records that the index has begun again, and has no withdrawals.
 func (w *withdrawals) forget() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.read = 0
 }
 
-// apply has the index know what this node and others have withdrawn. It comes after begin, and
+// apply puts the withdrawals of all nodes into the index. It comes after begin, and
 // before the first message is routed.
 func (w *withdrawals) apply(ctx context.Context) error {
 	w.mu.Lock()
@@ -138,11 +137,11 @@ func (w *withdrawals) apply(ctx context.Context) error {
 	w.mu.Unlock()
 	from := read + 1
 	if from > last+1 {
-		from = 1 // the stream was made anew
+		from = 1 // the stream was created again
 	}
 	for from <= last {
-		// The first one from there on. A replica that is behind has none, which is an error: the
-		// last one is known to be there.
+		// The first record from there on. A replica that is behind does not have it, which is an error:
+		// the stream is known to have the record last.
 		m, err := stream.GetMsg(ctx, from, jetstream.WithGetMsgSubject(w.client.cfg.withdrawnSubject()))
 		if err != nil {
 			return fmt.Errorf("read withdrawals: %w", err)
@@ -156,15 +155,24 @@ func (w *withdrawals) apply(ctx context.Context) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.read == read { // else the index has begun anew meanwhile
+	if w.read == read { // else the index has begun again meanwhile
 		w.read = last
 	}
 	return nil
 }
 
-// Withdraw records that a message was withdrawn in a term, and calls done once. It never waits;
-// what comes while a record is on its way shares the next one.
-func (w *withdrawals) Withdraw(term uint64, o bridge.Offset, done func(error)) {
+// Withdraw records that a message was withdrawn in a term of this node's intake, and calls done once.
+// It never waits.
+func (c *Client) Withdraw(term uint64, o bridge.Offset, done func(error)) {
+	if w := c.withdrawals.Load(); w != nil {
+		w.withdraw(term, o, done)
+		return
+	}
+	done(errNotLeading)
+}
+
+// withdraw is [Client.Withdraw]. Withdrawals that come while a record is written share the next one.
+func (w *withdrawals) withdraw(term uint64, o bridge.Offset, done func(error)) {
 	w.mu.Lock()
 	if w.term != term {
 		w.mu.Unlock()
@@ -176,11 +184,11 @@ func (w *withdrawals) Withdraw(term uint64, o bridge.Offset, done func(error)) {
 	w.writing = true
 	w.mu.Unlock()
 	if idle {
-		go w.write() // its owner is the router's term, which ends after every done
+		go w.write() // the router's term owns it: the term ends after every done
 	}
 }
 
-// write writes what waits until nothing does.
+// write writes records until no withdrawal waits.
 func (w *withdrawals) write() {
 	for {
 		w.mu.Lock()
@@ -199,24 +207,25 @@ func (w *withdrawals) write() {
 	}
 }
 
-// writeOne writes one record. After a failure the record may be there or not, so what must
-// precede the next one is looked up again.
+// writeOne writes one record. After a failure the stream may have the record, so the next call reads
+// the newest record first.
 func (w *withdrawals) writeOne(some []withdrawal) error {
 	ctx, cancel := context.WithTimeout(context.Background(), withdrawalLimit)
 	defer cancel()
 	w.mu.Lock()
 	term, unsure := w.term, w.unsure
 	w.mu.Unlock()
-	if term == 0 {
+	var err error
+	switch {
+	case term == 0:
 		return errNotLeading
+	case unsure:
+		if err = w.begin(ctx, term); err == nil {
+			err = w.apply(ctx) // the stream may have the record that failed
+		}
 	}
-	if unsure {
-		if err := w.begin(ctx, term); err != nil {
-			return err
-		}
-		if err := w.apply(ctx); err != nil { // the record that failed may be there
-			return err
-		}
+	if err != nil {
+		return err
 	}
 	w.mu.Lock()
 	last := w.last
@@ -224,8 +233,7 @@ func (w *withdrawals) writeOne(some []withdrawal) error {
 	seq, err := w.put(ctx, term, some, last)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err != nil {
-		w.unsure = true
+	if w.unsure = err != nil; w.unsure {
 		return err
 	}
 	if w.read == w.last {
@@ -235,7 +243,7 @@ func (w *withdrawals) writeOne(some []withdrawal) error {
 	return nil
 }
 
-// put writes one record behind the one of that sequence.
+// put writes one record after the record last.
 func (w *withdrawals) put(ctx context.Context, term uint64, some []withdrawal, last uint64) (uint64, error) {
 	ctx, cancel := w.client.conn.while(ctx)
 	defer cancel()

@@ -17,7 +17,7 @@ func withdraw(w *withdrawals, term uint64, seqs ...uint64) []error {
 	var wg sync.WaitGroup
 	wg.Add(len(seqs))
 	for i, seq := range seqs {
-		w.Withdraw(term, bridge.Offset{Epoch: 1, Seq: seq}, func(err error) {
+		w.withdraw(term, bridge.Offset{Epoch: 1, Seq: seq}, func(err error) {
 			errs[i] = err
 			wg.Done()
 		})
@@ -32,7 +32,7 @@ func writer(t *testing.T, s *natstest.Instance, node bridge.NodeID) *withdrawals
 	index := bridge.NewIndex(bridge.IndexConfig{TTL: time.Hour, MaxPerUser: 10_000, MaxMemory: 1 << 26})
 	index.Begin(bridge.Offset{Epoch: 1})
 	for seq := range uint64(10_000) {
-		index.Append([]bridge.Entry{{Envelope: &bridge.Envelope{User: "u", Topic: "t", Offset: bridge.Offset{Epoch: 1, Seq: seq + 1}, Stored: time.Now()}}})
+		index.Append([]*bridge.Envelope{{User: "u", Topic: "t", Offset: bridge.Offset{Epoch: 1, Seq: seq + 1}, Stored: time.Now()}})
 	}
 	return newWithdrawals(ready(t, s, node), index, time.Hour, discard)
 }
@@ -131,11 +131,11 @@ func TestWithdrawalsOfAnIndexThatBeginsAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.index = bridge.NewIndex(bridge.IndexConfig{TTL: time.Hour, MaxPerUser: 10, MaxMemory: 1 << 20})
-	read := session{intake: &Intake{index: w.index, withdrawals: w}}
+	read := readSession{intake: &Intake{index: w.index, withdrawals: w}}
 	read.beginIndex(bridge.Offset{Epoch: 1}, streamState{created: 1, epoch: 1})
 	begin(t, w, 2)
 	message := &bridge.Envelope{User: "u", Topic: "t", Offset: bridge.Offset{Epoch: 1, Seq: 5}, Stored: time.Now()}
-	if found := w.index.Append([]bridge.Entry{{Envelope: message}}); !found[0].Withdrawn {
+	if found := w.index.Append([]*bridge.Envelope{message}); !found[0].Withdrawn {
 		t.Error("a message that was withdrawn before enters its log")
 	}
 }

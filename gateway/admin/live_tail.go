@@ -77,7 +77,7 @@ type Feed struct {
 // NewFeed makes the feed of a node.
 func NewFeed(node bridge.NodeID) *Feed { return &Feed{node: node} }
 
-// Settled is for [bridge.Routes].
+// Settled is for [bridge.RouterConfig].
 func (f *Feed) Settled(s bridge.Settlement) {
 	if s.Topic == bridge.CanaryTopic && bridge.ReservedUser(s.User) {
 		return

@@ -87,11 +87,13 @@ func newWorld(t *testing.T, seed uint64, open openStore) *world {
 		w.nodes[i] = n
 		w.work.Go(func() { n.hub.Run(ctx) })
 	}
-	w.route = bridge.NewRouter(w.nodes[0].id, w.nodes[0].store, w.index.Index, w.routes(seed), log)
+	routes := w.routes(seed)
+	w.route = bridge.NewRouter(bridge.RouterConfig{Node: w.nodes[0].id, LatestOnly: w.net == latestOnly, AckTimeout: time.Second},
+		w.nodes[0].store, w.index.Index, routes, routes, routes, log)
 	return w
 }
 
-func (w *world) routes(seed uint64) bridge.Routes {
+func (w *world) routes(seed uint64) testRoutes {
 	luck := rand.New(rand.NewPCG(seed, 1)) // of the links; used by the router's goroutine only
 	lost := make(map[bridge.NodeID]bool)
 	strip := func(e *bridge.Envelope) *bridge.Envelope {
@@ -100,46 +102,31 @@ func (w *world) routes(seed uint64) bridge.Routes {
 		}
 		return e
 	}
-	leader := w.nodes[0].hub
-	return bridge.Routes{
-		LatestOnly: w.net == latestOnly,
-		AckTimeout: time.Second,
-		Push:       func(e *bridge.Envelope) bridge.Count { return leader.Push(strip(e)) },
-		PushAcked:  func(e *bridge.Envelope, done func(bridge.Count)) { leader.PushAcked(strip(e), done) },
-		Flush:      leader.Flush,
-		Forward: func(_ uint64, id bridge.NodeID, batch []*bridge.Envelope, done func([]bridge.Count, error)) {
-			n := w.nodes[id[1]-'0']
-			if w.net != noFinalResync && luck.IntN(4) == 0 {
-				lost[id] = true
-				done(nil, errors.New("lost"))
-				return
+	return testRoutes{w.nodes[0].hub, strip, func(id bridge.NodeID, batch []*bridge.Envelope, done func([]bridge.Count, error)) {
+		n := w.nodes[id[1]-'0']
+		if w.net != noFinalResync && luck.IntN(4) == 0 {
+			lost[id] = true
+			done(nil, errors.New("lost"))
+			return
+		}
+		if lost[id] {
+			lost[id] = false
+			n.hub.Resync() // as the forward receiver does at a gap, before what comes next
+		}
+		counts := make([]bridge.Count, len(batch))
+		var acked sync.WaitGroup
+		for i, e := range batch {
+			if e.Ack > 0 {
+				acked.Add(1)
+				n.hub.PushAcked(strip(e), func(c bridge.Count) { counts[i] = c; acked.Done() })
+				continue
 			}
-			if lost[id] {
-				lost[id] = false
-				n.hub.Resync() // as the link server does at a gap, before what comes next
-			}
-			counts := make([]bridge.Count, len(batch))
-			var acked sync.WaitGroup
-			for i, e := range batch {
-				if e.Ack > 0 {
-					acked.Add(1)
-					n.hub.PushAcked(strip(e), func(c bridge.Count) { counts[i] = c; acked.Done() })
-					continue
-				}
-				counts[i] = n.hub.Push(strip(e))
-			}
-			n.hub.Flush()
-			acked.Wait()
-			done(counts, nil)
-		},
-		Beat: func(uint64, uint64) {},
-
-		Nodes:        func() []bridge.NodeID { return nil },
-		Unregistered: func() []bridge.NodeID { return nil },
-
-		DeadLetter: func(context.Context, *bridge.Message, *bridge.InvalidError) error { return errGone },
-		Receipt:    func(string, bridge.Receipt) {},
-	}
+			counts[i] = n.hub.Push(strip(e))
+		}
+		n.hub.Flush()
+		acked.Wait()
+		done(counts, nil)
+	}}
 }
 
 // settle waits until nothing is under way on any node.

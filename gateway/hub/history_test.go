@@ -27,7 +27,7 @@ func newIndex() testIndex {
 // put appends a message of a user and returns it as the router would push it.
 func (x testIndex) put(user bridge.UserID, seq uint64) *bridge.Envelope {
 	e := &bridge.Envelope{User: user, Topic: "t", Payload: []byte("{}"), Offset: bridge.Offset{Epoch: 1, Seq: seq}, Stored: time.Now()}
-	e.Before = x.Append([]bridge.Entry{{Envelope: e}})[0].Before
+	e.Before = x.Append([]*bridge.Envelope{e})[0].Before
 	return e
 }
 

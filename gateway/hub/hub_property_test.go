@@ -145,40 +145,29 @@ func newCluster(t *testing.T, seed uint64, open openStore) *cluster {
 	}
 	leader, follower := c.nodes[0], c.nodes[1]
 	lost := false
-	push := func(n *testNode, e *bridge.Envelope) bridge.Count {
+	strip := func(e *bridge.Envelope) *bridge.Envelope {
 		if c.net == noChain {
 			e.Before = bridge.Offset{}
 		}
-		return n.hub.Push(e)
+		return e
 	}
-	c.route = bridge.NewRouter(leader.id, leader.store, c.index.Index, bridge.Routes{
-		LatestOnly: c.net == latestOnly,
-		Push:       func(e *bridge.Envelope) bridge.Count { return push(leader, e) },
-		Flush:      leader.hub.Flush,
-		Forward: func(_ uint64, _ bridge.NodeID, batch []*bridge.Envelope, done func([]bridge.Count, error)) {
-			counts := make([]bridge.Count, len(batch))
-			if c.net != noFinalResync && luck.IntN(4) == 0 {
-				lost = true
-				done(nil, errors.New("lost"))
-				return
-			}
-			if lost {
-				lost = false
-				follower.hub.Resync() // as the link server does at a gap, before what comes next
-			}
-			for i, e := range batch {
-				counts[i] = push(follower, e)
-			}
-			done(counts, nil)
-		},
-		Withdraw: func(_ uint64, _ bridge.Offset, done func(error)) { done(nil) },
-		Beat:     func(uint64, uint64) {},
-
-		Nodes:        func() []bridge.NodeID { return nil },
-		Unregistered: func() []bridge.NodeID { return nil },
-		DeadLetter:   func(context.Context, *bridge.Message, *bridge.InvalidError) error { return errGone },
-		Receipt:      func(string, bridge.Receipt) {},
-	}, log)
+	routes := testRoutes{leader.hub, strip, func(_ bridge.NodeID, batch []*bridge.Envelope, done func([]bridge.Count, error)) {
+		counts := make([]bridge.Count, len(batch))
+		if c.net != noFinalResync && luck.IntN(4) == 0 {
+			lost = true
+			done(nil, errors.New("lost"))
+			return
+		}
+		if lost {
+			lost = false
+			follower.hub.Resync() // as the forward receiver does at a gap, before what comes next
+		}
+		for i, e := range batch {
+			counts[i] = follower.hub.Push(strip(e))
+		}
+		done(counts, nil)
+	}}
+	c.route = bridge.NewRouter(bridge.RouterConfig{Node: leader.id, LatestOnly: c.net == latestOnly}, leader.store, c.index.Index, routes, routes, routes, log)
 	return c
 }
 

@@ -51,7 +51,7 @@ func TestLostRegistrationsAreFoundAgain(t *testing.T) {
 		}
 		e := &bridge.Envelope{User: user(0), Topic: "t", Payload: []byte("{}"), Offset: bridge.Offset{Epoch: 1, Seq: 1}}
 		e.Stored = time.Now()
-		index.Append([]bridge.Entry{{Envelope: e}})
+		index.Append([]*bridge.Envelope{e})
 		if found, err := h.locate(ctx, user(0)); err != nil || len(found) != 0 {
 			t.Fatalf("the registration is not lost: %+v, %v", found, err)
 		}

@@ -55,7 +55,7 @@ func TestReplayOfMuch(t *testing.T) {
 		}
 		payload := fmt.Appendf(nil, `{"pad":%q}`, strings.Repeat("x", size))
 		e := &bridge.Envelope{User: "u", Topic: "t", Payload: payload, Offset: bridge.Offset{Epoch: 1, Seq: uint64(i + 1)}, Stored: time.Now()}
-		index.Append([]bridge.Entry{{Envelope: e}})
+		index.Append([]*bridge.Envelope{e})
 	}
 	h := New(st, index, Config{MaxPending: most, SessionTTL: time.Hour}, slog.New(slog.DiscardHandler))
 	p := &page{}

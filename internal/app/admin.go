@@ -56,7 +56,7 @@ func canaryState(c *bridge.Canary) func() *admin.Canary {
 // letters returns the function that reads the newest dead letters.
 func letters(sub *subscriber.Client) func(context.Context, int) ([]admin.DeadLetter, uint64, error) {
 	return func(ctx context.Context, limit int) (newest []admin.DeadLetter, total uint64, err error) {
-		found, total, err := sub.RecentLetters(ctx, limit)
+		found, total, err := sub.RecentDeadLetters(ctx, limit)
 		for _, l := range found {
 			newest = append(newest, admin.DeadLetter{
 				Seq: l.Seq, At: l.At.UTC().Truncate(time.Millisecond), Subject: l.Subject, Code: l.Code, Reason: l.Reason,

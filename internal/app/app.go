@@ -88,28 +88,16 @@ func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 	if cfg.History.Traces > 0 {
 		saver = records
 	}
-	var intake *subscriber.Intake
-	router := bridge.NewRouter(node, st, index, bridge.Routes{
+	router := bridge.NewRouter(bridge.RouterConfig{
+		Node:       node,
 		LatestOnly: cfg.Sockets.PerUser == config.PerUserLatest,
 		AckTimeout: cfg.Sockets.AckTimeout,
-		Push:       hub.Push,
-		Flush:      hub.Flush,
-		PushAcked:  hub.PushAcked,
-		Forward:    sub.Forward,
-		Beat:       sub.Beat,
-		Nodes:      sub.Nodes,
-		Withdraw:   func(term uint64, o bridge.Offset, done func(error)) { intake.Withdraw(term, o, done) },
-
-		Unregistered: sub.Unregistered,
-
-		DeadLetter: sub.DeadLetter,
-		Receipt:    sub.SendReceipt,
-		Metrics:    reg,
 		Settled:    feed.Settled,
-		Begin:      traces.BeginFunc(),
 		Records:    saver,
-	}, log)
-	intake = sub.NewIntake(index, history, subscriber.IntakeConfig{Window: cfg.History.TTL, Readers: cfg.Intake.Readers, Metrics: reg}, subscriber.IntakeHandler{
+		Begin:      traces.BeginFunc(),
+		Metrics:    reg,
+	}, st, index, hub, sub, sub, log)
+	intake := sub.NewIntake(index, history, subscriber.IntakeConfig{Window: cfg.History.TTL, Readers: cfg.Intake.Readers, Metrics: reg}, subscriber.IntakeHandler{
 		Keep: router.Keep,
 		Begin: func(term uint64) {
 			hub.Resync() // forwards of the previous leader may have been lost

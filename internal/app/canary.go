@@ -43,7 +43,7 @@ func newCanary(cfg config.Canary, node bridge.NodeID, sub *subscriber.Client, re
 func runCanary(c *bridge.Canary, node bridge.NodeID, hub *hub.Hub) func(context.Context) {
 	return func(ctx context.Context) {
 		var wg sync.WaitGroup
-		wg.Go(func() { hub.Loopback(ctx, bridge.CanaryUser(node), c.Back) })
+		wg.Go(func() { hub.Loopback(ctx, bridge.CanaryUser(node), c.Received) })
 		wg.Go(func() { c.Run(ctx) })
 		wg.Wait()
 	}

@@ -68,6 +68,6 @@ func receiver(hub *hub.Hub) func([]*bridge.Envelope, func([]bridge.Count)) {
 // asker publishes the messages of /sendPayload and waits for their receipts.
 func asker(sub *subscriber.Client) publish.Publisher {
 	return func(ctx context.Context, topic string, header map[string][]string, body []byte) (bridge.Receipt, error) {
-		return sub.Ask(ctx, subscriber.Publication{Topic: topic, Header: header, Body: body})
+		return sub.PublishForReceipt(ctx, subscriber.Publication{Topic: topic, Header: header, Body: body})
 	}
 }

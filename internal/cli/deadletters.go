@@ -74,7 +74,7 @@ func newDeadShow() *cobra.Command {
 			return err
 		}
 		return withDeadLetters(cmd, func(ctx context.Context, d *subscriber.DeadLetters) error {
-			l, err := d.Letter(ctx, seqs[0])
+			l, err := d.Read(ctx, seqs[0])
 			if err != nil {
 				return fmt.Errorf("letter %d: %w", seqs[0], err)
 			}
@@ -91,7 +91,7 @@ func newDeadReplay() *cobra.Command {
 		Long: "Publishes each message again with its subject, headers and body, waits until the stream has stored it,\n" +
 			"and deletes the letter. A message that is still invalid becomes a new letter.",
 	}
-	runOnLetters(cmd, "replay", "replayed", func(ctx context.Context, d *subscriber.DeadLetters, l subscriber.Letter) (did, error) {
+	runOnLetters(cmd, "replay", "replayed", func(ctx context.Context, d *subscriber.DeadLetters, l subscriber.DeadLetter) (did, error) {
 		r, err := d.Replay(ctx, l.Seq)
 		if r.Already {
 			return did{fmt.Sprintf("had been replayed as message %d, letter removed", r.Seq), r.Seq}, err
@@ -103,7 +103,7 @@ func newDeadReplay() *cobra.Command {
 
 func newDeadPurge() *cobra.Command {
 	cmd := &cobra.Command{Use: "purge [<sequence>...]", Short: "Delete dead letters"}
-	runOnLetters(cmd, "purge", "purged", func(ctx context.Context, d *subscriber.DeadLetters, l subscriber.Letter) (did, error) {
+	runOnLetters(cmd, "purge", "purged", func(ctx context.Context, d *subscriber.DeadLetters, l subscriber.DeadLetter) (did, error) {
 		return did{}, d.Delete(ctx, l.Seq)
 	})
 	return cmd
@@ -117,7 +117,7 @@ type did struct {
 
 // runOnLetters makes cmd call do for each letter that its arguments and flags select, and print the
 // results. It continues after a letter that fails.
-func runOnLetters(cmd *cobra.Command, verb, done string, do func(context.Context, *subscriber.DeadLetters, subscriber.Letter) (did, error)) {
+func runOnLetters(cmd *cobra.Command, verb, done string, do func(context.Context, *subscriber.DeadLetters, subscriber.DeadLetter) (did, error)) {
 	var s deadSelector
 	var all, dry, asJSON bool
 	s.flags(cmd)
@@ -143,7 +143,7 @@ func runOnLetters(cmd *cobra.Command, verb, done string, do func(context.Context
 		}
 		if dry {
 			done = "would be " + done
-			do = func(_ context.Context, _ *subscriber.DeadLetters, l subscriber.Letter) (did, error) {
+			do = func(_ context.Context, _ *subscriber.DeadLetters, l subscriber.DeadLetter) (did, error) {
 				return did{text: fmt.Sprintf("would %s: %s on %s", verb, printable(l.Code), printable(l.Subject))}, nil
 			}
 		}
@@ -152,13 +152,13 @@ func runOnLetters(cmd *cobra.Command, verb, done string, do func(context.Context
 			if len(seqs) > 0 {
 				letters = named(ctx, d, seqs)
 			}
-			return onEach(ctx, newDeadPrinter(cmd, done, asJSON), letters, func(l subscriber.Letter) (did, error) { return do(ctx, d, l) })
+			return onEach(ctx, newDeadPrinter(cmd, done, asJSON), letters, func(l subscriber.DeadLetter) (did, error) { return do(ctx, d, l) })
 		})
 	}
 }
 
 // onEach is the loop of [runOnLetters].
-func onEach(ctx context.Context, out *deadPrinter, letters iter.Seq2[subscriber.Letter, error], do func(subscriber.Letter) (did, error)) (err error) {
+func onEach(ctx context.Context, out *deadPrinter, letters iter.Seq2[subscriber.DeadLetter, error], do func(subscriber.DeadLetter) (did, error)) (err error) {
 	var worked, failed int
 	for l, fault := range letters {
 		var d did
@@ -190,10 +190,10 @@ func onEach(ctx context.Context, out *deadPrinter, letters iter.Seq2[subscriber.
 
 // named reads letters by sequence. A letter that cannot be read is yielded as its sequence and the
 // error.
-func named(ctx context.Context, d *subscriber.DeadLetters, seqs []uint64) iter.Seq2[subscriber.Letter, error] {
-	return func(yield func(subscriber.Letter, error) bool) {
+func named(ctx context.Context, d *subscriber.DeadLetters, seqs []uint64) iter.Seq2[subscriber.DeadLetter, error] {
+	return func(yield func(subscriber.DeadLetter, error) bool) {
 		for _, seq := range seqs {
-			l, err := d.Letter(ctx, seq)
+			l, err := d.Read(ctx, seq)
 			l.Seq = seq
 			if !yield(l, err) {
 				return

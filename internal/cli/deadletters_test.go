@@ -156,15 +156,15 @@ func TestDeadWithoutNATS(t *testing.T) {
 func TestDeadListHoldsTheNewestOnly(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
-	many := func(n uint64, err error) func(func(subscriber.Letter, error) bool) {
-		return func(yield func(subscriber.Letter, error) bool) {
+	many := func(n uint64, err error) func(func(subscriber.DeadLetter, error) bool) {
+		return func(yield func(subscriber.DeadLetter, error) bool) {
 			for i := range n {
-				if !yield(subscriber.Letter{Seq: i + 1, Code: "C\x1b[2J"}, nil) {
+				if !yield(subscriber.DeadLetter{Seq: i + 1, Code: "C\x1b[2J"}, nil) {
 					return
 				}
 			}
 			if err != nil {
-				yield(subscriber.Letter{}, err)
+				yield(subscriber.DeadLetter{}, err)
 			}
 		}
 	}

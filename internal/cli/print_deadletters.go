@@ -35,7 +35,7 @@ type deadJSON struct {
 	BodyBase64 []byte  `json:"bodyBase64,omitempty"`
 }
 
-func newDeadJSON(l subscriber.Letter) deadJSON {
+func newDeadJSON(l subscriber.DeadLetter) deadJSON {
 	return deadJSON{
 		Sequence: l.Seq, Timestamp: l.At.UTC(), Code: l.Code, Reason: l.Reason, Subject: l.Subject,
 		Offset: l.Offset, Size: l.Size, Cut: l.Cut, Header: l.Header,
@@ -90,9 +90,9 @@ func (p *deadPrinter) total(worked int) {
 
 // listDead prints the newest letters up to the limit, and the number of letters of each reason. It
 // keeps at most limit letters in memory.
-func listDead(w io.Writer, letters iter.Seq2[subscriber.Letter, error], limit int, asJSON bool) error {
+func listDead(w io.Writer, letters iter.Seq2[subscriber.DeadLetter, error], limit int, asJSON bool) error {
 	encoder := newJSONEncoder(w)
-	put := func(l subscriber.Letter) error {
+	put := func(l subscriber.DeadLetter) error {
 		if asJSON {
 			return encoder.Encode(newDeadJSON(l))
 		}
@@ -101,7 +101,7 @@ func listDead(w io.Writer, letters iter.Seq2[subscriber.Letter, error], limit in
 	if !asJSON {
 		fmt.Fprintf(w, rowFormat, "SEQUENCE", "AGE", "REASON", "OFFSET", "SIZE", "SUBJECT")
 	}
-	var newest []subscriber.Letter
+	var newest []subscriber.DeadLetter
 	total := make(map[string]int)
 	for l, err := range letters {
 		if err != nil {
@@ -134,7 +134,7 @@ func listDead(w io.Writer, letters iter.Seq2[subscriber.Letter, error], limit in
 // column with the most varied width is last.
 const rowFormat = "%9s %5s  %-16s %-24s %8s  %s\n"
 
-func printRow(w io.Writer, l subscriber.Letter) error {
+func printRow(w io.Writer, l subscriber.DeadLetter) error {
 	_, err := fmt.Fprintf(w, rowFormat, strconv.FormatUint(l.Seq, 10), age(time.Since(l.At)),
 		printable(l.Code), l.Offset, strconv.Itoa(l.Size), printable(l.Subject))
 	return err
@@ -156,7 +156,7 @@ func printTotal(w io.Writer, total map[string]int, listed, limit int) error {
 }
 
 // showDead prints one letter with its headers and body.
-func showDead(w io.Writer, l subscriber.Letter, asJSON bool) error {
+func showDead(w io.Writer, l subscriber.DeadLetter, asJSON bool) error {
 	if asJSON {
 		j := newDeadJSON(l)
 		if text := string(l.Body); isText(text) {

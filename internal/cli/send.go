@@ -171,7 +171,7 @@ func (s sending) overNATS(ctx context.Context, cmd *cobra.Command) (bridge.Recei
 	if s.ack {
 		header[bridge.HeaderAck] = []string{bridge.AckClient}
 	}
-	return p.Ask(ctx, subscriber.Publication{Topic: s.topic, Header: header, Body: s.body})
+	return p.PublishForReceipt(ctx, subscriber.Publication{Topic: s.topic, Header: header, Body: s.body})
 }
 
 // overHTTP sends over HTTP and returns the answer as a receipt.

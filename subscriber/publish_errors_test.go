@@ -182,7 +182,7 @@ func TestDeadLettersThatNATSRefuses(t *testing.T) {
 				Offset: bridge.Offset{Epoch: 5, Seq: 9}, Subject: "codewar.t", Topic: "t", Body: []byte(strings.Repeat("x", 5000)),
 				Header: map[string][]string{"x": {"a", "b"}},
 			}
-			err = c.DeadLetter(t.Context(), m, &bridge.InvalidError{Code: bridge.CodeInvalidJSON, Message: "no"})
+			err = c.StoreDeadLetter(t.Context(), m, &bridge.InvalidError{Code: bridge.CodeInvalidJSON, Message: "no"})
 			if !errors.Is(err, tt.want) {
 				t.Fatalf("DeadLetter: %v, want %v", err, tt.want)
 			}
@@ -219,11 +219,11 @@ func TestDeadLettersOfRawHeaders(t *testing.T) {
 			Offset: bridge.Offset{Epoch: 5, Seq: uint64(i + 1)}, Subject: "codewar.\xff", Body: []byte("{bad"),
 			Header: map[string][]string{name: {"v\xff\x00\r\n", "w"}, "good": {"v"}},
 		}
-		if err := c.DeadLetter(t.Context(), m, &bridge.InvalidError{Code: bridge.CodeInvalidJSON, Message: "no"}); err != nil {
+		if err := c.StoreDeadLetter(t.Context(), m, &bridge.InvalidError{Code: bridge.CodeInvalidJSON, Message: "no"}); err != nil {
 			t.Errorf("%q: %v", name, err)
 			continue
 		}
-		l, err := d.Letter(t.Context(), uint64(i+1))
+		l, err := d.Read(t.Context(), uint64(i+1))
 		if err != nil || string(l.Body) != "{bad" || len(l.Header["good"]) != 1 || l.Cut != (name != "plain") {
 			t.Errorf("%q: %+v, %v", name, l, err)
 		}
@@ -244,12 +244,12 @@ func TestDeadLetterOfManyHeaders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.DeadLetter(t.Context(), &bridge.Message{
+	if err := c.StoreDeadLetter(t.Context(), &bridge.Message{
 		Offset: bridge.Offset{Epoch: c.streams.epoch(), Seq: ack.Sequence}, Subject: m.Subject, Header: m.Header, Body: m.Data,
 	}, &bridge.InvalidError{Code: bridge.CodeInvalidJSON, Message: "no"}); err != nil {
 		t.Fatal(err)
 	}
-	l, err := d.Letter(t.Context(), 1)
+	l, err := d.Read(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

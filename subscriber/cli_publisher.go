@@ -14,30 +14,29 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// Publisher publishes as any program outside a bridge does: it needs NATS, and
-// that a bridge has made the stream. Safe for concurrent use; a connection that
-// is lost is not made again.
-type Publisher struct{ *visitor }
+// Publisher publishes like any program outside a bridge. It needs NATS, and a stream that a bridge
+// has created. Safe for concurrent use; a lost connection is not made again.
+type Publisher struct{ *cliConn }
 
-// OpenPublisher connects, see [OpenDeadLetters] for where to.
+// OpenPublisher connects to the same server as [OpenDeadLetters].
 func OpenPublisher(cfg Config, log *slog.Logger) (*Publisher, error) {
-	v, err := visit(cfg, "publisher", log)
+	c, err := dialCLI(cfg, "publisher", log)
 	if err != nil {
 		return nil, err
 	}
-	return &Publisher{v}, nil
+	return &Publisher{c}, nil
 }
 
-// Publish stores a message and waits for its PubAck. [bridge.ErrUnavailable] says
+// Publish stores a message and waits for its PubAck. [bridge.ErrUnavailable] means
 // that none came: the message is perhaps stored.
 func (p *Publisher) Publish(ctx context.Context, m Publication) error {
 	_, err := p.store(ctx, message(p.cfg, m))
 	return err
 }
 
-// Ask publishes a message and waits until it is known what became of it. Errors
-// are as those of [Client.Ask].
-func (p *Publisher) Ask(ctx context.Context, publication Publication) (bridge.Receipt, error) {
+// PublishForReceipt publishes a message and waits for its receipt. Errors are those of
+// [Client.PublishForReceipt].
+func (p *Publisher) PublishForReceipt(ctx context.Context, publication Publication) (bridge.Receipt, error) {
 	m := message(p.cfg, publication)
 	subject := p.nc.NewRespInbox()
 	sub, err := p.nc.SubscribeSync(subject)
@@ -53,7 +52,10 @@ func (p *Publisher) Ask(ctx context.Context, publication Publication) (bridge.Re
 	if ack.Duplicate {
 		return bridge.Receipt{Outcome: bridge.Duplicate, Topic: publication.Topic, At: time.Now().UTC()}, nil
 	}
-	answer, err := await(ctx, sub)
+	answer, err := sub.NextMsgWithContext(ctx)
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		return bridge.Receipt{}, fmt.Errorf("wait for receipt of message %d of stream %s: %w: %w", ack.Sequence, ack.Stream, bridge.ErrNoReceipt, err)
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-func TestGuessUser(t *testing.T) {
+func TestFindUser(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]bridge.UserID{
 		`{"userId":"u1","topic":"t"`:                   "u1", // cut off
@@ -23,7 +23,7 @@ func TestGuessUser(t *testing.T) {
 		``:                                             "",
 		strings.Repeat(" ", 100_000) + `{"userId":"u"`: "", // too far in
 	} {
-		if got := bridge.GuessUser([]byte(body)); got != want {
+		if got := bridge.FindUser([]byte(body)); got != want {
 			t.Errorf("%.60q: got %q, want %q", body, got, want)
 		}
 	}

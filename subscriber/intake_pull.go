@@ -13,12 +13,12 @@ import (
 )
 
 // ackPrefix begins the reply subject of every message that a consumer delivers. The server writes
-// it, so it tells such a message from what the server says of the request.
+// it, so it distinguishes messages from the server's answers to the request.
 const ackPrefix = "$JS.ACK."
 
 const (
-	// pullMessages bounds one request by number; it is there because a request must have a bound,
-	// and is beyond what maxBytes lets through.
+	// pullMessages bounds the number of messages of one request, which must have a bound. It is more than
+	// maxBytes allows.
 	pullMessages   = 1_000_000
 	statusTimeout  = "408"
 	statusConflict = "409"
@@ -28,26 +28,26 @@ const (
 var errSilentConsumer = errors.New("no heartbeat of the consumer")
 
 // puller reads a pull consumer. The library's own reader takes a message with an empty body and a
-// header "Status" for the server's word, and any publisher can send one: the reader then ends, or
-// loses the message, and does so again whenever it comes to that message.
+// header "Status" for an answer of the server, and any publisher can send one: the reader then ends, or
+// loses the message, each time that it reads that message.
 type puller struct {
 	nc       *nats.Conn
 	subject  string // of requests
-	inbox    string // where their answers come
+	inbox    string // of their answers
 	maxBytes int
 	take     func(*nats.Msg) // called by one goroutine; the next request waits for it
-	fail     func(error)     // called with each fault, from any goroutine
+	fail     func(error)     // called with each error, from any goroutine
 
 	sub    *nats.Subscription // of inbox
 	alive  *time.Timer        // fails the reader when the server is silent
-	closed chan struct{}      // closed when take will not be called any more
+	closed chan struct{}      // closed after the last call of take
 
-	// Owned by handle once it is subscribed: what the server may still send without another request.
+	// What the server may still send without another request. Owned by handle after the subscription.
 	messages, bytes int
 }
 
-// pull begins to read consumer. The server may be ahead of take by maxBytes, which the library's
-// buffers then hold. [puller.stop] ends it.
+// pull begins to read a consumer, until [puller.stop]. The server may be ahead of take by maxBytes, which
+// the library's buffers then hold.
 func pull(nc *nats.Conn, stream string, consumer jetstream.Consumer, maxBytes int, take func(*nats.Msg), fail func(error)) (*puller, error) {
 	p := &puller{
 		nc: nc, maxBytes: maxBytes, take: take, fail: fail, closed: make(chan struct{}),
@@ -62,7 +62,7 @@ func pull(nc *nats.Conn, stream string, consumer jetstream.Consumer, maxBytes in
 	}
 	p.sub = sub
 	sub.SetClosedHandler(func(string) { close(p.closed) })
-	// More than the server may send, so that the library never drops any of it.
+	// More than the server may send, so that the library never drops a message.
 	err = sub.SetPendingLimits(-1, -1)
 	if err == nil {
 		err = p.request(p.messages, p.bytes)
@@ -119,7 +119,7 @@ func (p *puller) handle(m *nats.Msg) {
 	}
 }
 
-// status takes the server's word. An error ends the reader.
+// status handles an answer of the server. An error ends the reader.
 func (p *puller) status(m *nats.Msg) error {
 	status, description := m.Header.Get("Status"), m.Header.Get("Description")
 	switch {
@@ -136,7 +136,7 @@ func (p *puller) status(m *nats.Msg) error {
 	return fmt.Errorf("consumer: %s %s", status, description)
 }
 
-// Headers that say what a request that has ended still had to come.
+// Headers with the rest of a request that has ended.
 const (
 	pendingMessages = "Nats-Pending-Messages"
 	pendingBytes    = "Nats-Pending-Bytes"

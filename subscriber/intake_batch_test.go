@@ -8,7 +8,7 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-func TestGatheringIsBounded(t *testing.T) {
+func TestBatchBufferIsBounded(t *testing.T) {
 	tests := map[string]struct {
 		body, want int // bytes of a message, messages in a full batch
 	}{
@@ -19,7 +19,7 @@ func TestGatheringIsBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
-				g := newGathering()
+				g := newBatchBuffer()
 				added := 0
 				go func() {
 					for ; ctx.Err() == nil; added++ {

@@ -9,11 +9,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Risks asks NATS for the settings of the stream and returns a sentence for each with which messages
-// may be lost before a bridge has read them. It creates nothing and returns none when there is no
-// stream yet. It fails when NATS is not there.
+// Risks reads the settings of the stream, and returns a sentence for each one that may lose messages
+// before a bridge has read them. It creates nothing, and returns nil when the stream does not
+// exist. It fails when NATS is not available.
 func Risks(ctx context.Context, cfg Config, log *slog.Logger) ([]string, error) {
-	v, err := visit(cfg, "check", log)
+	v, err := dialCLI(cfg, "check", log)
 	if err != nil {
 		return nil, err
 	}
@@ -28,7 +28,7 @@ func Risks(ctx context.Context, cfg Config, log *slog.Logger) ([]string, error) 
 	return risks(mainConfig(v.cfg), stream.CachedInfo()), nil
 }
 
-// risks lists them for one stream, with what to do.
+// risks lists the risks of one stream, with what to do.
 func risks(want jetstream.StreamConfig, is *jetstream.StreamInfo) (list []string) {
 	have := is.Config
 	when := func(holds bool, format string, args ...any) {

@@ -17,8 +17,8 @@ import (
 // errDenied means that the permissions of this client do not cover a subject.
 var errDenied = errors.New("no permission to publish")
 
-// classify adds to the error of a publication whether publishing the same message again can
-// help: [bridge.ErrRefused], [bridge.ErrNotNow], or neither where NATS gave no answer.
+// classify adds to the error of a publication whether a retry of the same message can
+// help: [bridge.ErrRefused], [bridge.ErrNotNow], or neither when NATS did not answer.
 func classify(err error) error {
 	switch api := apiError(err); {
 	case errors.Is(err, nats.ErrMaxPayload):
@@ -57,9 +57,9 @@ const (
 // new messages. They have no code of their own.
 var discardNew = []error{server.ErrMaxMsgs, server.ErrMaxBytes, server.ErrMaxMsgsPerSubject, server.ErrMsgTooLarge}
 
-// permanent reports whether JetStream answers the same message with the same error for as long as
-// the stream's configuration stays as it is. Classes 409, 429 and 5xx speak of the server's
-// state, other 4xx of the request; the exceptions are listed.
+// permanent reports whether JetStream answers the same message with the same error until the stream's
+// configuration changes. Codes 409, 429 and 5xx describe the state of the server, other 4xx codes the
+// request; the exceptions are listed.
 func permanent(e *jetstream.APIError) bool {
 	switch e.ErrorCode {
 	case codeStoreFailed:
@@ -77,9 +77,9 @@ func permanent(e *jetstream.APIError) bool {
 	return e.Code >= 400 && e.Code < 500 && e.Code != 409 && e.Code != 429
 }
 
-// denials tells publications that wait for a PubAck that NATS has dropped them, because the
-// client may not publish to their subject. The server says so beside the publication, so without
-// this they would end with a time-out, as if NATS were away. Safe for concurrent use.
+// denials ends publications that wait for a PubAck, when NATS has dropped them because the
+// client may not publish to their subject. The server reports that separately from the publication. So
+// without denials they would time out, as if NATS were not available. Safe for concurrent use.
 type denials struct {
 	mu      sync.Mutex               // guards waiting
 	waiting map[string][]func(error) // by subject
@@ -96,8 +96,8 @@ func (d *denials) expect(subject string, denied func(error)) (end func()) {
 	return func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		// Which one of a subject goes does not matter: a report is for all of them, and those that
-		// have ended ignore it.
+		// It does not matter which entry of the subject is removed: a report is for all of them, and
+		// publications that have ended ignore it.
 		if rest := d.waiting[subject]; len(rest) > 1 {
 			d.waiting[subject] = rest[1:]
 		} else {
@@ -106,10 +106,10 @@ func (d *denials) expect(subject string, denied func(error)) (end func()) {
 	}
 }
 
-// deniedSubject finds the subject in the server's report, which has it only as text.
+// deniedSubject finds the subject in the text of the server's report, which has no field for it.
 var deniedSubject = regexp.MustCompile(`(?i)permissions violation for publish to "([^"]+)"`)
 
-// report is told each fault that the client library finds by itself.
+// report handles each error that the client library reports on its own.
 func (d *denials) report(err error) {
 	if !errors.Is(err, nats.ErrPermissionViolation) {
 		return

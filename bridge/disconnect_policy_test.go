@@ -7,8 +7,8 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// TestLetGo: after how many seconds of not serving, counted from 1, clients are let go; 0: never.
-func TestLetGo(t *testing.T) {
+// TestDisconnectPolicy: after how many seconds of not serving, counted from 1, clients are disconnected; 0: never.
+func TestDisconnectPolicy(t *testing.T) {
 	t.Parallel()
 	type nodes = []bridge.NodeID
 	for name, tt := range map[string]struct {
@@ -24,7 +24,7 @@ func TestLetGo(t *testing.T) {
 		"those that come after may too": {nodes{"x"}, nodes{"m", "n", "o", "x"}, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var l bridge.LetGo
+			var l bridge.DisconnectPolicy
 			start := time.Unix(1_800_000_000, 0)
 			l.Decide(start, "m", true, tt.serving, tt.all)
 			went := 0

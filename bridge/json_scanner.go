@@ -12,8 +12,8 @@ const (
 )
 
 // scanner validates JSON (RFC 8259) without decoding it. A payload goes to the
-// browser as it came, so one that the browser cannot parse would cost it the
-// whole connection: nothing may slip through.
+// client unchanged, and one that the client cannot parse would end its
+// connection, so the scanner must accept valid JSON only.
 type scanner struct {
 	b     []byte
 	i     int // next byte; after an error the one that is wrong
@@ -21,7 +21,7 @@ type scanner struct {
 	want  string // after an error: what was expected at i
 }
 
-// fail says what was expected at the next byte.
+// fail records what was expected at the next byte.
 func (s *scanner) fail(expected string) *InvalidError {
 	s.want = expected
 	return errJSON
@@ -161,10 +161,9 @@ func (s *scanner) string() *InvalidError {
 	return s.fail("the end of a string")
 }
 
-// plain is how many of eight bytes, the first one lowest, a string has before one
-// that means something: a quote, a backslash or a control character. All eight are
-// looked at in one step: subtracting borrows into the high bit of the bytes that are
-// too small, and those above the first of them do not matter.
+// plain is how many of eight bytes, the first one lowest, precede a quote, a backslash or a control
+// character. It tests all eight in one step: the subtraction borrows into the high bit of each byte
+// that is too small. Bytes above the first of them may be wrong, which does not matter.
 func plain(w uint64) int {
 	const each, high = 0x0101010101010101, 0x8080808080808080
 	quote, backslash := w^each*'"', w^each*'\\'

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// identityEvery is how often a process asks for others with its node id.
+	// identityEvery is how often a process asks for other processes with its node id.
 	identityEvery = 2 * time.Second
 	// identityAnswers is how long it waits for their answers.
 	identityAnswers = 300 * time.Millisecond
@@ -22,38 +22,38 @@ const (
 // errUnchecked is the state of an identity before the first answers.
 var errUnchecked = errors.New("node id is not yet known to be free")
 
-// nodeIdentity finds other processes with this node's id. Two such processes take each other's
-// forwards and sockets, so only one of them may serve: the one that was sure of its id
-// first, and of two that were, the one whose instance is the lesser. Safe for concurrent use.
+// nodeIdentity finds other processes with this node's id. Two such processes receive each other's
+// forwards and replace each other's registrations, so only one of them may serve: the one that was sure
+// of its id first, and of two such processes the one with the lesser instance. Safe for concurrent use.
 type nodeIdentity struct {
 	client   *Client
 	instance string // names this process
 
 	mu   sync.Mutex // guards all below
-	sure bool       // the id was free at some time, or this process is the one to keep it
+	sure bool       // the id was free once, or this process keeps it
 	err  error      // why this process is not ready; nil when it is
 }
 
-// identityAnswer is what a process says of itself.
+// identityAnswer is the answer of one process.
 type identityAnswer struct {
 	Instance string `json:"instance"`
 	Sure     bool   `json:"sure"`
 }
 
 // KeepIdentity asks, until ctx ends, whether another process has this node's id.
-// [Client.IdentityErr] has the result. free is called once, when the id is this process's for the
-// first time: before that, nothing under this id may be said or taken. While NATS is away that is
-// not known. Call it once.
+// [Client.IdentityErr] has the result. free is called once, when this process is the first time sure of
+// the id: before that it must not announce or register anything. While NATS is not available
+// the result does not change. Call it once.
 func (c *Client) KeepIdentity(ctx context.Context, free func()) {
 	free = sync.OnceFunc(free)
 	i := &nodeIdentity{client: c, instance: rand.Text(), err: errUnchecked}
 	c.identity.Store(i)
-	sub, err := c.nc.Subscribe(c.cfg.identitySubject(c.node), i.answer)
+	unsubscribe, err := c.subscribe(c.cfg.identitySubject(c.node), "listen for the node id", i.answer)
 	if err != nil {
 		c.log.Error("node id not kept, a process with the same one goes unnoticed", "err", err)
 		return
 	}
-	defer func() { _ = sub.Unsubscribe() }() // fails only when the connection is closed
+	defer unsubscribe()
 	for {
 		changed := c.conn.change()
 		i.check(ctx)
@@ -62,7 +62,7 @@ func (c *Client) KeepIdentity(ctx context.Context, free func()) {
 		case err == nil:
 			free()
 		case errors.Is(err, errUnchecked):
-			wait = identityAnswers // the start waits for it
+			wait = identityAnswers // the start of the program waits for it
 		}
 		select {
 		case <-time.After(wait):
@@ -73,7 +73,7 @@ func (c *Client) KeepIdentity(ctx context.Context, free func()) {
 	}
 }
 
-// IdentityErr returns nil while no other living process is known to own this node's id.
+// IdentityErr returns nil while no other process is known to have this node's id.
 func (c *Client) IdentityErr() error {
 	i := c.identity.Load()
 	if i == nil {
@@ -89,7 +89,7 @@ func (i *nodeIdentity) owned() error {
 	return i.err
 }
 
-// answer says which process this is.
+// answer answers with the instance of this process.
 func (i *nodeIdentity) answer(m *nats.Msg) {
 	i.mu.Lock()
 	data, err := json.Marshal(identityAnswer{i.instance, i.sure})
@@ -102,7 +102,7 @@ func (i *nodeIdentity) answer(m *nats.Msg) {
 	}
 }
 
-// check asks once. While NATS is away the last result stays.
+// check asks once. Without an answer of NATS the last result stays.
 func (i *nodeIdentity) check(ctx context.Context) {
 	others, err := i.others(ctx)
 	if err != nil {
@@ -144,14 +144,14 @@ func (i *nodeIdentity) others(ctx context.Context) (others []identityAnswer, err
 	for {
 		m, err := sub.NextMsgWithContext(ctx)
 		if err != nil {
-			if !own { // NATS is away, or slow: nothing was learned
+			if !own { // not even this process's own answer came: NATS is not available, or slow
 				return nil, err
 			}
 			return others, nil
 		}
 		var a identityAnswer
 		if json.Unmarshal(m.Data, &a) != nil {
-			continue // no process of this program
+			continue // not sent by a bridge
 		}
 		if a.Instance == i.instance {
 			own = true

@@ -15,15 +15,15 @@ import (
 )
 
 const (
-	// aheadBytes bounds what the client library holds beyond the batch in hand and
-	// the one that gathers.
+	// aheadBytes bounds the messages in the client library, beside the batch in hand and
+	// the next one.
 	aheadBytes = 8 << 20
-	// heartbeat is how often the server says that an idle consumer lives. Two
+	// heartbeat is how often the server sends a heartbeat of an idle consumer. Two
 	// missing ones end a session.
 	heartbeat = time.Second
-	// pullExpiry is how long one request for messages stands at the server.
+	// pullExpiry is how long the server keeps one request for messages.
 	pullExpiry = 30 * time.Second
-	// forgetAfter is when the server removes a consumer whose reader has vanished.
+	// forgetAfter is when the server removes a consumer whose reader sends no request.
 	forgetAfter = 30 * time.Second
 )
 
@@ -32,28 +32,27 @@ var (
 	errHole = errors.New("a message was lost between nats and the intake")
 )
 
-// session is one consumer's life: from its creation to the first fault. The
-// consumer is ordered, that is, ephemeral and without acknowledgements; whatever
-// goes wrong, the next session goes on after the last message handled. The
-// library's own ordered consumer does the same but would go on at the old
-// sequence in a stream that was made anew.
-type session struct {
+// readSession reads one consumer, from its creation to the first fault. The consumer is ephemeral and
+// without acknowledgements; after a fault the next session begins after the last message handled. The
+// library's ordered consumer does the same, but in a stream that was created again it would continue at
+// the old sequence.
+type readSession struct {
 	intake *Intake
 	term   uint64               // zero: this node stands by
-	handed bridge.Offset        // what is not after it was handed on already; zero: not known
-	mark   bridge.StoredMessage // the newest message that a leader before has handed on
+	handed bridge.Offset        // messages up to it were dispatched already; zero: not known
+	mark   bridge.StoredMessage // the newest message that an earlier leader has dispatched
 
-	last  bridge.Offset // the last message handled; zero: none is known
-	begun bool          // it came as far as reading
+	last  bridge.Offset // the last message handled; zero: none
+	begun bool          // the consumer was read
 
 	prefix string    // of the subjects, with its dot
 	epoch  uint64    // of the stream, from create on
-	target uint64    // from here on histories are complete
-	unread uint64    // what is missing after it was read by no leader
-	oldest time.Time // what was stored before it is not handed on
-	open   bool      // histories are answered for
+	target uint64    // the index is complete when the messages up to here are in it
+	unread uint64    // no leader has read messages after it
+	oldest time.Time // older messages are not dispatched
+	open   bool      // the index is complete, and histories are answered
 
-	arrived *gathering
+	arrived *batchBuffer
 	failed  chan error // capacity 1: the first fault
 
 	// Owned by arrive: consumer and stream sequence of the last arrival.
@@ -61,7 +60,7 @@ type session struct {
 }
 
 // run reads until a fault or the end of reading, and returns why.
-func (s *session) run(reading, work context.Context) error {
+func (s *readSession) run(reading, work context.Context) error {
 	c := s.intake.client
 	if err := c.conn.err(); err != nil {
 		return err
@@ -74,7 +73,7 @@ func (s *session) run(reading, work context.Context) error {
 	}
 	defer s.remove(consumer)
 
-	s.arrived = newGathering()
+	s.arrived = newBatchBuffer()
 	s.failed = make(chan error, 1)
 	ahead := max(aheadBytes, 2*c.conn.maxPayload()) // less than one message would stall
 	messages, err := pull(c.nc, c.cfg.Stream.Name, consumer, ahead, func(m *nats.Msg) { s.arrive(reading, m) }, s.fail)
@@ -92,10 +91,10 @@ func (s *session) run(reading, work context.Context) error {
 	return s.take(reading, work)
 }
 
-// create makes the consumer and finds where it starts. The stream is looked at
-// before, for the place, and after: were it made anew in between, the place
-// would be wrong. Nothing is delivered before Consume.
-func (s *session) create(ctx context.Context) (jetstream.Consumer, error) {
+// create creates the consumer and chooses its first sequence. It reads the state of the stream
+// before and after: if the stream was created again in between, the sequence would be wrong.
+// The server delivers nothing before the first pull request.
+func (s *readSession) create(ctx context.Context) (jetstream.Consumer, error) {
 	c := s.intake.client
 	before, err := c.streams.ensure(ctx)
 	if err != nil {
@@ -128,12 +127,12 @@ func (s *session) create(ctx context.Context) (jetstream.Consumer, error) {
 	return consumer, nil
 }
 
-// coldMessages is how many of the stream's messages a reader without an index reads at least,
-// in some three seconds: older ones than the window say which users' last message is known.
+// coldMessages is how many messages a reader without an index reads at least, which takes some three
+// seconds. Those that are older than the window make known the last message of more users.
 const coldMessages = 2_000_000
 
-// start chooses where to read on, and has the index begin there.
-func (s *session) start(ctx context.Context, now streamState) (jetstream.ConsumerConfig, error) {
+// start chooses the first message to read, and starts the index there.
+func (s *readSession) start(ctx context.Context, now streamState) (jetstream.ConsumerConfig, error) {
 	log, index := s.intake.log, s.intake.index
 	if err := s.recognise(ctx, now); err != nil {
 		return jetstream.ConsumerConfig{}, err
@@ -153,10 +152,10 @@ func (s *session) start(ctx context.Context, now streamState) (jetstream.Consume
 	case s.last.Epoch != now.epoch:
 		log.Warn("stream has a new epoch", "before", s.last.String(), "begins", begin.String())
 		if s.last.Epoch < now.epoch && begin.Seq > 0 {
-			begin.Seq = min(begin.Seq, s.last.Seq) // read on, it is the same up to there
+			begin.Seq = min(begin.Seq, s.last.Seq) // continue: the stream is the same up to there
 		}
 		if now.epoch != now.created && begin.Seq == 0 {
-			s.beginIndex(begin, now) // nothing of the stream before was recognised
+			s.beginIndex(begin, now) // it has no message of the stream before
 		} else {
 			index.Branch(now.begin)
 		}
@@ -168,41 +167,41 @@ func (s *session) start(ctx context.Context, now streamState) (jetstream.Consume
 	case s.handed.Epoch == now.epoch:
 		s.target = min(s.handed.Seq, now.last)
 	case !s.handed.IsZero():
-		s.target = 0 // all of this stream is to be handed on
+		s.target = 0 // every message of this stream is dispatched
 	}
 	s.unread = s.target
 	return jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: s.last.Seq + 1}, nil
 }
 
-// beginIndex has the index begin behind an offset.
-func (s *session) beginIndex(o bridge.Offset, now streamState) {
+// beginIndex starts the index after an offset.
+func (s *readSession) beginIndex(o bridge.Offset, now streamState) {
 	if s.intake.index.Begin(o, now.lineage.epochs(now.created)...) {
 		s.intake.withdrawals.forget()
 	}
 }
 
-// cold is the sequence at which a reader without an index begins: so many messages before the last,
-// and before all of the window. storedAt is when a message was stored, in ms; zero: it was deleted.
+// cold is the sequence at which a reader without an index begins: coldMessages before the last one,
+// and before the window. storedAt is when a message was stored, in ms; zero: it was deleted.
 func cold(first, last uint64, oldest time.Time, storedAt func(seq uint64) (int64, error)) (uint64, error) {
 	if last < first+coldMessages {
 		return max(first, 1), nil
 	}
 	begin := last - coldMessages
-	for begin > first { // at a rate at which so many messages are less than the window
+	for begin > first { // coldMessages may be less than the window
 		stored, err := storedAt(begin)
 		if err != nil {
 			return 0, fmt.Errorf("find the window's begin: %w", err)
 		}
 		if stored < oldest.UnixMilli() {
-			break // where one was deleted the window is not cut far from here
+			break // stored is zero for a deleted message: the window then begins near here
 		}
 		begin -= min(coldMessages, begin-first)
 	}
 	return begin, nil
 }
 
-// remove spares the server a consumer that it would forget by itself.
-func (s *session) remove(consumer jetstream.Consumer) {
+// remove deletes the consumer, which the server would remove later.
+func (s *readSession) remove(consumer jetstream.Consumer) {
 	c := s.intake.client
 	if c.conn.err() != nil {
 		return
@@ -214,47 +213,48 @@ func (s *session) remove(consumer jetstream.Consumer) {
 	}
 }
 
-// arrive takes one message from the library, and waits while the next batch is
-// full: then the library asks the server for no more.
-func (s *session) arrive(ctx context.Context, m *nats.Msg) {
-	p, ok := parsePlace(m.Reply)
-	if !ok || p.consumer != s.seen+1 {
-		s.fail(errHole) // and everything after this one is out of order as well
+// arrive receives one message from the library, and waits while the next batch is
+// full: meanwhile the server receives no request for more.
+func (s *readSession) arrive(ctx context.Context, m *nats.Msg) {
+	meta, err := m.Metadata()
+	if err != nil || meta.Sequence.Consumer != s.seen+1 {
+		s.fail(errHole) // every message after this one is out of order too
 		return
 	}
-	s.seen = p.consumer
-	if p.stream <= s.read {
+	s.seen = meta.Sequence.Consumer
+	seq := meta.Sequence.Stream
+	if seq <= s.read {
 		return
 	}
-	if lost := p.stream - s.read - 1; lost > 0 && s.read > 0 && s.term > 0 && s.read >= s.unread {
-		s.intake.lost(lost, bridge.Offset{Epoch: s.epoch, Seq: p.stream - 1})
+	if lost := seq - s.read - 1; lost > 0 && s.read > 0 && s.term > 0 && s.read >= s.unread {
+		s.intake.lost(lost, bridge.Offset{Epoch: s.epoch, Seq: seq - 1})
 	}
-	s.read = p.stream
+	s.read = seq
 	s.arrived.add(ctx, bridge.Message{
-		Offset:  bridge.Offset{Epoch: s.epoch, Seq: p.stream},
+		Offset:  bridge.Offset{Epoch: s.epoch, Seq: seq},
 		Subject: m.Subject,
 		Topic:   strings.TrimPrefix(m.Subject, s.prefix),
-		Stored:  time.Unix(0, int64(p.stored)),
+		Stored:  meta.Timestamp,
 		Header:  m.Header,
 		Body:    m.Data,
 	})
 }
 
 // fail records the first fault.
-func (s *session) fail(err error) {
+func (s *readSession) fail(err error) {
 	select {
 	case s.failed <- err:
 	default:
 	}
 }
 
-// take takes what arrives, in batches: one message does not wait for others, and
-// while a batch is being routed the next one gathers.
-func (s *session) take(reading, work context.Context) error {
+// take handles the messages in batches: a message does not wait for others, and
+// the next batch is collected while one is routed.
+func (s *readSession) take(reading, work context.Context) error {
 	for {
 		s.complete()
 		select {
-		case <-s.arrived.some:
+		case <-s.arrived.notEmpty:
 			batch := s.arrived.take()
 			if len(batch) == 0 {
 				continue
@@ -274,8 +274,8 @@ func (s *session) take(reading, work context.Context) error {
 	}
 }
 
-// takeBatch keeps the messages of a batch that are not to be handed on, and routes the others.
-func (s *session) takeBatch(work context.Context, batch []bridge.Message) error {
+// takeBatch indexes the messages of a batch that were dispatched before, and routes the others.
+func (s *readSession) takeBatch(work context.Context, batch []bridge.Message) error {
 	old := len(batch)
 	if s.term > 0 {
 		old = slices.IndexFunc(batch, s.isNew)
@@ -299,14 +299,14 @@ func (s *session) takeBatch(work context.Context, batch []bridge.Message) error 
 	return nil
 }
 
-// isNew reports whether a message is to be handed on. All that come after one that is are.
-func (s *session) isNew(m bridge.Message) bool {
+// isNew reports whether a message is to be dispatched. All messages after a new one are new.
+func (s *readSession) isNew(m bridge.Message) bool {
 	return m.Offset.After(s.handed) && (!s.handed.IsZero() || m.Stored.After(s.oldest))
 }
 
-// complete begins to answer for histories once the index has everything that a leader before may
-// have handed on.
-func (s *session) complete() {
+// complete begins to answer history questions when the index has every message that an earlier leader
+// may have dispatched.
+func (s *readSession) complete() {
 	if s.open || s.last.Seq < s.target {
 		return
 	}

@@ -14,24 +14,24 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// errWentBack means that the stream was put back to an earlier state: a backup was restored, or
-// its newest messages are lost. Its sequences are used a second time.
+// errWentBack means that the stream is in an earlier state: a backup was restored, or
+// its newest messages are lost. Sequences are used a second time.
 var errWentBack = errors.New("stream went back to an earlier state")
 
-// errWhole means that a stream was seen in part while nats-server read it, and is whole now.
+// errWhole means that nats-server was restoring the stream, and has finished.
 var errWhole = errors.New("stream was being restored")
 
-// lineage is the epochs of the stream's offsets: that of its creation, and one more each time that
-// it went back. It is kept with the lease. Immutable.
+// lineage is the epochs of the stream's offsets: one for its creation, and one for each time that
+// it went back. The lease has it. Immutable.
 type lineage struct {
-	Created  uint64          `json:"created,omitempty"`  // of the stream that this is about, ms since 1970
+	Created  uint64          `json:"created,omitempty"`  // when the stream was created, ms since 1970
 	Branches []bridge.Offset `json:"branches,omitempty"` // where each later epoch began, oldest first
 }
 
-// epoch is the present epoch of the stream that was created then.
+// epoch is the current epoch of the stream with that time of creation.
 func (l *lineage) epoch(created uint64) uint64 { return l.begin(created).Epoch }
 
-// begin is where the present epoch began.
+// begin is where the current epoch began.
 func (l *lineage) begin(created uint64) bridge.Offset {
 	if l == nil || l.Created != created || len(l.Branches) == 0 {
 		return bridge.Offset{Epoch: created}
@@ -39,7 +39,7 @@ func (l *lineage) begin(created uint64) bridge.Offset {
 	return l.Branches[len(l.Branches)-1]
 }
 
-// continues reports whether an offset of any epoch is one of the stream as it is now.
+// continues reports whether an offset of any epoch is an offset of the current stream.
 func (l *lineage) continues(created uint64, o bridge.Offset) bool {
 	epochs := l.epochs(created)
 	for i, b := range epochs {
@@ -50,20 +50,20 @@ func (l *lineage) continues(created uint64, o bridge.Offset) bool {
 	return false
 }
 
-// epochs is where each epoch began whose offsets are good up to where the next one did, oldest
-// first.
+// epochs is where each epoch began, oldest first. Offsets of an epoch are valid up to the begin of the
+// next one.
 func (l *lineage) epochs(created uint64) []bridge.Offset {
 	first := []bridge.Offset{{Epoch: created}}
 	switch {
 	case l == nil || l.Created != created || len(l.Branches) == 0:
 		return first
-	case l.Branches[0].Seq == 0: // nothing of the stream before was recognised
+	case l.Branches[0].Seq == 0: // it has no message of the stream before
 		return l.Branches
 	}
 	return append(first, l.Branches...)
 }
 
-// maxBranches bounds what is kept of a lineage. Cursors of older epochs are told a gap.
+// maxBranches bounds a lineage. Clients with cursors of older epochs are told a gap.
 const maxBranches = 16
 
 // branch returns the lineage after the stream went back to a sequence. Its epoch is greater than
@@ -76,8 +76,8 @@ func (l *lineage) branch(created, seq uint64, now time.Time) *lineage {
 	return extend(created, before, seq, max(uint64(now.UnixMilli()), l.epoch(created)+1))
 }
 
-// adopt returns the lineage of a stream that has the messages of another one up to a sequence,
-// whose epoch was that.
+// adopt returns the lineage of a stream that has the messages of another stream, of that epoch, up to a
+// sequence.
 func (l *lineage) adopt(created, epoch, seq uint64, now time.Time) *lineage {
 	before := []bridge.Offset{{Epoch: epoch}}
 	if l != nil && l.epoch(l.Created) == epoch {
@@ -86,8 +86,8 @@ func (l *lineage) adopt(created, epoch, seq uint64, now time.Time) *lineage {
 	return extend(created, before, seq, max(uint64(now.UnixMilli()), created+1, epoch+1))
 }
 
-// extend returns a lineage whose epoch begins behind a sequence, with those before it that began
-// there or earlier.
+// extend returns a lineage with a new epoch after a sequence, and the epochs before that began there
+// or earlier.
 func extend(created uint64, before []bridge.Offset, seq, epoch uint64) *lineage {
 	var kept []bridge.Offset
 	for _, b := range before {
@@ -97,7 +97,7 @@ func extend(created uint64, before []bridge.Offset, seq, epoch uint64) *lineage 
 	}
 	if n := len(kept) - maxBranches + 1; n > 0 {
 		if kept[0].Seq == 0 {
-			kept[n].Seq = 0 // the oldest one that stays begins where the stream does, as the one before it did
+			kept[n].Seq = 0 // the oldest epoch begins where the stream does
 		}
 		kept = kept[n:]
 	}
@@ -115,8 +115,8 @@ func (l *lineage) later(other *lineage) *lineage {
 	return l
 }
 
-// isBack looks whether the stream is another than the one that had a message.
-func (s *session) isBack(ctx context.Context, now streamState, mark bridge.StoredMessage) (bool, error) {
+// isBack reports whether the stream does not have a message that it had before.
+func (s *readSession) isBack(ctx context.Context, now streamState, mark bridge.StoredMessage) (bool, error) {
 	switch {
 	case mark.Offset.Epoch != now.epoch:
 		return false, nil
@@ -130,8 +130,8 @@ func (s *session) isBack(ctx context.Context, now streamState, mark bridge.Store
 }
 
 // storedAt is when the stream stored a message, in ms; zero when it does not have it.
-// With a subject it is the same of the first message from there on.
-func (s *session) storedAt(ctx context.Context, now streamState, seq uint64, subject ...jetstream.GetMsgOpt) (int64, error) {
+// With a subject it is that of the first message of the subject from there on.
+func (s *readSession) storedAt(ctx context.Context, now streamState, seq uint64, subject ...jetstream.GetMsgOpt) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, apiLimit)
 	defer cancel()
 	m, err := now.stream.GetMsg(ctx, seq, subject...)
@@ -144,9 +144,9 @@ func (s *session) storedAt(ctx context.Context, now streamState, seq uint64, sub
 	return m.Time.UnixMilli(), nil
 }
 
-// recognise returns errWentBack when the stream is not the one that this reader, or the leader
-// before, has read. A leader then begins a new epoch, with its next term.
-func (s *session) recognise(ctx context.Context, now streamState) error {
+// recognise returns errWentBack when the stream is not the one that this reader or an earlier leader
+// has read. A leader then begins a new epoch, with its next term.
+func (s *readSession) recognise(ctx context.Context, now streamState) error {
 	if s.term > 0 && s.intake.client.embedded.isTorn() {
 		s.intake.election.branch(now.created, now.last)
 		s.intake.log.Error("the machine ended without a stop, the stream's newest messages may be lost, a new epoch begins", "stream_seq", now.last)
@@ -180,16 +180,16 @@ func (s *session) recognise(ctx context.Context, now streamState) error {
 	return nil
 }
 
-// compared is what one look at the stream says, beside a message that a reader remembers.
+// compared is the result of comparing the stream with a message that it had before.
 type compared struct {
-	back   bool   // it ends before that message, or has another in its place
-	copied uint64 // up to here it is a copy of the stream that had the message; zero: it is none
-	same   uint64 // when it went back: up to here it is as remembered; of interest to a leader only
+	back   bool   // the stream ends before that message, or has another one at its sequence
+	copied uint64 // the stream is a copy, up to here, of the stream that had the message; zero: it is none
+	same   uint64 // the stream is unchanged up to here; only for a leader, after the stream went back
 }
 
 func (c compared) wentBack() bool { return c.back || c.copied > 0 }
 
-func (s *session) look(ctx context.Context, now streamState, mark bridge.StoredMessage) (seen compared, err error) {
+func (s *readSession) look(ctx context.Context, now streamState, mark bridge.StoredMessage) (seen compared, err error) {
 	if seen.back, err = s.isBack(ctx, now, mark); err == nil && !seen.back {
 		seen.copied, err = s.copied(ctx, now, mark)
 	}
@@ -199,17 +199,17 @@ func (s *session) look(ctx context.Context, now streamState, mark bridge.StoredM
 	return seen, err
 }
 
-// settlePause is between two looks at a stream that went back, and settleLooks how many there are at
-// most.
+// settlePause is the time between two looks at a stream that went back, and settleLooks their greatest
+// number.
 const (
 	settlePause = time.Second
 	settleLooks = 30
 )
 
-// settled looks until two looks in a row see the same. While nats-server restores a stream it tells
-// of the part that it has read (measured with 2.15.3: 48 of 210 messages): an epoch that began there
-// would have the rest handed on again.
-func (s *session) settled(ctx context.Context, now streamState, seen compared, mark bridge.StoredMessage) (streamState, compared, error) {
+// settled looks at the stream until two looks in a row are equal. While nats-server restores a stream,
+// it reports only the part that it has read (measured with 2.15.3: 48 of 210 messages). In an epoch that
+// began there, the rest would be dispatched again.
+func (s *readSession) settled(ctx context.Context, now streamState, seen compared, mark bridge.StoredMessage) (streamState, compared, error) {
 	for range settleLooks {
 		if err := s.intake.client.pause(ctx, settlePause); err != nil {
 			return now, seen, err
@@ -227,11 +227,10 @@ func (s *session) settled(ctx context.Context, now streamState, seen compared, m
 	return now, seen, nil
 }
 
-// copied looks whether a stream that was created after the one that had a message has others of
-// that one, as one has that was restored under a new name or time. They were stored before the
-// message, which those of a stream that was made anew were not. It returns the last such sequence,
-// zero when there is none.
-func (s *session) copied(ctx context.Context, now streamState, mark bridge.StoredMessage) (uint64, error) {
+// copied returns the last sequence up to which the stream is a copy of an older stream that had a
+// message, zero when it is none. A restored stream has a new time of creation. Its messages were stored
+// before that message; those of an empty new stream were not.
+func (s *readSession) copied(ctx context.Context, now streamState, mark bridge.StoredMessage) (uint64, error) {
 	known := func(epoch bridge.Offset) bool { return epoch.Epoch == mark.Offset.Epoch }
 	if mark.Stored.IsZero() || slices.ContainsFunc(now.lineage.epochs(now.created), known) {
 		return 0, nil
@@ -239,8 +238,8 @@ func (s *session) copied(ctx context.Context, now streamState, mark bridge.Store
 	return s.upTo(ctx, now, mark.Stored)
 }
 
-// upTo is the last sequence that was stored no later than at a time, zero when there is none.
-func (s *session) upTo(ctx context.Context, now streamState, at time.Time) (uint64, error) {
+// upTo is the last sequence that was stored at a time or earlier, zero when there is none.
+func (s *readSession) upTo(ctx context.Context, now streamState, at time.Time) (uint64, error) {
 	if now.last == 0 {
 		return 0, nil
 	}
@@ -259,12 +258,12 @@ func (s *session) upTo(ctx context.Context, now streamState, at time.Time) (uint
 	return now.first + uint64(n) - 1, nil
 }
 
-// branchedAt is the last sequence at which the stream is as this reader remembers it, zero when it
-// remembers none.
-func (s *session) branchedAt(ctx context.Context, now streamState) (uint64, error) {
+// branchedAt is the last sequence at which the stream agrees with the index of this reader, zero when
+// there is none.
+func (s *readSession) branchedAt(ctx context.Context, now streamState) (uint64, error) {
 	known := s.intake.index.Stored()
 	if at := s.intake.index.StoredAt(s.mark.Offset); !s.mark.Stored.IsZero() && !at.IsZero() && at.UnixMilli() != s.mark.Stored.UnixMilli() {
-		known = nil // it was read after the stream went back
+		known = nil // the index was read after the stream went back
 	}
 	var failed error
 	same := sort.Search(len(known), func(i int) bool {
@@ -287,7 +286,7 @@ func (s *session) branchedAt(ctx context.Context, now streamState) (uint64, erro
 	case s.mark.Stored.IsZero():
 		return now.last, nil
 	}
-	return s.upTo(ctx, now, s.mark.Stored) // it has not been overtaken, so what is there of that time is what was
+	return s.upTo(ctx, now, s.mark.Stored) // the stream is shorter than before, so its messages of that time are the old ones
 }
 
 // sleep waits, and returns the context's cause when that ends before.
