@@ -174,6 +174,7 @@ func (i *Intake) standBy(ctx context.Context) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(i.stop, cancel)
 	var reading sync.WaitGroup
+	reading.Go(func() { i.withdrawals.follow(ctx, i.current.Load) })
 	reading.Go(func() {
 		for i.awaitReader(ctx) {
 			i.readFrom(ctx, ctx, readSession{intake: i, mark: *i.election.handed.Load()})

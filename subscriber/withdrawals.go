@@ -133,32 +133,105 @@ func (w *withdrawals) forget() {
 // before the first message is routed.
 func (w *withdrawals) apply(ctx context.Context) error {
 	w.mu.Lock()
-	stream, read, last := w.stream, w.read, w.last
+	stream, last := w.stream, w.last
 	w.mu.Unlock()
-	from := read + 1
-	if from > last+1 {
-		from = 1 // the stream was created again
+	return w.readTo(ctx, stream, last)
+}
+
+// followEvery is how often a standby reads the new records. A takeover then reads those of this
+// time only, whatever the number of records.
+const followEvery = time.Second
+
+// follow puts the withdrawals of the leader into the index of a standby until ctx ends.
+// current reports whether the standby has indexed the stream to its end.
+func (w *withdrawals) follow(ctx context.Context, current func() bool) {
+	tick := time.NewTicker(followEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if !current() {
+			continue
+		}
+		if err := w.followOnce(ctx); err != nil { // the next leader reads these records in its term
+			w.log.LogAttrs(ctx, slog.LevelDebug, "withdrawals of the leader not read", slog.Any("err", err))
+		}
 	}
-	for from <= last {
-		// The first record from there on. A replica that is behind does not have it, which is an error:
-		// the stream is known to have the record last.
-		m, err := stream.GetMsg(ctx, from, jetstream.WithGetMsgSubject(w.client.cfg.withdrawnSubject()))
+}
+
+func (w *withdrawals) followOnce(ctx context.Context) error {
+	if err := w.client.conn.err(); err != nil {
+		return err
+	}
+	ctx, cancel := w.client.conn.while(ctx)
+	defer cancel()
+	stream, err := w.client.js.Stream(ctx, w.client.cfg.withdrawnStream())
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look up stream of withdrawals: %w", err)
+	}
+	state := stream.CachedInfo().State
+	if state.Msgs == 0 {
+		return nil
+	}
+	return w.readTo(ctx, stream, state.LastSeq)
+}
+
+// fewRecords is how many records are read one by one. For more a consumer is created, which is
+// faster for each record and costs four requests.
+const fewRecords = 16
+
+// readTo puts the records that were not read yet, up to last, into the index. When a replica is
+// behind and does not have last, readTo returns an error.
+func (w *withdrawals) readTo(ctx context.Context, stream jetstream.Stream, last uint64) error {
+	w.mu.Lock()
+	read := w.read
+	w.mu.Unlock()
+	seen := read
+	if seen > last {
+		seen = 0 // the stream was created again
+	}
+	for n := 0; seen < last && n < fewRecords; n++ {
+		m, err := stream.GetMsg(ctx, seen+1, jetstream.WithGetMsgSubject(w.client.cfg.withdrawnSubject()))
 		if err != nil {
 			return fmt.Errorf("read withdrawals: %w", err)
 		}
-		_, offsets, err := decodeWithdrawals(m.Data)
-		if err != nil {
-			w.log.LogAttrs(ctx, slog.LevelWarn, "record of withdrawals not understood", slog.Uint64("record", m.Sequence), slog.Any("err", err))
+		seen = m.Sequence
+		w.applyRecord(ctx, seen, m.Data)
+	}
+	if seen < last {
+		from := jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: seen + 1}
+		err := readStream(ctx, stream, from, func(m storedMsg) bool {
+			seen = m.Sequence.Stream
+			w.applyRecord(ctx, seen, m.Data())
+			return seen < last
+		})
+		if err == nil && seen < last {
+			err = errMissing
 		}
-		w.index.Withdrawn(offsets...)
-		from = m.Sequence + 1
+		if err != nil {
+			return fmt.Errorf("read withdrawals: %w", err)
+		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.read == read { // else the index has begun again meanwhile
-		w.read = last
+		w.read = seen
 	}
 	return nil
+}
+
+func (w *withdrawals) applyRecord(ctx context.Context, seq uint64, data []byte) {
+	_, offsets, err := decodeWithdrawals(data)
+	if err != nil {
+		w.log.LogAttrs(ctx, slog.LevelWarn, "record of withdrawals not understood", slog.Uint64("record", seq), slog.Any("err", err))
+	}
+	w.index.Withdrawn(offsets...)
 }
 
 // Withdraw records that a message was withdrawn in a term of this node's intake, and calls done once.

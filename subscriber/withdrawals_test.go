@@ -1,6 +1,7 @@
 package subscriber
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync"
@@ -101,6 +102,44 @@ func TestWithdrawalsHaveOneWriter(t *testing.T) {
 	}
 }
 
+// A standby reads the records while the leader writes them, so that a takeover does not have to.
+// The first time there are more of them than are read one by one.
+func TestStandbyReadsWithdrawals(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	a, b := writer(t, s, "a"), writer(t, s, "b")
+	begin(t, a, 1)
+	const n = 3 * readBatch
+	for seq := range uint64(n) { // a record each
+		if err := errors.Join(withdraw(a, 1, 2*seq+1)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var following sync.WaitGroup
+	following.Go(func() { b.follow(ctx, func() bool { return true }) })
+	upTo := func(last uint64) func() bool {
+		return func() bool {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return b.read == last
+		}
+	}
+	waitFor(t, "the standby has read all records", upTo(n+1))
+	if got := missing(b); len(got) != n || got[n-1] != 2*n-1 {
+		t.Errorf("the standby knows %d withdrawals up to %d, want %d up to %d", len(got), got[len(got)-1], n, 2*n-1)
+	}
+	if err := errors.Join(withdraw(a, 1, 9000)...); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the standby has read the record that came since", upTo(n+2))
+	stop()
+	following.Wait()
+	if got := missing(b); got[len(got)-1] != 9000 {
+		t.Errorf("the standby knows withdrawals up to %d, want 9000", got[len(got)-1])
+	}
+}
+
 // A record whose answer was lost is found by the next one.
 func TestWithdrawalsWhoseAnswerIsLost(t *testing.T) {
 	t.Parallel()
@@ -198,5 +237,30 @@ func FuzzWithdrawals(f *testing.F) {
 		if err != nil || again != term || !slices.Equal(back, offsets) {
 			t.Errorf("%d %v is read back as %d %v, %v", term, offsets, again, back, err)
 		}
+	})
+}
+
+// A standby of a running intake follows the withdrawals of the leader.
+func TestStandbyFollowsWithdrawals(t *testing.T) {
+	t.Parallel()
+	s := natstest.Server(t)
+	_, leader, _ := lead(t, s, "a")
+	standby, _ := run(t, ready(t, s, "b"), (&taker{}).handler())
+	waitFor(t, "the standby has read the stream", standby.current.Load)
+	leader.withdrawals.mu.Lock()
+	term := leader.withdrawals.term
+	leader.withdrawals.mu.Unlock()
+	done := make(chan error, 1)
+	leader.withdrawals.withdraw(term, bridge.Offset{Epoch: 1, Seq: 1}, func(err error) { done <- err })
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	leader.withdrawals.mu.Lock()
+	last := leader.withdrawals.last
+	leader.withdrawals.mu.Unlock()
+	waitFor(t, "the standby has read the record", func() bool {
+		standby.withdrawals.mu.Lock()
+		defer standby.withdrawals.mu.Unlock()
+		return standby.withdrawals.read == last
 	})
 }
