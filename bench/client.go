@@ -21,7 +21,7 @@ const (
 )
 
 // client is one browser: the least of Engine.IO and Socket.IO that a page needs. Unlike
-// internal/sioclient's it needs no goroutine and decodes nothing that it knows by heart. It is
+// internal/sioclient's it needs no goroutine and skips what it has decoded before. It is
 // owned by the swarm's reader, but for its making.
 type client struct {
 	fd    int

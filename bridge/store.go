@@ -22,7 +22,7 @@ type Store interface {
 	Close() error
 }
 
-// Presence is the fact that a user has a socket on a node. It is believed only
+// Presence is the fact that a user has a socket on a node. It counts only
 // while the node's lease lives.
 type Presence struct {
 	Socket SocketID
@@ -160,7 +160,7 @@ var ErrNoSession = errors.New("no such session")
 // Leases is how nodes know of each other. Who leads is decided in NATS. All deadlines are by
 // the store's clock.
 type Leases interface {
-	// Beat renews the lease under which this node's registrations are believed.
+	// Beat renews the lease under which this node's registrations count.
 	// rejoined is true when the lease had lapsed or the store lost it: every
 	// registration of this node is void and must be made again.
 	Beat(ctx context.Context) (rejoined bool, err error)

@@ -58,9 +58,14 @@ func TestConsole(t *testing.T) {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
-		for tick := time.NewTicker(20 * time.Millisecond); ; {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for i := 0; ; i++ {
 			select {
 			case <-tick.C:
+				if i%50 < i/50%20 {
+					continue // each second at another rate, from 31 to 50 messages, so that charts move
+				}
 				_ = pub.nc.Publish("codewar.tick", []byte(`{"userId":"busy","n":1}`)) // until the bridge is killed
 			case <-stop:
 				return

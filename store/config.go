@@ -51,7 +51,7 @@ type TLS struct {
 // Limits bound what a store keeps and for how long.
 type Limits struct {
 	HistoryTTL  time.Duration // for how long messages are of use; default 10m
-	NodeLease   time.Duration // how long a silent node is believed; default 10s. Beat every third of it.
+	NodeLease   time.Duration // how long a silent node counts as alive; default 10s. Beat every third of it.
 	SessionTTL  time.Duration // how long a session can be resumed after it was last saved; default 3/2 of HistoryTTL
 	MaxSessions int           // how many sessions are kept for a user, the newest ones; default 200
 }

@@ -106,7 +106,7 @@ func (m *Memory) sweep(now time.Time) {
 	}
 }
 
-// user returns the user's state, brought up to date, and makes it if need be.
+// user returns the user's current state, and makes it if need be.
 func (m *Memory) user(id bridge.UserID, now time.Time) *memoryUser {
 	u := m.users[id]
 	if u == nil {

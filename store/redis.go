@@ -38,16 +38,16 @@ type Redis struct {
 	cluster      bool
 	canaries     *canaries
 
-	self   atomic.Pointer[string] // this node's incarnation; nil before the first Beat and after Leave
-	roster atomic.Pointer[roster] // replaced by its holder
-	asking chan struct{}          // holds a token while somebody asks for the members
+	self       atomic.Pointer[string]     // this node's incarnation; nil before the first Beat and after Leave
+	membership atomic.Pointer[membership] // replaced by its holder
+	asking     chan struct{}              // holds a token while a caller requests the members
 
-	waiting chan fare  // senders: together; receiver: shuttle
-	reaping chan grave // senders: whoever finds a dead registration; receiver: reap
-	life    context.Context
-	end     context.CancelFunc
-	owned   sync.WaitGroup              // reap, shuttle and watchMemory
-	memory  atomic.Pointer[redisMemory] // never nil
+	waiting  chan pipelineRequest   // senders: pipelined; receiver: runPipeline
+	cleaning chan staleRegistration // senders: look-ups that find one of a dead node; receiver: cleanUp
+	life     context.Context
+	end      context.CancelFunc
+	owned    sync.WaitGroup              // cleanUp, runPipeline and watchMemory
+	memory   atomic.Pointer[redisMemory] // never nil
 }
 
 // fixedArgs are script arguments that never change, boxed once.
@@ -81,8 +81,8 @@ func OpenRedis(_ context.Context, cfg Config, limits Limits, node bridge.NodeID,
 		cluster:      cfg.isCluster(),
 		canaries:     newCanaries(),
 		asking:       make(chan struct{}, 1),
-		waiting:      make(chan fare, mostWaiting),
-		reaping:      make(chan grave, 256),
+		waiting:      make(chan pipelineRequest, mostWaiting),
+		cleaning:     make(chan staleRegistration, 256),
 	}
 	if r.cluster {
 		r.usersPerCall = 1
@@ -97,8 +97,8 @@ func OpenRedis(_ context.Context, cfg Config, limits Limits, node bridge.NodeID,
 		r.breakers.reload = func() { client.ReloadState(r.life) }
 		client.OnNewNode(r.breakers.watch)
 	}
-	r.owned.Go(r.reap)
-	r.owned.Go(r.shuttle)
+	r.owned.Go(r.cleanUp)
+	r.owned.Go(r.runPipeline)
 	r.owned.Go(r.watchMemory)
 	return r, nil
 }

@@ -13,10 +13,10 @@ import (
 // Beat renews this node's lease. The first one of a process joins, and says so.
 func (r *Redis) Beat(ctx context.Context) (rejoined bool, err error) {
 	err = r.do(ctx, "beat", func(ctx context.Context) error {
-		if err := r.lockRoster(ctx); err != nil {
+		if err := r.lockMembership(ctx); err != nil {
 			return err
 		}
-		defer r.unlockRoster()
+		defer r.unlockMembership()
 		mine := ""
 		if self := r.self.Load(); self != nil {
 			mine = *self
@@ -31,11 +31,11 @@ func (r *Redis) Beat(ctx context.Context) (rejoined bool, err error) {
 			return errAnswer
 		}
 		now := c.Val()[0]
-		m, err := parseRoster(c.Val()[1:], asked)
+		m, err := parseMembership(c.Val()[1:], asked)
 		if err != nil {
 			return err
 		}
-		r.roster.Store(m)
+		r.membership.Store(m)
 		r.self.Store(&now)
 		rejoined = now != mine
 		return nil
@@ -46,10 +46,10 @@ func (r *Redis) Beat(ctx context.Context) (rejoined bool, err error) {
 // Leave ends this node's lease; a later Beat joins again.
 func (r *Redis) Leave(ctx context.Context) error {
 	return r.do(ctx, "leave", func(ctx context.Context) error {
-		if err := r.lockRoster(ctx); err != nil {
+		if err := r.lockMembership(ctx); err != nil {
 			return err
 		}
-		defer r.unlockRoster()
+		defer r.unlockMembership()
 		self := r.self.Load()
 		if self == nil {
 			return nil
@@ -58,7 +58,7 @@ func (r *Redis) Leave(ctx context.Context) error {
 			return err
 		}
 		r.self.Store(nil)
-		r.roster.Store(nil)
+		r.membership.Store(nil)
 		return nil
 	})
 }
@@ -89,7 +89,7 @@ func (r *Redis) Serving(ctx context.Context, serves bool) (nodes []bridge.NodeID
 // Nodes lists the nodes whose lease lives, by name.
 func (r *Redis) Nodes(ctx context.Context) (nodes []bridge.NodeID, err error) {
 	err = r.do(ctx, "nodes", func(ctx context.Context) error {
-		m, err := r.membersAfter(ctx, r.roster.Load())
+		m, err := r.membersAfter(ctx, r.membership.Load())
 		if err != nil {
 			return err
 		}

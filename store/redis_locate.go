@@ -56,7 +56,7 @@ func (r *Redis) locate(ctx context.Context, users []bridge.UserID, found []bridg
 	if _, answered := errors.AsType[redis.Error](sent); sent != nil && !answered && !r.cluster {
 		return sent
 	}
-	s := seer{r: r, roster: m, now: time.Now(), slab: make([]bridge.Presence, 0, len(users))}
+	s := presenceResolver{r: r, membership: m, now: time.Now(), found: make([]bridge.Presence, 0, len(users))}
 	for i := range cmds {
 		sockets, err := []bridge.Presence(nil), cmds[i].Err()
 		switch {

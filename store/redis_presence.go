@@ -12,39 +12,39 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// seer turns presence hashes into the sockets on live nodes. It serves one
+// presenceResolver turns presence hashes into the sockets on live nodes. It serves one
 // operation, and one goroutine.
-type seer struct {
-	r      *Redis
-	roster *roster
-	now    time.Time
-	asked  int               // how often the roster was renewed because of an unknown node
-	slab   []bridge.Presence // where the results of a batch are laid, to save allocations
+type presenceResolver struct {
+	r          *Redis
+	membership *membership
+	now        time.Time
+	asked      int               // how often the membership was renewed because of an unknown node
+	found      []bridge.Presence // where the results of a batch are laid, to save allocations
 }
 
 // sockets returns the live ones of a hash, given as field, value, field, ….
-// A registration of a node that the roster does not know makes it ask again:
+// A registration of a node that the membership does not know makes it ask again:
 // a socket must not be missed because its node has just joined.
-func (s *seer) sockets(ctx context.Context, presenceKey string, hash []string) ([]bridge.Presence, error) {
-	first := len(s.slab)
+func (s *presenceResolver) sockets(ctx context.Context, presenceKey string, hash []string) ([]bridge.Presence, error) {
+	first := len(s.found)
 	for i := 0; i+1 < len(hash); i += 2 {
 		incarnation, p, err := parsePresence(hash[i], hash[i+1])
 		if err != nil {
 			return nil, err
 		}
-		v, err := s.vitality(ctx, incarnation)
+		v, err := s.nodeStatus(ctx, incarnation)
 		if err != nil {
 			return nil, err
 		}
 		switch v {
 		case alive:
-			s.slab = append(s.slab, p)
+			s.found = append(s.found, p)
 		case dead:
-			s.r.bury(grave{presenceKey, hash[i], hash[i+1]})
-		case unsure: // see vitality: its node is about to register again
+			s.r.enqueueCleanup(staleRegistration{presenceKey, hash[i], hash[i+1]})
+		case unsure: // see nodeStatus: its node is about to register again
 		}
 	}
-	found := s.slab[first:len(s.slab):len(s.slab)]
+	found := s.found[first:len(s.found):len(s.found)]
 	if len(found) == 0 {
 		return nil, nil
 	}
@@ -52,21 +52,21 @@ func (s *seer) sockets(ctx context.Context, presenceKey string, hash []string) (
 	return found, nil
 }
 
-// vitality asks at most twice in one operation: the first answer may be one that
+// nodeStatus asks at most twice in one operation: the first answer may be one that
 // another caller requested before this operation read its hash; the second is
 // not. What stays unsure after that has lost its lease to a loss of data, and
 // its node is about to register again.
-func (s *seer) vitality(ctx context.Context, incarnation string) (vitality, error) {
+func (s *presenceResolver) nodeStatus(ctx context.Context, incarnation string) (nodeStatus, error) {
 	for {
-		v := s.roster.vitality(incarnation, s.now)
+		v := s.membership.nodeStatus(incarnation, s.now)
 		if v != unsure || s.asked == 2 {
 			return v, nil
 		}
-		m, err := s.r.membersAfter(ctx, s.roster)
+		m, err := s.r.membersAfter(ctx, s.membership)
 		if err != nil {
 			return unsure, err
 		}
-		s.roster, s.now = m, time.Now()
+		s.membership, s.now = m, time.Now()
 		s.asked++
 	}
 }
@@ -90,24 +90,24 @@ func parsePresence(socket, value string) (incarnation string, p bridge.Presence,
 	return incarnation, bridge.Presence{Socket: bridge.SocketID(socket), Node: node, Since: time.UnixMicro(us)}, nil
 }
 
-// grave is a registration of a dead node, to be removed if it is still that one.
-type grave struct{ presenceKey, socket, value string }
+// staleRegistration is a registration of a dead node, to be removed if it is still that one.
+type staleRegistration struct{ presenceKey, socket, value string }
 
-// bury never waits. What it drops when the queue is full, the next reader finds again.
-func (r *Redis) bury(g grave) {
+// enqueueCleanup never waits. What it drops when the queue is full, the next reader finds again.
+func (r *Redis) enqueueCleanup(g staleRegistration) {
 	select {
-	case r.reaping <- g:
+	case r.cleaning <- g:
 	default:
 	}
 }
 
-// reap removes dead registrations in the background until the store is closed.
-func (r *Redis) reap() {
+// cleanUp removes dead registrations in the background until the store is closed.
+func (r *Redis) cleanUp() {
 	for {
 		select {
 		case <-r.life.Done():
 			return
-		case g := <-r.reaping:
+		case g := <-r.cleaning:
 			// A failure leaves the registration where it is: hidden, and found again.
 			_ = r.do(r.life, "reap", func(ctx context.Context) error {
 				return r.run(ctx, reapScript.call(ctx, []string{g.presenceKey}, g.socket, g.value))

@@ -46,7 +46,7 @@ func (r *Redis) register(ctx context.Context, reg bridge.Registration, self stri
 		}
 		cmds = session.appendTo(cmds)
 	}
-	if err := r.together(ctx, cmds...); err != nil {
+	if err := r.pipelined(ctx, cmds...); err != nil {
 		return done, err
 	}
 	r.dropEvicted(ctx, session)
@@ -76,7 +76,7 @@ func (r *Redis) Unregister(ctx context.Context, reg bridge.Registration, given b
 		from, to = given.From.String(), given.To.String()
 	}
 	return r.do(ctx, "unregister", func(ctx context.Context) error {
-		return r.together(ctx, unregisterScript.call(ctx, []string{r.keys.marks(reg.User), r.keys.presence(reg.User)},
+		return r.pipelined(ctx, unregisterScript.call(ctx, []string{r.keys.marks(reg.User), r.keys.presence(reg.User)},
 			from, to, r.args.marksTTL, string(reg.Socket), string(r.node), reg.Token))
 	})
 }

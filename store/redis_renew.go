@@ -41,7 +41,7 @@ func (r *Redis) renew(ctx context.Context, renewals []bridge.Renewal, self strin
 			string(n.Socket), self, n.Token, n.Age.Microseconds(), string(r.node))
 		cmds[i] = calls[i]
 	}
-	if err := r.together(ctx, cmds...); err != nil {
+	if err := r.pipelined(ctx, cmds...); err != nil {
 		return err
 	}
 	for i, c := range calls {

@@ -33,7 +33,7 @@ func (r *Redis) SaveSessions(ctx context.Context, sessions map[string]bridge.Ses
 		if len(cmds) == 0 {
 			return nil
 		}
-		if err := r.together(ctx, cmds...); err != nil {
+		if err := r.pipelined(ctx, cmds...); err != nil {
 			return err
 		}
 		r.dropEvicted(ctx, saves...)
@@ -78,7 +78,7 @@ func (r *Redis) dropEvicted(ctx context.Context, saves ...sessionSave) {
 		}
 	}
 	if len(cmds) > 0 {
-		_ = r.together(ctx, cmds...)
+		_ = r.pipelined(ctx, cmds...)
 	}
 }
 
@@ -86,7 +86,7 @@ func (r *Redis) dropEvicted(ctx context.Context, saves ...sessionSave) {
 func (r *Redis) Session(ctx context.Context, pid string) (found bridge.Session, err error) {
 	err = r.do(ctx, "session", func(ctx context.Context) error {
 		c := redis.NewStringCmd(ctx, "get", r.keys.session(pid))
-		err := r.together(ctx, c)
+		err := r.pipelined(ctx, c)
 		if errors.Is(err, redis.Nil) {
 			return bridge.ErrNoSession
 		}
@@ -106,7 +106,7 @@ func (r *Redis) Session(ctx context.Context, pid string) (found bridge.Session, 
 // DropSession deletes a session of the user.
 func (r *Redis) DropSession(ctx context.Context, user bridge.UserID, pid string) error {
 	return r.do(ctx, "drop_session", func(ctx context.Context) error {
-		return r.together(ctx,
+		return r.pipelined(ctx,
 			dropSessionScript.call(ctx, []string{r.keys.session(pid)}, string(user)),
 			redis.NewIntCmd(ctx, "zrem", r.keys.sessions(user), pid))
 	})

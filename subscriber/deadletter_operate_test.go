@@ -20,8 +20,8 @@ import (
 	"github.com/codewar/socketbridge/subscriber/natstest"
 )
 
-// graveyard is a server with its streams, a client, and an operator's access.
-func graveyard(t testing.TB) (*natstest.Instance, *Client, *DeadLetters) {
+// deadLetterOperator is a server with its streams, a client, and an operator's access.
+func deadLetterOperator(t testing.TB) (*natstest.Instance, *Client, *DeadLetters) {
 	t.Helper()
 	s := natstest.Server(t)
 	c := ready(t, s, "a")
@@ -94,9 +94,9 @@ func messages(t testing.TB, c *Client) uint64 {
 	return stream.CachedInfo().State.Msgs
 }
 
-func TestGraveyardShowsWhatWasBuried(t *testing.T) {
+func TestDeadLettersShowsWhatWasBuried(t *testing.T) {
 	t.Parallel()
-	_, c, d := graveyard(t)
+	_, c, d := deadLetterOperator(t)
 	header := map[string][]string{"x": {"a", "b"}, "Nats-Msg-Id": {"id"}}
 	poison(t, c, "codewar.t", bridge.CodeInvalidJSON, "{not json", header)
 
@@ -128,9 +128,9 @@ func TestGraveyardShowsWhatWasBuried(t *testing.T) {
 	}
 }
 
-func TestGraveyardSelects(t *testing.T) {
+func TestDeadLettersSelects(t *testing.T) {
 	t.Parallel()
-	_, c, d := graveyard(t)
+	_, c, d := deadLetterOperator(t)
 	if got := listed(t, d, Selection{}); got != nil {
 		t.Errorf("letters in an empty stream: %v", got)
 	}
@@ -174,10 +174,10 @@ func TestGraveyardSelects(t *testing.T) {
 	}
 }
 
-// TestGraveyardListsPages lists more than one fetch, while letters go and come.
-func TestGraveyardListsPages(t *testing.T) {
+// TestDeadLettersListsPages lists more than one fetch, while letters go and come.
+func TestDeadLettersListsPages(t *testing.T) {
 	t.Parallel()
-	_, c, d := graveyard(t)
+	_, c, d := deadLetterOperator(t)
 	const n = 2*readBatch + 10
 	for i := range n {
 		poison(t, c, "codewar.t", bridge.CodeInvalidJSON, fmt.Sprint(i), nil)
@@ -217,9 +217,9 @@ func TestGraveyardListsPages(t *testing.T) {
 	}
 }
 
-func TestGraveyardReplays(t *testing.T) {
+func TestDeadLettersReplays(t *testing.T) {
 	t.Parallel()
-	_, c, d := graveyard(t)
+	_, c, d := deadLetterOperator(t)
 	body := "\x00\xff{not json\r\n"
 	header := map[string][]string{
 		"x": {"a", "b"}, "X-Case": {"C"}, "Bridge-Offline": {"drop"},
@@ -272,9 +272,9 @@ func TestGraveyardReplays(t *testing.T) {
 	}
 }
 
-func TestGraveyardReplaysWhatWasCut(t *testing.T) {
+func TestDeadLettersReplaysWhatWasCut(t *testing.T) {
 	t.Parallel()
-	_, c, d := graveyard(t)
+	_, c, d := deadLetterOperator(t)
 	body := strings.Repeat("x", c.conn.maxPayload()-100) // too large with a reason beside it
 	poison(t, c, "codewar.t", bridge.CodeInvalidJSON, body, nil)
 	l, err := d.Read(t.Context(), 1)
@@ -322,11 +322,11 @@ func TestGraveyardReplaysWhatWasCut(t *testing.T) {
 	}
 }
 
-// TestGraveyardReplaysOnlyMessages: any program may write to the dead letters'
+// TestDeadLettersReplaysOnlyMessages: any program may write to the dead letters'
 // subjects, and must not have us publish for them.
-func TestGraveyardReplaysOnlyMessages(t *testing.T) {
+func TestDeadLettersReplaysOnlyMessages(t *testing.T) {
 	t.Parallel()
-	_, c, d := graveyard(t)
+	_, c, d := deadLetterOperator(t)
 	forged := []string{"", "$JS.API.STREAM.PURGE.CODEWAR", "bridge.codewar.node.a", "codewarfare.t", "codewar.t 5", "codewar."}
 	for _, subject := range forged {
 		m := nats.NewMsg("bridge.dead.forged")
@@ -354,7 +354,7 @@ func TestGraveyardReplaysOnlyMessages(t *testing.T) {
 	}
 }
 
-func TestGraveyardOfAnEmbeddedServer(t *testing.T) {
+func TestDeadLettersOfAnEmbeddedServer(t *testing.T) {
 	t.Parallel()
 	cfg := embeddedConfig(t)
 	cfg.Token = "secret"
@@ -373,9 +373,9 @@ func TestGraveyardOfAnEmbeddedServer(t *testing.T) {
 	}
 }
 
-func TestGraveyardWhenNATSGoes(t *testing.T) {
+func TestDeadLettersWhenNATSGoes(t *testing.T) {
 	t.Parallel()
-	s, c, d := graveyard(t)
+	s, c, d := deadLetterOperator(t)
 	poison(t, c, "codewar.t", bridge.CodeInvalidJSON, "x", nil)
 	s.Shutdown()
 	if _, err := d.Read(t.Context(), 1); !errors.Is(err, bridge.ErrUnavailable) {
@@ -420,7 +420,7 @@ func freeAddr(t testing.TB) string {
 // TestReplayIsNotSuppressed: the id of a replay can be guessed, so a publisher can have used it.
 func TestReplayIsNotSuppressed(t *testing.T) {
 	t.Parallel()
-	_, c, d := graveyard(t)
+	_, c, d := deadLetterOperator(t)
 	poison(t, c, "codewar.t", bridge.CodeInvalidJSON, "{", nil)
 	l, err := d.Read(t.Context(), 1)
 	if err != nil {

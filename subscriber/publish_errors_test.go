@@ -213,7 +213,7 @@ func TestDeadLettersThatNATSRefuses(t *testing.T) {
 // but does not publish, must not keep the dead letter from being stored.
 func TestDeadLettersOfRawHeaders(t *testing.T) {
 	t.Parallel()
-	_, c, d := graveyard(t)
+	_, c, d := deadLetterOperator(t)
 	for i, name := range []string{"a b", "\xff", "\x00", "ü", "tab\t", "plain", ""} {
 		m := &bridge.Message{
 			Offset: bridge.Offset{Epoch: 5, Seq: uint64(i + 1)}, Subject: "codewar.\xff", Body: []byte("{bad"),
@@ -234,7 +234,7 @@ func TestDeadLettersOfRawHeaders(t *testing.T) {
 // takes, because each name grows in the copy.
 func TestDeadLetterOfManyHeaders(t *testing.T) {
 	t.Parallel()
-	_, c, d := graveyard(t)
+	_, c, d := deadLetterOperator(t)
 	m := nats.NewMsg("codewar.t")
 	m.Data = []byte("{not json")
 	for i := range 3300 {

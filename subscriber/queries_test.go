@@ -88,7 +88,7 @@ func TestQuestions(t *testing.T) {
 
 func TestRecentLetters(t *testing.T) {
 	t.Parallel()
-	_, c, _ := graveyard(t)
+	_, c, _ := deadLetterOperator(t)
 	newest, total, err := c.RecentDeadLetters(t.Context(), 10)
 	if err != nil || len(newest) != 0 || total != 0 {
 		t.Errorf("none yet: %v %d %v", newest, total, err)

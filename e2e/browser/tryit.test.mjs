@@ -56,7 +56,7 @@ test("who is another user does not get it, and the snippets say what the form sa
   assert.ok(nats.includes(`nats pub -s ${process.env.NATS_URL} codewar.evaluationComplete`), nats);
 });
 
-test("a browser that was away is brought up to date, once and in order", async (t) => {
+test("a browser that was away resumes, once and in order", async (t) => {
   const page = await open(t, "/");
   await online(page);
   await submit(page, 200);

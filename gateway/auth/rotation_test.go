@@ -21,7 +21,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// TestFilesAreReadAgain: a key that is replaced is believed and the old one is
+// TestFilesAreReadAgain: a key that is replaced is accepted and the old one is
 // not, a file that is broken for a while changes nothing.
 func TestFilesAreReadAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "current.pem")
@@ -194,7 +194,7 @@ func TestJWKS(t *testing.T) {
 	})
 }
 
-// TestJWKAlgorithm: a key that says what it is for is believed for nothing else.
+// TestJWKAlgorithm: a key that says what it is for is accepted for nothing else.
 func TestJWKAlgorithm(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -18,7 +18,7 @@ import (
 // maxToken is how long a token may be, in bytes.
 const maxToken = 16 << 10
 
-// Config says which tokens are believed.
+// Config says which tokens are accepted.
 type Config struct {
 	Secrets     []string // HMAC, each `kid:secret`
 	KeyFiles    []string // PEM or an HMAC secret; the kid is the file's name without extension
@@ -42,7 +42,7 @@ type Verifier struct {
 	jwks      *jwks // nil without a URL
 }
 
-// Claims are what a token that is believed says.
+// Claims are what an accepted token says.
 type Claims struct {
 	KeyID   string    // of the key that signed it, as the token names it
 	Expires time.Time // from when it is not believed any more: `exp` and the leeway

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestVerify is the table of what is believed and what is not, over keys of every kind.
+// TestVerify is the table of accepted and refused tokens, over keys of every kind.
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -115,7 +115,7 @@ func TestClaims(t *testing.T) {
 	}
 }
 
-// TestSigner: what the command makes is believed, whatever the key.
+// TestSigner: what the command makes is accepted, whatever the key.
 func TestSigner(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -58,7 +58,7 @@ func runningHub(t *testing.T, history bridge.History) (h *Hub, ctx context.Conte
 }
 
 // TestPagesBehind: pages that do not read, more of them than histories are read at
-// once, keep nobody from being brought up to date, and get theirs when they read again.
+// once, delay no other replay, and get theirs when they read again.
 func TestPagesBehind(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

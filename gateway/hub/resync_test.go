@@ -64,7 +64,7 @@ func TestResyncOfManySockets(t *testing.T) {
 			}
 		}
 		if took := time.Since(began); took > 500*time.Millisecond {
-			t.Errorf("%d sockets were brought up to date in %v", sockets, took)
+			t.Errorf("%d sockets had their replay in %v", sockets, took)
 		}
 	})
 }

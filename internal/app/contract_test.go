@@ -107,7 +107,7 @@ func (c *talk) call(conn *sioclient.Conn, name string, args ...any) (answer []js
 	return answer
 }
 
-// open is what a bridge says where everybody is believed.
+// open is what a bridge says without authentication.
 func (c *talk) open(p *program, addr string) {
 	nc, err := nats.Connect("nats://" + addr)
 	if err != nil {

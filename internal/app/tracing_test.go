@@ -139,7 +139,7 @@ func TestTraces(t *testing.T) {
 	plain := siotest.Dial(t, nodes[other].URL, siotest.Options{Transports: []string{"websocket"}})
 	plain.EmitWithAck("setUserId", "on_"+other)
 
-	// A node's first forward shows it a new leader, so its pages are brought up to date once.
+	// A node's first forward shows it a new leader, so its pages replay once.
 	for id, p := range pages {
 		nodes[id].postTraced(t, `{"userId":"on_`+id+`","topic":"first"}`, "")
 		p.EventNamed("first")

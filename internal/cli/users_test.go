@@ -155,7 +155,7 @@ func TestOpsTarget(t *testing.T) {
 	}
 }
 
-// TestTrustOnly: only the bridge's own certificate is believed, and under any address.
+// TestTrustOnly: only the bridge's own certificate is trusted, and under any address.
 func TestTrustOnly(t *testing.T) {
 	ca, impostor := certtest.New(t), certtest.New(t)
 	ours, theirs := ca.Issue("bridge.example"), impostor.Issue("bridge.example")

@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// mostTogether bounds how many calls share one round trip, so that each holds
+	// maxPipelined bounds how many calls share one round trip, so that each holds
 	// the server for a few milliseconds at most.
-	mostTogether = 128
+	maxPipelined = 128
 	// mostWaiting is how many calls may wait for the next one; more wait to wait.
 	mostWaiting = 1024
 )
@@ -22,22 +22,22 @@ const (
 // errClosed means that the store was closed while a call waited.
 var errClosed = errors.New("store is closed")
 
-// fare is a call that waits for a round trip together with others.
-type fare struct {
+// pipelineRequest is a call that waits for a round trip together with others.
+type pipelineRequest struct {
 	ctx  context.Context // the caller's; a call whose caller has given up is not sent
 	cmds []redis.Cmder
 	done chan error // capacity 1
 }
 
-// together sends commands in a round trip that they may share with those of other
+// pipelined sends commands in a round trip that they may share with those of other
 // callers. When sockets come or leave by the thousand, the calls that arrive during
 // one round trip make the next; a lone call waits for nobody. Calls go out in the
 // order in which they were made, so what a socket's end removes was written before.
 // An error is the caller's own: another's does not show.
 //
 // The commands are not the caller's to read after an error.
-func (r *Redis) together(ctx context.Context, cmds ...redis.Cmder) error {
-	f := fare{ctx, cmds, make(chan error, 1)}
+func (r *Redis) pipelined(ctx context.Context, cmds ...redis.Cmder) error {
+	f := pipelineRequest{ctx, cmds, make(chan error, 1)}
 	select {
 	case r.waiting <- f:
 	case <-ctx.Done():
@@ -55,38 +55,38 @@ func (r *Redis) together(ctx context.Context, cmds ...redis.Cmder) error {
 	}
 }
 
-// shuttle makes the shared round trips, one at a time, until the store is closed.
-func (r *Redis) shuttle() {
-	var fares []fare
+// runPipeline makes the shared round trips, one at a time, until the store is closed.
+func (r *Redis) runPipeline() {
+	var requests []pipelineRequest
 	var cmds []redis.Cmder
 	for {
-		fares, cmds = fares[:0], cmds[:0]
+		requests, cmds = requests[:0], cmds[:0]
 		select {
 		case f := <-r.waiting:
-			fares = append(fares, f)
+			requests = append(requests, f)
 		case <-r.life.Done():
 			return
 		}
-		for more := true; more && len(fares) < mostTogether; {
+		for more := true; more && len(requests) < maxPipelined; {
 			select {
 			case f := <-r.waiting:
-				fares = append(fares, f)
+				requests = append(requests, f)
 			default:
 				more = false
 			}
 		}
-		fares = slices.DeleteFunc(fares, func(f fare) bool { return f.ctx.Err() != nil })
-		for _, f := range fares {
+		requests = slices.DeleteFunc(requests, func(f pipelineRequest) bool { return f.ctx.Err() != nil })
+		for _, f := range requests {
 			cmds = append(cmds, f.cmds...)
 		}
-		r.carry(fares, cmds)
-		clear(fares)
+		r.execBatch(requests, cmds)
+		clear(requests)
 		clear(cmds)
 	}
 }
 
-// carry makes one round trip and tells each caller how its own commands went.
-func (r *Redis) carry(fares []fare, cmds []redis.Cmder) {
+// execBatch makes one round trip and tells each caller how its own commands went.
+func (r *Redis) execBatch(requests []pipelineRequest, cmds []redis.Cmder) {
 	if len(cmds) == 0 {
 		return
 	}
@@ -94,7 +94,7 @@ func (r *Redis) carry(fares []fare, cmds []redis.Cmder) {
 	defer cancel()
 	err := r.run(ctx, cmds...)
 	sent := slices.ContainsFunc(cmds, func(c redis.Cmder) bool { return c.Err() != nil })
-	for _, f := range fares {
+	for _, f := range requests {
 		own := err
 		if err != nil && sent {
 			own = firstError(f.cmds)

@@ -11,26 +11,26 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// roster is what was known of the nodes at one moment. Immutable.
+// membership is what was known of the nodes at one moment. Immutable.
 //
 // It decides about every incarnation without asking again: join numbers only
 // grow and are given out together with the lease, so one that is not listed is
-// dead for ever if its number is not newer than the newest the roster knows.
-type roster struct {
+// dead for ever if its number is not newer than the newest the membership knows.
+type membership struct {
 	joins   uint64               // the newest join number
 	until   map[string]time.Time // incarnation to the end of its lease, by this process's clock
 	expires time.Time            // the first of those ends
 }
 
-type vitality int
+type nodeStatus int
 
 const (
-	alive  vitality = iota
-	dead            // and never coming back
-	unsure          // joined after the roster was made, or its lease should have been renewed since
+	alive  nodeStatus = iota
+	dead              // and never coming back
+	unsure            // joined after the membership was made, or its lease should have been renewed since
 )
 
-func (m *roster) vitality(incarnation string, now time.Time) vitality {
+func (m *membership) nodeStatus(incarnation string, now time.Time) nodeStatus {
 	if until, ok := m.until[incarnation]; ok {
 		if now.Before(until) {
 			return alive
@@ -53,9 +53,9 @@ func cutIncarnation(s string) (node bridge.NodeID, join uint64, ok bool) {
 	return bridge.NodeID(name), join, err == nil
 }
 
-// parseRoster reads what members.lua wrote. asked is when the request was made:
+// parseMembership reads what members.lua wrote. asked is when the request was made:
 // a lease may end a round trip early by this clock, never late.
-func parseRoster(reply []string, asked time.Time) (*roster, error) {
+func parseMembership(reply []string, asked time.Time) (*membership, error) {
 	if len(reply)%2 != 1 {
 		return nil, errAnswer
 	}
@@ -63,7 +63,7 @@ func parseRoster(reply []string, asked time.Time) (*roster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("members: join number: %w", err)
 	}
-	m := &roster{joins: joins, until: make(map[string]time.Time, len(reply)/2), expires: asked.Add(time.Hour)}
+	m := &membership{joins: joins, until: make(map[string]time.Time, len(reply)/2), expires: asked.Add(time.Hour)}
 	for pair := range slices.Chunk(reply[1:], 2) {
 		left, err := strconv.ParseInt(pair[1], 10, 64)
 		if err != nil {
@@ -78,22 +78,22 @@ func parseRoster(reply []string, asked time.Time) (*roster, error) {
 	return m, nil
 }
 
-// members returns a roster in which no lease has ended.
-func (r *Redis) members(ctx context.Context) (*roster, error) {
-	if m := r.roster.Load(); m != nil && time.Now().Before(m.expires) {
+// members returns a membership in which no lease has ended.
+func (r *Redis) members(ctx context.Context) (*membership, error) {
+	if m := r.membership.Load(); m != nil && time.Now().Before(m.expires) {
 		return m, nil
 	}
-	return r.membersAfter(ctx, r.roster.Load())
+	return r.membersAfter(ctx, r.membership.Load())
 }
 
-// membersAfter returns a roster other than old: one that somebody else has
+// membersAfter returns a membership other than old: one that another caller has
 // fetched meanwhile, or else a new one. Callers share the round trip.
-func (r *Redis) membersAfter(ctx context.Context, old *roster) (*roster, error) {
-	if err := r.lockRoster(ctx); err != nil {
+func (r *Redis) membersAfter(ctx context.Context, old *membership) (*membership, error) {
+	if err := r.lockMembership(ctx); err != nil {
 		return nil, err
 	}
-	defer r.unlockRoster()
-	if m := r.roster.Load(); m != old && m != nil {
+	defer r.unlockMembership()
+	if m := r.membership.Load(); m != old && m != nil {
 		return m, nil
 	}
 	asked := time.Now()
@@ -101,17 +101,17 @@ func (r *Redis) membersAfter(ctx context.Context, old *roster) (*roster, error) 
 	if err := r.run(ctx, c); err != nil {
 		return nil, fmt.Errorf("list nodes: %w", err)
 	}
-	m, err := parseRoster(c.Val(), asked)
+	m, err := parseMembership(c.Val(), asked)
 	if err != nil {
 		return nil, err
 	}
-	r.roster.Store(m)
+	r.membership.Store(m)
 	return m, nil
 }
 
-// lockRoster lets one caller at a time ask, so that an older answer never
+// lockMembership lets one caller at a time ask, so that an older answer never
 // replaces a newer one. Unlike a mutex it gives up with the context.
-func (r *Redis) lockRoster(ctx context.Context) error {
+func (r *Redis) lockMembership(ctx context.Context) error {
 	select {
 	case r.asking <- struct{}{}:
 		return nil
@@ -120,4 +120,4 @@ func (r *Redis) lockRoster(ctx context.Context) error {
 	}
 }
 
-func (r *Redis) unlockRoster() { <-r.asking }
+func (r *Redis) unlockMembership() { <-r.asking }
