@@ -9,9 +9,6 @@ import (
 const (
 	MaxTopic  = 128 // characters of a topic
 	MaxUserID = 128 // characters (not bytes) of a user id
-	// MaxDepth bounds how deep arrays and objects may nest. encoding/json stops
-	// at 10,000, Python at about 1,000; no verdict needs 100.
-	MaxDepth = 512
 )
 
 // reserved are the names that Socket.IO emits itself; a client library throws

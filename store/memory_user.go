@@ -38,3 +38,37 @@ func (u *memoryUser) take(d bridge.Delivered, ends time.Time) {
 		u.delivered, u.deliveredEnds = d.To, ends
 	}
 }
+
+// user returns the user's current state, and makes it if need be.
+func (m *Memory) user(id bridge.UserID, now time.Time) *memoryUser {
+	u := m.users[id]
+	if u == nil {
+		if len(m.users) >= m.mostUsers {
+			m.forgetUser()
+		}
+		u = new(memoryUser)
+		m.users[id] = u
+	}
+	u.expire(now)
+	return u
+}
+
+// mostMemoryUsers is how many users a [Memory] remembers: some 100 MB. Of those without
+// sockets and sessions it forgets some beyond that.
+const mostMemoryUsers = 200_000
+
+// forgetUser makes room for a user. It looks at a few only, so that a flood of names
+// does not make each new one cost a walk through all.
+func (m *Memory) forgetUser() {
+	const few = 16
+	looked := 0
+	for id, u := range m.users {
+		if len(u.sockets) == 0 && len(u.sessions) == 0 {
+			delete(m.users, id)
+			return
+		}
+		if looked++; looked == few {
+			return
+		}
+	}
+}

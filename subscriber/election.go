@@ -12,34 +12,6 @@ import (
 	"github.com/codewar/socketbridge/bridge"
 )
 
-// Times of the lease. Nodes do not compare clocks: each candidate measures with its own clock how
-// long the revision has not changed.
-const (
-	// renewEvery is how often the leader renews the lease and a candidate reads it.
-	renewEvery = 100 * time.Millisecond
-	// endedAfter is how long the revision must not have changed before a candidate replaces a
-	// leader whose process is not connected to NATS. A leader whose connection is lost
-	// reconnects and renews the lease before that.
-	endedAfter = 300 * time.Millisecond
-	// stalledAfter is the same for a leader whose process is still connected: it hangs,
-	// or its network is cut. A pause of a busy machine must be shorter than this, or another node
-	// leads.
-	stalledAfter = 1500 * time.Millisecond
-	// leaseCall bounds one request for the lease.
-	leaseCall = time.Second
-	// leaseHeld is how long a leader leads without being able to renew the lease. It
-	// is longer than JetStream takes to elect a leader of the bucket: until then no
-	// other node can write the lease either.
-	leaseHeld = 5 * time.Second
-	// coldAfter is added to endedAfter and stalledAfter by a candidate without an index, which must
-	// read the stream first: a candidate with an index is earlier.
-	coldAfter = 400 * time.Millisecond
-)
-
-// LeaderChange bounds how long no node leads after a leader hangs. A leader whose process has ended
-// is replaced in a fourth of that.
-const LeaderChange = 2 * time.Second
-
 var (
 	errLapsed = errors.New("lease not renewed in time")
 	errTaken  = errors.New("another node has taken the lease")
