@@ -16,8 +16,8 @@ import (
 	"github.com/codewar/socketbridge/internal/config"
 )
 
-// stopTime adds the limits of all steps of a stop, as app.go has them: whoever stops the
-// process has to wait for longer.
+// stopTime adds the limits of all steps of a stop, as app.go has them. A supervisor must wait longer
+// before it kills the process.
 func stopTime(t *testing.T, c config.Config) (sum time.Duration) {
 	t.Helper()
 	source, err := os.ReadFile("internal/app/app.go")

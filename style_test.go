@@ -16,6 +16,9 @@ var bannedNames = regexp.MustCompile(`graveyard|convoy|desk|visitor|entrance|pat
 // bannedWords are not in code, comments and documents; each has a term of the field in its place.
 var bannedWords = regexp.MustCompile(`(?i)\b(graveyard|convoy|by heart|is believed|are believed|brought up to date|knows better|vitality|whereabouts|farewell)\b`)
 
+// bannedSubjects leave open who acts. Documents name the client, the node or the operator.
+var bannedSubjects = regexp.MustCompile(`(?i)\b(nobody|whoever|somebody)\b`)
+
 const maxColumns = 120
 
 // TestStyle holds names, words and the width of documents against CONTRIBUTING.md. Table rows,
@@ -46,6 +49,9 @@ func TestStyle(t *testing.T) {
 			}
 			if strings.HasPrefix(strings.TrimSpace(line), "```") {
 				block = !block
+			}
+			if word := bannedSubjects.FindString(line); word != "" && !history {
+				t.Errorf("%s:%d: %q: name the subject", name, i+1, word)
 			}
 			if !block && len([]rune(line)) > maxColumns && !strings.HasPrefix(strings.TrimSpace(line), "|") {
 				t.Errorf("%s:%d: %d columns, at most %d", name, i+1, len([]rune(line)), maxColumns)

@@ -15,7 +15,7 @@ type IndexConfig struct {
 	// MaxMemory bounds the bytes of all logs. The oldest payloads go first: they are read from
 	// the stream again. When entries alone take more, the oldest messages leave their logs.
 	MaxMemory int
-	// Metrics shows what the index keeps. Nil: nobody sees it.
+	// Metrics exposes the sizes of the index. Nil: no metrics are exposed.
 	Metrics prometheus.Registerer
 }
 

@@ -20,12 +20,12 @@ func spanBatch() []Message {
 	return msgs
 }
 
-func nobody(string, string, time.Time) Span { return nil }
+func noSpan(string, string, time.Time) Span { return nil }
 
 // TestNotFollowedCostsNothing: a message that is not followed allocates as much with
 // tracing as without.
 func TestNotFollowedCostsNothing(t *testing.T) {
-	r := &Router{cfg: RouterConfig{Begin: nobody}}
+	r := &Router{cfg: RouterConfig{Begin: noSpan}}
 	msgs := spanBatch()
 	off := testing.AllocsPerRun(20, func() { newBatch(msgs, time.Second) })
 	on := testing.AllocsPerRun(20, func() { r.sample(newBatch(msgs, time.Second)) })
@@ -38,7 +38,7 @@ func BenchmarkFollow(b *testing.B) {
 	for _, tt := range []struct {
 		name  string
 		begin BeginSpan
-	}{{"off", nil}, {"on", nobody}} {
+	}{{"off", nil}, {"on", noSpan}} {
 		b.Run(tt.name, func(b *testing.B) {
 			r := &Router{cfg: RouterConfig{Begin: tt.begin}}
 			msgs := spanBatch()

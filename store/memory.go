@@ -130,5 +130,5 @@ func (m *Memory) sockets(u *memoryUser, now time.Time) []bridge.Presence {
 // Ping reports that memory answers.
 func (n *MemoryNode) Ping(ctx context.Context) error { return context.Cause(ctx) }
 
-// Close does nothing; the Memory goes when nobody refers to it.
+// Close does nothing; the garbage collector frees the Memory.
 func (n *MemoryNode) Close() error { return nil }

@@ -145,7 +145,7 @@ func (r *Redis) send(ctx context.Context, queue func(redis.Pipeliner)) error {
 }
 
 // run sends commands in one round trip. Script calls that a server refused because
-// it does not have the script, which happens when somebody flushed them, are
+// it does not have the script, which happens when another program flushed them, are
 // sent again.
 func (r *Redis) run(ctx context.Context, cmds ...redis.Cmder) error {
 	err := r.sendAll(ctx, cmds)

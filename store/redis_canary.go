@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// unsettledFor is how long after a master went back its answer "nobody is there" is not
-	// believed: each node looks once a second, and then registers its sockets again.
+	// unsettledFor is how long after a master went back its answer "absent" counts as
+	// unknown: each node looks once a second, and then registers its sockets again.
 	unsettledFor = 3 * time.Second
 	// canaryLives is how long a canary value outlives its node.
 	canaryLives = 5 * time.Minute

@@ -31,7 +31,7 @@ type pipelineRequest struct {
 
 // pipelined sends commands in a round trip that they may share with those of other
 // callers. When sockets come or leave by the thousand, the calls that arrive during
-// one round trip make the next; a lone call waits for nobody. Calls go out in the
+// one round trip make the next; a lone call does not wait. Calls go out in the
 // order in which they were made, so what a socket's end removes was written before.
 // An error is the caller's own: another's does not show.
 //

@@ -38,7 +38,7 @@ type IntakeConfig struct {
 	// Readers is how many nodes read the stream: the leader, and standbys with an index of their
 	// own. 0: all.
 	Readers int
-	// Metrics shows what the intake meets. Nil: nobody sees it.
+	// Metrics exposes the counters of the intake. Nil: no metrics are exposed.
 	Metrics prometheus.Registerer
 }
 

@@ -62,7 +62,7 @@ type interest struct {
 }
 
 // Feed is told the outcome of every message. It counts topics and, while an operator watches,
-// collects rows for the live tail. While nobody watches, that costs one atomic load.
+// collects rows for the live tail. Without a viewer that costs one atomic load.
 // Safe for concurrent use.
 type Feed struct {
 	node     bridge.NodeID

@@ -28,14 +28,14 @@ const (
 )
 
 // jwks are the keys behind a URL (RFC 7517). What was fetched stays in force
-// while the URL does not answer. One goroutine fetches; whoever misses a key asks
-// it to, and all who do share the next answer.
+// while the URL does not answer. One goroutine fetches. Callers that miss a key
+// request it, and share the next answer.
 type jwks struct {
 	url    string
 	every  time.Duration
 	client *http.Client
 	log    *slog.Logger
-	wanted chan struct{} // capacity 1: somebody misses a key
+	wanted chan struct{} // capacity 1: a caller misses a key
 
 	mu      sync.RWMutex // guards what follows
 	keys    []Key        // replaced, never changed
@@ -104,7 +104,7 @@ func (j *jwks) refresh(ctx context.Context) {
 	j.mu.RUnlock()
 	select {
 	case j.wanted <- struct{}{}:
-	default: // somebody has asked
+	default: // requested already
 	}
 	select {
 	case <-fetched:

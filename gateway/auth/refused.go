@@ -58,7 +58,7 @@ type RefusedError struct {
 func (e *RefusedError) Error() string { return e.Message }
 
 // Refusal is the [*RefusedError] in an error, nil for none. An error of another
-// kind is a refusal too, so that nobody is let in by mistake.
+// kind is a refusal too, so that no caller is accepted by mistake.
 func Refusal(err error) *RefusedError {
 	if r, ok := errors.AsType[*RefusedError](err); ok || err == nil {
 		return r
@@ -89,7 +89,7 @@ func codeOf(err error) string {
 		{errAlgorithm, CodeAlgorithm},
 		{errUnknownKey, CodeUnknownKey},
 		{errUnavailable, CodeUnavailable},
-		{jwt.ErrTokenUnverifiable, CodeAlgorithm}, // one that nobody knows
+		{jwt.ErrTokenUnverifiable, CodeAlgorithm}, // an unknown one
 		{jwt.ErrTokenSignatureInvalid, CodeSignature},
 		{jwt.ErrTokenRequiredClaimMissing, CodeClaimMissing},
 		{jwt.ErrTokenExpired, CodeExpired},

@@ -24,8 +24,8 @@ const Path = "/console"
 // TryItPath is where the assets of the newcomer's page are; the page itself is at /.
 const TryItPath = "/tryit"
 
-// policy lets a page load nothing but what this server gives it, and nobody
-// show it inside another page.
+// policy lets a page load nothing but what this server gives it, and no other
+// page embed it.
 const policy = "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'none'"
 
 // types are the kinds of files that there may be. The machine's own table of them

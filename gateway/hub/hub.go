@@ -63,7 +63,7 @@ type Config struct {
 	// Unregistered tells the leader whether this node has sockets that the store does not know
 	// of: the node is then sent every message. Nil: such sockets wait.
 	Unregistered func(bool)
-	// Metrics shows what the hub and its handler count. Nil: nobody sees it.
+	// Metrics exposes the counters of the hub and its handler. Nil: no metrics are exposed.
 	Metrics prometheus.Registerer
 }
 

@@ -54,7 +54,7 @@ type Config struct {
 	Unproven func() bool
 	// Begin begins spans of traced calls. Nil: calls are not traced.
 	Begin bridge.BeginSpan
-	// Metrics shows what the handler counts. Nil: nobody sees it.
+	// Metrics exposes the counters of the handler. Nil: no metrics are exposed.
 	Metrics prometheus.Registerer
 }
 

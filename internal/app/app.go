@@ -128,7 +128,7 @@ func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 	}
 	serving := gatewayConfig(cfg, authConfig)
 	serving.Publish.Unproven, serving.Records = sub.Unproven, records
-	srv := gateway.NewServer(serving, hub, st, asker(sub), checks, reg, log)
+	srv := gateway.NewServer(serving, hub, st, publisher(sub), checks, reg, log)
 	deps := adminConfig(cfg)
 	deps.Node, deps.Hub, deps.Server, deps.Ledger = node, hub, srv, router.Ledger()
 	deps.Store, deps.History, deps.Feed, deps.Log = lookUps{st, records}, history, feed, handler
@@ -170,7 +170,7 @@ func Run(ctx context.Context, cfg config.Config, stderr io.Writer) (err error) {
 	}
 	down.add("hub", 2*time.Second, background(hub.Run))
 	if err := sub.ReceiveForwards(receiver(hub), func() { history.AskAgain(); hub.Resync() }); err != nil {
-		return fmt.Errorf("serve links: %w", err)
+		return fmt.Errorf("receive forwards: %w", err)
 	}
 	member := bridge.Member{Lease: cfg.Node.Lease, Beat: st.Beat, WentBack: st.WentBack, Rejoined: hub.Rejoined, Away: hub.StoreAway, Log: log}
 	down.add("lease", 2*time.Second, background(member.Run))

@@ -65,8 +65,8 @@ func receiver(hub *hub.Hub) func([]*bridge.Envelope, func([]bridge.Count)) {
 	}
 }
 
-// asker publishes the messages of /sendPayload and waits for their receipts.
-func asker(sub *subscriber.Client) publish.Publisher {
+// publisher publishes the messages of /sendPayload and waits for their receipts.
+func publisher(sub *subscriber.Client) publish.Publisher {
 	return func(ctx context.Context, topic string, header map[string][]string, body []byte) (bridge.Receipt, error) {
 		return sub.PublishForReceipt(ctx, subscriber.Publication{Topic: topic, Header: header, Body: body})
 	}

@@ -38,7 +38,7 @@ func Histogram(name, help string, first, factor float64, n int) prometheus.Histo
 }
 
 // Gauge registers a gauge that reads a value. labels are name and value, name and value. As with
-// the other functions, a nil Registerer means that nobody sees it.
+// the other functions, a nil Registerer means that it is not exposed.
 func Gauge[N int | int64 | uint64 | float64](reg prometheus.Registerer, name, help string, value func() N, labels ...string) {
 	opts := prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: pairs(labels)}
 	promauto.With(reg).NewGaugeFunc(opts, func() float64 { return float64(value()) })
